@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The constraint model: what devices need of a buffer's memory, and whether memory gives it.
+//!
+//! Nothing here knows of the kernel. The model is plain arithmetic over addresses and lengths in
+//! bytes and uses `core` only, so that the same files are compiled into the module and into the
+//! host tests in `dma_buf_constraints/host`.
+//!
+//! - [`Constraints`] is what one device needs, or several together ([`Constraints::meet`]).
+//! - [`Memory`] is what there is; [`Constraints::misfit`] compares the two.
+//! - [`Segments`] cuts memory into the segments of one device's table.
+//! - [`Conflict`] says who could not be served, and why.
+
+mod conflict;
+mod constraints;
+mod memory;
+
+pub use conflict::{
+    Conflict,
+    Limit,
+    Name,
+    Party, //
+};
+pub use constraints::{
+    Constraints,
+    Field,
+    Placement,
+    SegmentLimits, //
+};
+pub use memory::{
+    Cut,
+    Memory,
+    Misfit,
+    Run,
+    Segments, //
+};

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why a device cannot take part, as a value.
+
+use super::{
+    constraints::Field,
+    memory::Misfit, //
+};
+use core::fmt;
+
+/// The name of a device or an allocator, cut to what fits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    bytes: [u8; Name::CAPACITY],
+    len: u8,
+}
+
+impl Name {
+    /// The most bytes of a name that are kept.
+    pub const CAPACITY: usize = 39;
+
+    /// Makes a name of `bytes`, up to the first NUL or [`CAPACITY`](Self::CAPACITY).
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut name = Self {
+            bytes: [0; Self::CAPACITY],
+            len: 0,
+        };
+        for (to, from) in name.bytes.iter_mut().zip(bytes) {
+            if *from == 0 {
+                break;
+            }
+            // A name may come from userspace and goes to the kernel log: one line, no controls.
+            *to = if from.is_ascii_graphic() || *from == b' ' {
+                *from
+            } else {
+                b'?'
+            };
+            name.len += 1;
+        }
+        name
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.len.into()).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("?")
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// With what a device's need conflicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// Another user of the buffer, or the buffer's creator.
+    Device(Name),
+    /// All other users together, no two of which conflict.
+    Others,
+    /// Its own other needs, and the length of the buffer.
+    Itself,
+    /// What allocators can give: this one comes nearest. With a user, it is that user who needs
+    /// what the allocator lacks, and the newcomer who rules out the others.
+    Allocator(Name, Option<Name>),
+    /// The memory that the buffer already has, and a user that has it mapped.
+    Memory(Option<Name>),
+    /// The DMA layer, which put other memory between the device and the buffer's.
+    Bounce,
+}
+
+/// Why a device cannot take part: which field, who wanted what, and what stands against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Who was refused.
+    pub who: Name,
+    /// Which field, what was wanted, what was found.
+    pub misfit: Misfit,
+    /// What stands against it.
+    pub with: Party,
+}
+
+impl fmt::Display for Conflict {
+    /// One line, for the kernel log and debugfs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Misfit {
+            field,
+            wanted,
+            found,
+        } = self.misfit;
+        match self.with {
+            Party::Allocator(_, Some(user)) => {
+                write!(f, "{} joins {}, which needs ", self.who, user)?;
+            }
+            _ => write!(f, "{} needs ", self.who)?,
+        }
+        write!(f, "{}, ", Need(field, wanted))?;
+        match self.with {
+            Party::Device(name) => write!(f, "{} needs {}", name, Need(field, found)),
+            Party::Others => write!(f, "all others together need {}", Need(field, found)),
+            Party::Itself => match field {
+                Field::AccessMask => f.write_str("which is none"),
+                Field::MaxAddress => write!(f, "the buffer has {found} bytes"),
+                Field::MaxSegments => write!(f, "its own limits take at least {found}"),
+                _ => write!(f, "its segments start every {found} bytes"),
+            },
+            Party::Allocator(name, _) => match field {
+                Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
+                Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
+                Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
+                _ => write!(f, "{name} gives at most {found}"),
+            },
+            Party::Memory(user) => {
+                write!(f, "memory is {}", Gift(field, found))?;
+                match user {
+                    Some(user) => write!(f, " and mapped by {user}"),
+                    None => Ok(()),
+                }
+            }
+            Party::Bounce => write!(f, "the DMA layer bounced memory at {}", Address(found)),
+        }
+    }
+}
+
+/// A need in words.
+struct Need(Field, u64);
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(field, value) = *self;
+        match field {
+            Field::AccessMask => write!(f, "memory of class {value:#x}"),
+            Field::MaxAddress => write!(f, "addresses below {}", Limit(value)),
+            Field::MaxSegments if value == 1 => f.write_str("one contiguous segment"),
+            Field::MaxSegments => write!(f, "at most {value} segments"),
+            Field::MaxSegmentSize => write!(f, "segments of at most {value} bytes"),
+            Field::SegmentBoundary => write!(f, "segments that do not cross {}", Limit(value)),
+            Field::Alignment => write!(f, "an alignment of {value} bytes"),
+        }
+    }
+}
+
+/// What allocators or memory offer, in words.
+struct Gift(Field, u64);
+
+impl fmt::Display for Gift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(field, value) = *self;
+        match field {
+            Field::AccessMask => write!(f, "of class {value:#x}"),
+            Field::MaxAddress | Field::Alignment => write!(f, "at {}", Address(value)),
+            Field::MaxSegments => write!(f, "in {value} segments"),
+            Field::MaxSegmentSize | Field::SegmentBoundary => {
+                write!(f, "in pieces of {value} bytes")
+            }
+        }
+    }
+}
+
+/// An inclusive limit as what lies just above it: `2^28`, or an address.
+pub struct Limit(pub u64);
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.checked_add(1) {
+            None => f.write_str("2^64"),
+            Some(above) if above.is_power_of_two() => write!(f, "2^{}", above.trailing_zeros()),
+            Some(above) => Address(above).fmt(f),
+        }
+    }
+}
+
+/// A physical address in groups of four digits: `0x1_4000_0000`.
+struct Address(u64);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = (u64::BITS - self.0.leading_zeros()).div_ceil(16).max(1);
+        for group in (0..groups).rev() {
+            let digits = (self.0 >> (group * 16)) & 0xffff;
+            if group == groups - 1 {
+                write!(f, "{digits:#x}")?;
+            } else {
+                write!(f, "_{digits:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}

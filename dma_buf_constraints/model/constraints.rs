@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a device needs of memory, and how the needs of several combine.
+
+/// One field of [`Constraints`], to name it in a [`Conflict`](super::Conflict).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Field {
+    /// [`Placement::access_mask`].
+    AccessMask = 1,
+    /// [`Placement::max_address`].
+    MaxAddress = 2,
+    /// [`Placement::max_segments`].
+    MaxSegments = 3,
+    /// [`SegmentLimits::max_size`].
+    MaxSegmentSize = 4,
+    /// [`SegmentLimits::boundary_mask`].
+    SegmentBoundary = 5,
+    /// [`Placement::alignment`].
+    Alignment = 6,
+}
+
+/// What binds the memory itself: where it lies and how much of it lies together.
+///
+/// Each field has a value for "don't care", the one of [`Placement::ANY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The classes of memory the device can reach, one bit a class. Combined by AND; all ones is
+    /// "don't care", zero can be satisfied by nothing.
+    pub access_mask: u64,
+    /// The last physical address, in bytes, that the device can reach. Combined by the smaller;
+    /// [`u64::MAX`] is "don't care".
+    pub max_address: u64,
+    /// How many segments the device's table may have; 1 is one contiguous run. Combined by the
+    /// smaller; [`u32::MAX`] is "don't care".
+    pub max_segments: u32,
+    /// The alignment in bytes of the start of every segment, a power of two. Combined by the
+    /// larger; 1 is "don't care".
+    pub alignment: u64,
+}
+
+impl Placement {
+    /// Any memory will do.
+    pub const ANY: Self = Self {
+        access_mask: u64::MAX,
+        max_address: u64::MAX,
+        max_segments: u32::MAX,
+        alignment: 1,
+    };
+
+    /// What satisfies both.
+    #[must_use]
+    pub const fn meet(&self, other: &Self) -> Self {
+        Self {
+            access_mask: self.access_mask & other.access_mask,
+            max_address: min(self.max_address, other.max_address),
+            max_segments: if self.max_segments < other.max_segments {
+                self.max_segments
+            } else {
+                other.max_segments
+            },
+            alignment: if self.alignment > other.alignment {
+                self.alignment
+            } else {
+                other.alignment
+            },
+        }
+    }
+}
+
+/// What binds one device's table of segments: the same memory can be cut finer for one device
+/// than for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentLimits {
+    /// The most bytes in one segment. Combined by the smaller; [`u64::MAX`] is "don't care".
+    pub max_size: u64,
+    /// A segment must not cross a multiple of `boundary_mask + 1`, a power of two (the form of
+    /// `dma_parms->segment_boundary_mask`). Combined by the smaller; [`u64::MAX`] is "don't
+    /// care".
+    pub boundary_mask: u64,
+}
+
+impl SegmentLimits {
+    /// Segments of any size, anywhere.
+    pub const ANY: Self = Self {
+        max_size: u64::MAX,
+        boundary_mask: u64::MAX,
+    };
+
+    /// What satisfies both.
+    #[must_use]
+    pub const fn meet(&self, other: &Self) -> Self {
+        Self {
+            max_size: min(self.max_size, other.max_size),
+            boundary_mask: min(self.boundary_mask, other.boundary_mask),
+        }
+    }
+}
+
+/// What one device needs, or several together.
+///
+/// [`meet`](Self::meet) is commutative, associative and idempotent, and [`ANY`](Self::ANY) is its
+/// unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Constraints {
+    /// What binds the memory.
+    pub placement: Placement,
+    /// What binds the table.
+    pub segments: SegmentLimits,
+}
+
+impl Constraints {
+    /// Any memory, in any segments.
+    pub const ANY: Self = Self {
+        placement: Placement::ANY,
+        segments: SegmentLimits::ANY,
+    };
+
+    /// What satisfies both.
+    ///
+    /// For one table that serves two devices. Devices with a table each need the meet of their
+    /// [`placement`](Self::placement) only, and each its own [`segments`](Self::segments).
+    #[must_use]
+    pub const fn meet(&self, other: &Self) -> Self {
+        Self {
+            placement: self.placement.meet(&other.placement),
+            segments: self.segments.meet(&other.segments),
+        }
+    }
+
+    /// Whether the fields make sense: powers of two where they must be, no empty limits.
+    ///
+    /// Returns the first field that does not.
+    pub const fn malformed(&self) -> Option<Field> {
+        if self.placement.access_mask == 0 {
+            return Some(Field::AccessMask);
+        }
+        if self.placement.max_segments == 0 {
+            return Some(Field::MaxSegments);
+        }
+        if !self.placement.alignment.is_power_of_two() {
+            return Some(Field::Alignment);
+        }
+        if self.segments.max_size == 0 {
+            return Some(Field::MaxSegmentSize);
+        }
+        let boundary_mask = self.segments.boundary_mask;
+        if boundary_mask == 0 || boundary_mask & boundary_mask.wrapping_add(1) != 0 {
+            return Some(Field::SegmentBoundary);
+        }
+        None
+    }
+}
+
+const fn min(a: u64, b: u64) -> u64 {
+    if a < b {
+        a
+    } else {
+        b
+    }
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory as devices see it: runs of addresses, the segments cut from them, and whether they fit.
+
+use super::constraints::{
+    Constraints,
+    Field,
+    SegmentLimits, //
+};
+
+/// Physically contiguous bytes. Never empty, and never past the end of the address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first physical address.
+    pub start: u64,
+    /// Length in bytes, at least 1.
+    pub len: u64,
+}
+
+impl Run {
+    /// The last physical address.
+    pub const fn last(&self) -> u64 {
+        self.start + (self.len - 1)
+    }
+}
+
+/// The memory behind a buffer, in the order of its bytes.
+///
+/// Neighbours that touch are one run: `runs[i].last() + 1 != runs[i + 1].start`.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<'a> {
+    /// The class bit of the allocator that provided it.
+    pub class: u64,
+    /// The runs. Starts and lengths are multiples of the page size.
+    pub runs: &'a [Run],
+}
+
+/// A field of a device's constraints that memory does not satisfy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Which.
+    pub field: Field,
+    /// What the device needs, in the unit of the field.
+    pub wanted: u64,
+    /// What there is: a class, the address of the run that is out of reach or misaligned, or a
+    /// number of segments or bytes.
+    pub found: u64,
+}
+
+/// How one device's table is cut: [`SegmentLimits`], with every cut at a whole granule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The most bytes in a segment.
+    max_size: u64,
+    /// The most bytes in a segment that is not the last of its run: the next starts where it
+    /// ends, on a multiple of the granule.
+    max_inner: u64,
+    /// As [`SegmentLimits::boundary_mask`]; the boundary is a multiple of the granule.
+    boundary_mask: u64,
+}
+
+impl Cut {
+    /// The cut for a device whose segments start on multiples of `granule` bytes, a power of two.
+    ///
+    /// Fails when a single granule already exceeds the limits, also for memory that consists of
+    /// smaller runs.
+    pub const fn new(limits: &SegmentLimits, granule: u64) -> Result<Self, Misfit> {
+        let max_inner = limits.max_size & !(granule - 1);
+        if max_inner == 0 {
+            return Err(Misfit {
+                field: Field::MaxSegmentSize,
+                wanted: limits.max_size,
+                found: granule,
+            });
+        }
+        if limits.boundary_mask < granule - 1 {
+            return Err(Misfit {
+                field: Field::SegmentBoundary,
+                wanted: limits.boundary_mask,
+                found: granule,
+            });
+        }
+        Ok(Self {
+            max_size: limits.max_size,
+            max_inner,
+            boundary_mask: limits.boundary_mask,
+        })
+    }
+
+    /// The length of the first segment of `run`.
+    const fn first_len(&self, run: &Run) -> u64 {
+        // Bytes up to the next boundary, less one: this cannot overflow where the mask is all
+        // ones.
+        let to_boundary = self.boundary_mask - (run.start & self.boundary_mask);
+        let mut len = run.len;
+        if len > self.max_size {
+            len = self.max_inner;
+        }
+        if len - 1 > to_boundary {
+            len = to_boundary + 1;
+        }
+        len
+    }
+
+    /// The most bytes that one segment can have, not all of them whole pages.
+    const fn longest(&self) -> u64 {
+        if self.max_size - 1 > self.boundary_mask {
+            self.boundary_mask + 1
+        } else {
+            self.max_size
+        }
+    }
+
+    /// Whether no run of `len` bytes or less, wherever it lies, needs a cut.
+    const fn is_whole(&self, len: u64) -> bool {
+        self.boundary_mask == u64::MAX && len <= self.max_size
+    }
+
+    /// The segments of `runs`, in order.
+    pub const fn segments<'a>(&self, runs: &'a [Run]) -> Segments<'a> {
+        Segments {
+            cut: *self,
+            rest: None,
+            runs,
+        }
+    }
+
+    /// How many segments `runs` are cut into, saturating.
+    pub fn count(&self, runs: &[Run]) -> u32 {
+        let longest = runs.iter().map(|run| run.len).max().unwrap_or(0);
+        let count = if self.is_whole(longest) {
+            runs.len()
+        } else {
+            self.segments(runs).count()
+        };
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
+/// Iterates over the segments of one device's table.
+#[derive(Clone, Debug)]
+pub struct Segments<'a> {
+    cut: Cut,
+    /// What is left of the run before `runs`.
+    rest: Option<Run>,
+    runs: &'a [Run],
+}
+
+impl Iterator for Segments<'_> {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        let run = match self.rest.take() {
+            Some(rest) => rest,
+            None => {
+                let (first, others) = self.runs.split_first()?;
+                self.runs = others;
+                *first
+            }
+        };
+        let len = self.cut.first_len(&run);
+        if len < run.len {
+            self.rest = Some(Run {
+                start: run.start + len,
+                len: run.len - len,
+            });
+        }
+        Some(Run {
+            start: run.start,
+            len,
+        })
+    }
+}
+
+impl Constraints {
+    /// How this device's table is cut. Segments start on multiples of the alignment and of
+    /// `page_size`, both powers of two.
+    pub fn cut(&self, page_size: u64) -> Result<Cut, Misfit> {
+        Cut::new(&self.segments, self.placement.alignment.max(page_size))
+    }
+
+    /// The first field that `memory` does not satisfy.
+    ///
+    /// With none, a table cut by [`cut`](Self::cut) satisfies every field.
+    pub fn misfit(&self, memory: &Memory<'_>, page_size: u64) -> Option<Misfit> {
+        let placement = &self.placement;
+        if placement.access_mask & memory.class == 0 {
+            return Some(Misfit {
+                field: Field::AccessMask,
+                wanted: placement.access_mask,
+                found: memory.class,
+            });
+        }
+        for run in memory.runs {
+            if run.last() > placement.max_address {
+                return Some(Misfit {
+                    field: Field::MaxAddress,
+                    wanted: placement.max_address,
+                    found: run.start,
+                });
+            }
+            if run.start & placement.alignment.wrapping_sub(1) != 0 {
+                return Some(Misfit {
+                    field: Field::Alignment,
+                    wanted: placement.alignment,
+                    found: run.start,
+                });
+            }
+        }
+        let cut = match self.cut(page_size) {
+            Ok(cut) => cut,
+            Err(misfit) => return Some(misfit),
+        };
+        if placement.max_segments != u32::MAX {
+            let count = cut.count(memory.runs);
+            if count > placement.max_segments {
+                return Some(Misfit {
+                    field: Field::MaxSegments,
+                    wanted: placement.max_segments.into(),
+                    found: count.into(),
+                });
+            }
+        }
+        None
+    }
+
+    /// The first field that no memory of `len` bytes, wherever it lies, could satisfy.
+    pub fn impossible(&self, len: u64, page_size: u64) -> Option<Misfit> {
+        let placement = &self.placement;
+        if placement.access_mask == 0 {
+            return Some(Misfit {
+                field: Field::AccessMask,
+                wanted: 0,
+                found: 0,
+            });
+        }
+        if len.saturating_sub(1) > placement.max_address {
+            return Some(Misfit {
+                field: Field::MaxAddress,
+                wanted: placement.max_address,
+                found: len,
+            });
+        }
+        let cut = match self.cut(page_size) {
+            Ok(cut) => cut,
+            Err(misfit) => return Some(misfit),
+        };
+        let longest = (cut.longest() & !(page_size - 1)).max(page_size);
+        let fewest = len.div_ceil(longest);
+        if fewest > placement.max_segments.into() {
+            return Some(Misfit {
+                field: Field::MaxSegments,
+                wanted: placement.max_segments.into(),
+                found: fewest,
+            });
+        }
+        None
+    }
+}
