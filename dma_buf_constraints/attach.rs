@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The users of one buffer, and what they need together.
+//!
+//! The set decides nothing about memory: it tells who conflicts with whom before there is any
+//! ([`Users::consider`]), and whom given memory does not fit ([`Users::misfit`]). It has no lock
+//! of its own; it lives under the buffer's reservation lock.
+
+use crate::model::{
+    Conflict,
+    Constraints,
+    Field,
+    Memory,
+    Misfit,
+    Name,
+    Party,
+    Placement, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// A user's place in the set, for as long as the user is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// The slot as a number below 2^31.
+    pub fn index(self) -> u32 {
+        self.0
+    }
+
+    /// The slot of a number from [`index`](Self::index).
+    pub fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+}
+
+/// One user: its name, its needs, and what the exporter keeps for it.
+pub struct User<T> {
+    name: Name,
+    constraints: Constraints,
+    /// What the exporter keeps for this user.
+    pub data: T,
+}
+
+impl<T> User<T> {
+    /// A user that is in no set yet.
+    pub fn new(name: Name, constraints: Constraints, data: T) -> Self {
+        Self {
+            name,
+            constraints,
+            data,
+        }
+    }
+
+    /// The name in messages.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What this user needs. It does not change while the user is in the set.
+    pub fn constraints(&self) -> &Constraints {
+        &self.constraints
+    }
+}
+
+/// What the buffer and all its users would need together with one more: computed, checked, and
+/// not yet true. Only [`Users::commit`] makes it so.
+pub struct Proposal<T> {
+    user: User<T>,
+    meet: Constraints,
+}
+
+impl<T> Proposal<T> {
+    /// What everybody would need together.
+    pub fn meet(&self) -> &Constraints {
+        &self.meet
+    }
+
+    /// The name of the newcomer.
+    pub fn name(&self) -> &Name {
+        &self.user.name
+    }
+
+    /// What the newcomer needs.
+    pub fn constraints(&self) -> &Constraints {
+        &self.user.constraints
+    }
+}
+
+/// The users of one buffer.
+pub struct Users<T> {
+    /// What the buffer needs whoever uses it.
+    base: Constraints,
+    /// The buffer's length in bytes.
+    len: u64,
+    /// By slot.
+    slots: KVec<Option<User<T>>>,
+    /// How many slots are taken.
+    count: usize,
+    /// The meet of `base` and of all users.
+    meet: Constraints,
+}
+
+impl<T> Users<T> {
+    /// No users yet, of a buffer of `len` bytes that itself needs `base`.
+    pub fn new(base: Constraints, len: u64) -> Self {
+        Self {
+            base,
+            len,
+            slots: KVec::new(),
+            count: 0,
+            meet: base,
+        }
+    }
+
+    /// What everybody needs together.
+    ///
+    /// Of [`segments`](Constraints::segments), each user needs only its own.
+    pub fn meet(&self) -> &Constraints {
+        &self.meet
+    }
+
+    /// The buffer's length in bytes.
+    pub fn buffer_len(&self) -> u64 {
+        self.len
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The users, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &User<T>> {
+        self.slots.iter().flatten()
+    }
+
+    /// The users, in no order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut User<T>> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// The user in `slot`.
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut User<T>> {
+        self.slots.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    /// Whether `user` could join. Nothing changes.
+    ///
+    /// It cannot where no memory of the buffer's length could ever satisfy its own needs, or
+    /// those of all together. The reason names the user that stands against it, where it is one.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal is rare, and must not fail for want of memory"
+    )]
+    pub fn consider(&self, user: User<T>) -> Result<Proposal<T>, Conflict> {
+        let page = PAGE_SIZE as u64;
+        let conflict = |misfit, with| Conflict {
+            who: user.name,
+            misfit,
+            with,
+        };
+        if let Some(misfit) = user.constraints.impossible(self.len, page) {
+            return Err(conflict(misfit, Party::Itself));
+        }
+        // Each user has a table of its own, cut to its own limits: only what binds the memory
+        // has to be possible for all together.
+        let together = self.meet.placement.meet(&user.constraints.placement);
+        let common = Constraints {
+            placement: together,
+            ..Constraints::ANY
+        };
+        if let Some(misfit) = common.impossible(self.len, page) {
+            let (misfit, with) = self.opponent(&user.constraints.placement, misfit);
+            return Err(conflict(misfit, with));
+        }
+        let meet = self.meet.meet(&user.constraints);
+        Ok(Proposal { user, meet })
+    }
+
+    /// Which one user makes `misfit` together with a newcomer's `placement`.
+    fn opponent(&self, placement: &Placement, misfit: Misfit) -> (Misfit, Party) {
+        let wanted = value(placement, misfit.field);
+        let stands_against = |other: &Placement| {
+            let both = Constraints {
+                placement: placement.meet(other),
+                ..Constraints::ANY
+            };
+            both.impossible(self.len, PAGE_SIZE as u64).is_some()
+        };
+        let against = |other: &Placement| Misfit {
+            field: misfit.field,
+            wanted,
+            found: value(other, misfit.field),
+        };
+        for user in self.iter() {
+            let other = &user.constraints.placement;
+            if stands_against(other) {
+                return (against(other), Party::Device(user.name));
+            }
+        }
+        if stands_against(&self.base.placement) {
+            let creator = Party::Device(Name::new(b"the buffer's creator"));
+            return (against(&self.base.placement), creator);
+        }
+        (against(&self.meet.placement), Party::Others)
+    }
+
+    /// Lets a considered user join.
+    ///
+    /// Fails with `ENOMEM` alone; the set is then as before and the user is dropped. Nothing may
+    /// have joined or left since [`consider`](Self::consider): both belong under one hold of the
+    /// lock.
+    pub fn commit(&mut self, proposal: Proposal<T>) -> Result<Slot> {
+        let index = match self.slots.iter().position(Option::is_none) {
+            Some(index) => index,
+            None => {
+                // 2^31 attachments of one buffer are more than memory holds, but a slot must
+                // stay a number that C can return beside errors.
+                if self.slots.len() >= i32::MAX as usize {
+                    return Err(ENOMEM);
+                }
+                self.slots.push(None, GFP_KERNEL)?;
+                self.slots.len() - 1
+            }
+        };
+        self.slots[index] = Some(proposal.user);
+        self.count += 1;
+        self.meet = proposal.meet;
+        Ok(Slot(index as u32))
+    }
+
+    /// Takes a user out and computes anew what the others need.
+    pub fn release(&mut self, slot: Slot) -> Option<User<T>> {
+        let user = self.slots.get_mut(slot.0 as usize)?.take()?;
+        self.count -= 1;
+        self.meet = self
+            .iter()
+            .fold(self.base, |meet, user| meet.meet(&user.constraints));
+        Some(user)
+    }
+
+    /// The first user whom `memory` does not fit, and why not; likewise for the buffer's own
+    /// needs.
+    pub fn misfit(&self, memory: &Memory<'_>) -> Option<(Name, Misfit)> {
+        let page = PAGE_SIZE as u64;
+        if let Some(misfit) = self.base.misfit(memory, page) {
+            return Some((Name::new(b"the buffer's creator"), misfit));
+        }
+        self.iter().find_map(|user| {
+            let misfit = user.constraints.misfit(memory, page)?;
+            Some((user.name, misfit))
+        })
+    }
+
+    /// The user whose need of `field` is the one that binds all, if it is a user's.
+    pub fn binding(&self, field: Field) -> Option<&User<T>> {
+        let bound = value(&self.meet.placement, field);
+        self.iter()
+            .find(|user| value(&user.constraints.placement, field) == bound)
+    }
+}
+
+/// The value of one field of a placement; 0 for a field of the table.
+fn value(placement: &Placement, field: Field) -> u64 {
+    match field {
+        Field::AccessMask => placement.access_mask,
+        Field::MaxAddress => placement.max_address,
+        Field::MaxSegments => placement.max_segments.into(),
+        Field::Alignment => placement.alignment,
+        Field::MaxSegmentSize | Field::SegmentBoundary => 0,
+    }
+}
