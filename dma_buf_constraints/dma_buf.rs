@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! dma-buf in safe Rust: exporters, importers, and the lock that both share.
+//!
+//! - [`DmaBuf`] is a buffer that somebody exported.
+//! - [`Exporter`] is what an exporter implements; [`Reservation`] its lock and its state.
+//! - [`Tables`] are the mapped tables of one attachment, on the exporter's side.
+//! - [`Attachment`] and [`Mapping`] are an importer's.
+//!
+//! All `unsafe` of the dma-buf interface is here. C header:
+//! [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h).
+
+mod buffer;
+mod exporter;
+mod fault;
+mod importer;
+mod reservation;
+mod table;
+mod vmap;
+
+pub use buffer::DmaBuf;
+pub use exporter::{
+    Exporter,
+    Importer, //
+};
+pub use fault::Fault;
+pub use importer::{
+    Attachment,
+    Mapping,
+    Segment, //
+};
+pub use kernel::dma::DataDirection;
+pub use reservation::{
+    Guard,
+    HeadRef,
+    Held,
+    Reservation, //
+};
+pub use table::{
+    TableRef,
+    Tables, //
+};
+pub use vmap::KernelMapping;
+
+use kernel::bindings;
+
+/// The direction that the C core handed over.
+fn direction(raw: bindings::dma_data_direction) -> DataDirection {
+    match raw {
+        bindings::dma_data_direction::DMA_TO_DEVICE => DataDirection::ToDevice,
+        bindings::dma_data_direction::DMA_FROM_DEVICE => DataDirection::FromDevice,
+        bindings::dma_data_direction::DMA_NONE => DataDirection::None,
+        _ => DataDirection::Bidirectional,
+    }
+}

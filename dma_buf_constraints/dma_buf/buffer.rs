@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A dma-buf, whoever exported it.
+
+use super::{
+    exporter::{
+        Exporter,
+        OPS, //
+    },
+    reservation::Head, //
+};
+use crate::c;
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fs::file::FileDescriptorReservation,
+    prelude::*,
+    str::CStrExt,
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        Arc, //
+    },
+    types::Opaque,
+};
+
+/// A `struct dma_buf`. References are counted by its file.
+#[repr(transparent)]
+pub struct DmaBuf(Opaque<bindings::dma_buf>);
+
+// SAFETY: A dma-buf is used from any thread; its fields are constant or have their own locks.
+unsafe impl Send for DmaBuf {}
+// SAFETY: As above.
+unsafe impl Sync for DmaBuf {}
+
+// SAFETY: A dma-buf lives as long as its file.
+unsafe impl AlwaysRefCounted for DmaBuf {
+    fn inc_ref(&self) {
+        // SAFETY: The file is valid for as long as the dma-buf, and `file` never changes.
+        unsafe { bindings::get_file((*self.as_raw()).file) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference.
+        unsafe { bindings::dma_buf_put(obj.as_ptr().cast()) };
+    }
+}
+
+impl DmaBuf {
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::dma_buf {
+        self.0.get()
+    }
+
+    /// The buffer behind a file descriptor of the current process.
+    ///
+    /// `EBADF` where there is no such descriptor, `EINVAL` where it is no dma-buf.
+    pub fn get(fd: i32) -> Result<ARef<Self>> {
+        // SAFETY: `dma_buf_get` takes any number.
+        let raw = from_err_ptr(unsafe { bindings::dma_buf_get(fd) })?;
+        let raw = NonNull::new(raw).ok_or(EINVAL)?;
+        // SAFETY: A successful `dma_buf_get` returns a reference of its own.
+        Ok(unsafe { ARef::from_raw(raw.cast()) })
+    }
+
+    /// Exports a buffer of `len` bytes, a multiple of the page size.
+    ///
+    /// `flags` are open flags, of which the core keeps the access mode. `exporter_name` shows in
+    /// debugfs and fdinfo. `module` stays loaded while the buffer lives. The exporter's
+    /// [`release`](Exporter::release) runs when the last reference to the buffer is gone.
+    ///
+    /// `EBUSY` where this exporter was exported before; `ENOENT` where the module is being
+    /// unloaded; `ENOMEM` and what else making a file can fail with. On an error nothing has
+    /// been called.
+    pub fn export(
+        exporter: Arc<dyn Exporter>,
+        len: usize,
+        flags: u32,
+        exporter_name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> Result<ARef<Self>> {
+        let head: *const Head = exporter.reservation().0;
+        // SAFETY: `exporter` keeps its head alive until it is moved into the head itself.
+        let head_ref = unsafe { &*head };
+        {
+            let _held = head_ref.lock();
+            // SAFETY: Not published, so that the lock, which is held, orders all access.
+            let slot = unsafe { &mut *head_ref.exporter.get() };
+            if slot.is_some() {
+                return Err(EBUSY);
+            }
+            *slot = Some(exporter);
+        }
+        let info = bindings::dma_buf_export_info {
+            exp_name: exporter_name.as_char_ptr(),
+            owner: module.as_ptr(),
+            ops: &*OPS,
+            size: len,
+            flags: flags as c_int,
+            resv: head_ref.as_raw(),
+            priv_: head.cast_mut().cast(),
+        };
+        // SAFETY: `info` is complete. `priv_` is a `Head` that the exporter it holds keeps alive
+        // until `release`, as `OPS` expects.
+        match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
+            Ok(raw) => {
+                let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+                // SAFETY: A successful export returns the first reference.
+                Ok(unsafe { ARef::from_raw(raw.cast()) })
+            }
+            Err(error) => {
+                // SAFETY: The export failed, so nothing was published.
+                drop(unsafe { (*head_ref.exporter.get()).take() });
+                Err(error)
+            }
+        }
+    }
+
+    /// Names the buffer, as `DMA_BUF_SET_NAME` does. `ENOMEM`.
+    pub fn set_name(&self, name: &CStr) -> Result {
+        // SAFETY: The dma-buf is valid; the string ends in NUL and is copied.
+        to_result(unsafe { c::dbc_set_name(self.as_raw(), name.as_char_ptr()) })
+    }
+
+    /// Gives the buffer to userspace under a reserved descriptor. The buffer may be gone when
+    /// this returns: another thread can close the descriptor at once.
+    pub fn install(me: ARef<Self>, fd: FileDescriptorReservation) {
+        let raw = ARef::into_raw(me);
+        let number = fd.reserved_fd();
+        // The descriptor is used up below.
+        core::mem::forget(fd);
+        // SAFETY: The reference goes to the descriptor, which was reserved by this thread.
+        unsafe { bindings::dma_buf_fd_install(raw.as_ptr().cast(), number as c_int) };
+    }
+
+    /// Length in bytes.
+    pub fn size(&self) -> usize {
+        // SAFETY: `size` never changes.
+        unsafe { (*self.as_raw()).size }
+    }
+}

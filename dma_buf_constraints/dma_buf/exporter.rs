@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an exporter implements, and the one table of operations that calls it.
+
+use super::{
+    direction,
+    fault::{
+        self,
+        Fault, //
+    },
+    reservation::{
+        Head,
+        HeadRef,
+        Held, //
+    },
+    table::TableRef, //
+};
+use crate::{
+    attach::Slot,
+    c, //
+};
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    device::Device,
+    dma::DataDirection,
+    error::from_result,
+    mm::virt::VmaRef,
+    prelude::*, //
+};
+
+/// An importer that attaches: the device behind a `struct dma_buf_attachment`.
+pub struct Importer<'a> {
+    raw: NonNull<bindings::dma_buf_attachment>,
+    _lifetime: PhantomData<&'a Device>,
+}
+
+impl Importer<'_> {
+    /// The importing device.
+    pub fn device(&self) -> &Device {
+        // SAFETY: The core keeps the attachment, and the importer its device, for as long as this
+        // importer is lent to the exporter.
+        unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }
+    }
+
+    /// Whether the importer is dynamic: it can be told that memory moves.
+    pub fn is_dynamic(&self) -> bool {
+        // SAFETY: As in `device`; the field never changes.
+        unsafe { !(*self.raw.as_ptr()).importer_ops.is_null() }
+    }
+}
+
+/// The exporter of one buffer.
+///
+/// Operations that the core calls with the reservation lock held get a [`Held`]; the others may
+/// take the lock.
+///
+/// # Safety
+///
+/// [`reservation`](Self::reservation) returns the head of a reservation that is part of `self`,
+/// always the same.
+pub unsafe trait Exporter: Send + Sync {
+    /// The lock of this buffer.
+    fn reservation(&self) -> HeadRef<'_>;
+
+    /// A device wants to attach. Without the lock.
+    ///
+    /// Returns where the exporter keeps the attachment. On an error nothing may have changed.
+    fn attach(&self, importer: &Importer<'_>) -> Result<Slot>;
+
+    /// A device has detached. Without the lock.
+    fn detach(&self, slot: Slot);
+
+    /// Memory mapped for an attached device, from its [`Tables`](super::Tables).
+    fn map(&self, held: &mut Held<'_>, slot: Slot, direction: DataDirection) -> Result<TableRef>;
+
+    /// The device no longer uses a mapping.
+    fn unmap(&self, held: &mut Held<'_>, slot: Slot, table: TableRef);
+
+    /// The CPU is about to use the buffer. Without the lock.
+    fn begin_cpu_access(&self, direction: DataDirection) -> Result;
+
+    /// The CPU has used the buffer. Without the lock.
+    fn end_cpu_access(&self, direction: DataDirection) -> Result;
+
+    /// Userspace touched a page that is not mapped.
+    fn fault(&self, held: &mut Held<'_>, fault: &Fault<'_>) -> Result;
+
+    /// The kernel's address of the whole buffer. Called for the first user only: the core
+    /// counts them.
+    fn vmap(&self, held: &mut Held<'_>) -> Result<NonNull<c_void>>;
+
+    /// The last kernel user of the address is gone.
+    fn vunmap(&self, held: &mut Held<'_>);
+
+    /// Nobody has the buffer any more. The exporter itself may live on.
+    fn release(&self);
+}
+
+/// Lets a table of constant pointers be static.
+pub(super) struct Shared<T>(pub(super) T);
+
+// SAFETY: What it wraps is never written.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The operations of every buffer that [`DmaBuf::export`](super::DmaBuf::export) makes.
+///
+/// `pin` and `unpin` are left out: memory does not move while it is mapped, so that a pin has
+/// nothing to do.
+pub(super) static OPS: Shared<bindings::dma_buf_ops> = Shared(bindings::dma_buf_ops {
+    attach: Some(attach),
+    detach: Some(detach),
+    pin: None,
+    unpin: None,
+    map_dma_buf: Some(map),
+    unmap_dma_buf: Some(unmap),
+    release: Some(release),
+    begin_cpu_access: Some(begin_cpu_access),
+    end_cpu_access: Some(end_cpu_access),
+    mmap: Some(mmap),
+    vmap: Some(vmap),
+    vunmap: Some(vunmap),
+});
+
+/// The head behind a buffer of ours.
+///
+/// # Safety
+///
+/// `dmabuf` is alive for `'a` and was made by [`DmaBuf::export`](super::DmaBuf::export).
+unsafe fn head<'a>(dmabuf: *mut bindings::dma_buf) -> &'a Head {
+    // SAFETY: `export` set `priv` to a head that lives until `release`.
+    unsafe { &*(*dmabuf).priv_.cast::<Head>() }
+}
+
+/// The exporter behind a buffer of ours.
+///
+/// # Safety
+///
+/// As for [`head`], and not after the start of `release`.
+unsafe fn exporter<'a>(head: &'a Head) -> &'a dyn Exporter {
+    // SAFETY: Constant while the buffer is published, by the invariants of `Head`.
+    match unsafe { &*head.exporter.get() } {
+        Some(exporter) => &**exporter,
+        // `export` fills it before the buffer exists.
+        None => unreachable!(),
+    }
+}
+
+/// The exporter of an attachment, the proof that its lock is held, and its slot.
+///
+/// # Safety
+///
+/// The core called an operation on `attachment` with the reservation lock held, which lasts
+/// for `'a`.
+unsafe fn attached<'a>(
+    attachment: *mut bindings::dma_buf_attachment,
+) -> (&'a dyn Exporter, Held<'a>, Slot) {
+    // SAFETY: An attachment's dma-buf is alive, and ours, since the operation is.
+    let head = unsafe { head((*attachment).dmabuf) };
+    // SAFETY: Attachments are gone before `release`.
+    let exporter = unsafe { exporter(head) };
+    // SAFETY: The lock is held, as the caller promises; each operation makes one proof.
+    let held = unsafe { Held::new(head) };
+    // SAFETY: `attach` put the slot there.
+    let slot = Slot::from_index(unsafe { (*attachment).priv_ } as usize as u32);
+    (exporter, held, slot)
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn attach(
+    dmabuf: *mut bindings::dma_buf,
+    attachment: *mut bindings::dma_buf_attachment,
+) -> c_int {
+    let Some(raw) = NonNull::new(attachment) else {
+        return EINVAL.to_errno();
+    };
+    let importer = Importer {
+        raw,
+        _lifetime: PhantomData,
+    };
+    from_result(|| {
+        // SAFETY: The core holds a reference to the dma-buf, which is ours.
+        let slot = unsafe { exporter(head(dmabuf)) }.attach(&importer)?;
+        // SAFETY: The attachment is being made; its `priv` is the exporter's.
+        unsafe { (*attachment).priv_ = slot.index() as usize as *mut c_void };
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn detach(
+    dmabuf: *mut bindings::dma_buf,
+    attachment: *mut bindings::dma_buf_attachment,
+) {
+    // SAFETY: `attach` put the slot there.
+    let slot = Slot::from_index(unsafe { (*attachment).priv_ } as usize as u32);
+    // SAFETY: The importer holds a reference to the dma-buf, which is ours.
+    unsafe { exporter(head(dmabuf)) }.detach(slot);
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with an attachment to a buffer of ours and the
+/// lock held.
+unsafe extern "C" fn map(
+    attachment: *mut bindings::dma_buf_attachment,
+    raw: bindings::dma_data_direction,
+) -> *mut bindings::sg_table {
+    // SAFETY: The core calls this with the lock held.
+    let (exporter, mut held, slot) = unsafe { attached(attachment) };
+    match exporter.map(&mut held, slot, direction(raw)) {
+        Ok(table) => table.as_raw(),
+        Err(error) => error.to_ptr(),
+    }
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with an attachment to a buffer of ours and the
+/// lock held.
+unsafe extern "C" fn unmap(
+    attachment: *mut bindings::dma_buf_attachment,
+    table: *mut bindings::sg_table,
+    _direction: bindings::dma_data_direction,
+) {
+    // SAFETY: The core calls this with the lock held.
+    let (exporter, mut held, slot) = unsafe { attached(attachment) };
+    if let Some(table) = TableRef::from_raw(table) {
+        exporter.unmap(&mut held, slot, table);
+    }
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn release(dmabuf: *mut bindings::dma_buf) {
+    // SAFETY: The dma-buf is ours, and its head is there until the exporter is dropped below.
+    let head = unsafe { head(dmabuf) };
+    // SAFETY: Nobody else has the buffer any more.
+    let exporter = unsafe { (*head.exporter.get()).take() };
+    if let Some(exporter) = exporter {
+        exporter.release();
+    }
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn begin_cpu_access(
+    dmabuf: *mut bindings::dma_buf,
+    raw: bindings::dma_data_direction,
+) -> c_int {
+    // SAFETY: The caller holds a reference to the dma-buf, which is ours.
+    let exporter = unsafe { exporter(head(dmabuf)) };
+    from_result(|| exporter.begin_cpu_access(direction(raw)).map(|()| 0))
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn end_cpu_access(
+    dmabuf: *mut bindings::dma_buf,
+    raw: bindings::dma_data_direction,
+) -> c_int {
+    // SAFETY: The caller holds a reference to the dma-buf, which is ours.
+    let exporter = unsafe { exporter(head(dmabuf)) };
+    from_result(|| exporter.end_cpu_access(direction(raw)).map(|()| 0))
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn mmap(
+    dmabuf: *mut bindings::dma_buf,
+    vma: *mut bindings::vm_area_struct,
+) -> c_int {
+    // SAFETY: `vma` is being set up by the caller; the operations are static, and the file of
+    // the dma-buf, to which the vma refers, keeps the dma-buf.
+    unsafe { c::dbc_vma_prepare(vma, &*fault::VM_OPS, dmabuf.cast()) }
+}
+
+/// Handles a fault in a vma that [`mmap`] set up.
+///
+/// # Safety
+///
+/// For `VM_OPS` alone: the core of memory management calls it, with the vma locked.
+pub(super) unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+    // SAFETY: The core of memory management hands over a valid fault and its vma, whose private
+    // data `mmap` set to the dma-buf. The vma keeps the dma-buf.
+    let (vma, head, page) = unsafe {
+        let vma = (*vmf).__bindgen_anon_1.vma;
+        (
+            VmaRef::from_raw(vma),
+            head((*vma).vm_private_data.cast()),
+            (*vmf).__bindgen_anon_1.pgoff,
+        )
+    };
+    // SAFETY: As above.
+    let exporter = unsafe { exporter(head) };
+    // SAFETY: As above; `address` is in the vma.
+    let address = unsafe { (*vmf).__bindgen_anon_1.address };
+    let fault = Fault::new(vma, address, page as u64);
+    let _guard = head.lock();
+    // SAFETY: The guard holds the lock, and its own proof stays unused.
+    let mut held = unsafe { Held::new(head) };
+    match exporter.fault(&mut held, &fault) {
+        Ok(()) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+        // The process is being killed: it gets its signal on the way back to the fault.
+        Err(error) if error == EINTR => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+        // Not VM_FAULT_OOM for ENOMEM: it would be retried for ever.
+        Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+    }
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn vmap(dmabuf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) -> c_int {
+    // SAFETY: The caller holds a reference to the dma-buf, which is ours.
+    let head = unsafe { head(dmabuf) };
+    // SAFETY: As above.
+    let exporter = unsafe { exporter(head) };
+    // SAFETY: The core calls this with the lock held.
+    let mut held = unsafe { Held::new(head) };
+    from_result(|| {
+        let address = exporter.vmap(&mut held)?;
+        // SAFETY: `map` is the core's, to be filled in.
+        unsafe {
+            (*map).__bindgen_anon_1.vaddr = address.as_ptr();
+            (*map).is_iomem = false;
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive.
+unsafe extern "C" fn vunmap(dmabuf: *mut bindings::dma_buf, _map: *mut bindings::iosys_map) {
+    // SAFETY: The caller holds a reference to the dma-buf, which is ours.
+    let head = unsafe { head(dmabuf) };
+    // SAFETY: As above.
+    let exporter = unsafe { exporter(head) };
+    // SAFETY: The core calls this with the lock held.
+    let mut held = unsafe { Held::new(head) };
+    exporter.vunmap(&mut held);
+}

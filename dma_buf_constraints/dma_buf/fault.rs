@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Faults of userspace in a mapped buffer.
+
+use super::exporter::{
+    vm_fault,
+    Shared, //
+};
+use crate::{
+    c,
+    model::Run, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    mm::virt::VmaRef,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// The operations of every mapping of a buffer of ours.
+pub(super) static VM_OPS: Shared<bindings::vm_operations_struct> =
+    Shared(bindings::vm_operations_struct {
+        fault: Some(vm_fault),
+        ..pin_init::zeroed()
+    });
+
+/// How far beyond the piece of memory that was touched a fault goes on, in bytes: what one lowest
+/// page table maps on most architectures. It bounds the faults of scattered memory.
+const AROUND: u64 = 2 << 20;
+
+/// The most that one fault maps, in bytes: it bounds the time of the first touch.
+const MOST: u64 = 64 << 20;
+
+/// A page of a mapped buffer that was touched and is not there.
+pub struct Fault<'a> {
+    vma: &'a VmaRef,
+    address: usize,
+    /// In the buffer, in pages.
+    page: u64,
+}
+
+impl<'a> Fault<'a> {
+    pub(super) fn new(vma: &'a VmaRef, address: usize, page: u64) -> Self {
+        Self { vma, address, page }
+    }
+
+    /// Which byte of the buffer: the first of a page. It can lie beyond the buffer's end.
+    pub fn offset(&self) -> u64 {
+        self.page.saturating_mul(PAGE_SIZE as u64)
+    }
+
+    /// Maps the piece of memory that was touched, `runs[0]`, as far as the mapping reaches, and
+    /// what follows it in the buffer up to some bound.
+    ///
+    /// `offset` is where `runs[0]` starts in the buffer, at or before [`offset`](Self::offset).
+    pub fn fill(&self, runs: &[Run], offset: u64) -> Result {
+        let Some(touched) = runs.first() else {
+            return Err(EFAULT);
+        };
+        let here = self.offset();
+        let address = (self.address & !(PAGE_SIZE - 1)) as u64;
+        // What of the buffer the vma shows, and of that, what to map now.
+        let vma_offset = here - (address - self.vma.start() as u64);
+        let vma_end = vma_offset + (self.vma.end() - self.vma.start()) as u64;
+        let wanted_end = (offset + touched.len).max(here.saturating_add(AROUND));
+        let from = offset.max(vma_offset).max(here.saturating_sub(MOST / 2));
+        let end = vma_end.min(wanted_end).min(from + MOST);
+
+        let mut run_offset = offset;
+        for run in runs {
+            let start = run_offset.max(from);
+            let stop = (run_offset + run.len).min(end);
+            if start >= end {
+                break;
+            }
+            let result = to_result(
+                // SAFETY: The fault handler holds the lock that keeps the vma. The range lies in
+                // the vma, by the bounds above, and the vma was set up for page frames without
+                // struct pages. The memory belongs to the buffer.
+                unsafe {
+                    c::dbc_vma_fill(
+                        self.vma.as_ptr(),
+                        (self.vma.start() as u64 + (start - vma_offset)) as usize,
+                        run.start + (start - run_offset),
+                        (stop - start) as usize,
+                    )
+                },
+            );
+            // What was touched has to be there; the rest is a favour.
+            if result.is_err() && run_offset <= here {
+                return result;
+            }
+            run_offset += run.len;
+        }
+        Ok(())
+    }
+}
