@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The interface for C: declarations of drivers, and the set of users for exporters in C.
+//!
+//! Documented in [`include/linux/dma-buf-constraints.h`].
+//!
+//! [`include/linux/dma-buf-constraints.h`]: srctree/include/linux/dma-buf-constraints.h
+
+use crate::{
+    attach::{
+        Slot,
+        User,
+        Users, //
+    },
+    c,
+    device::{
+        self, //
+    },
+    model::{
+        Conflict,
+        Constraints,
+        Field,
+        Misfit,
+        Name,
+        Party,
+        Placement,
+        SegmentLimits, //
+    },
+};
+use core::fmt::{
+    self,
+    Write, //
+};
+use kernel::{
+    bindings,
+    device::Device,
+    error::from_result,
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+/// `struct dma_buf_constraints_set`: each user keeps its device.
+type Set = Users<ARef<Device>>;
+
+/// Reads constraints that a C caller wrote: zero is "don't care".
+impl From<&c::dma_buf_constraints> for Constraints {
+    fn from(raw: &c::dma_buf_constraints) -> Self {
+        let or_any = |value, any| if value == 0 { any } else { value };
+        Self {
+            placement: Placement {
+                access_mask: or_any(raw.access_mask, u64::MAX),
+                max_address: or_any(raw.max_address, u64::MAX),
+                max_segments: if raw.max_segments == 0 {
+                    u32::MAX
+                } else {
+                    raw.max_segments
+                },
+                alignment: or_any(raw.alignment, 1),
+            },
+            segments: SegmentLimits {
+                max_size: or_any(raw.max_segment_size, u64::MAX),
+                boundary_mask: or_any(raw.segment_boundary_mask, u64::MAX),
+            },
+        }
+    }
+}
+
+/// Writes constraints for a C caller.
+impl From<&Constraints> for c::dma_buf_constraints {
+    fn from(constraints: &Constraints) -> Self {
+        let unless = |value, any| if value == any { 0 } else { value };
+        let placement = &constraints.placement;
+        Self {
+            access_mask: unless(placement.access_mask, u64::MAX),
+            max_address: unless(placement.max_address, u64::MAX),
+            max_segment_size: unless(constraints.segments.max_size, u64::MAX),
+            segment_boundary_mask: unless(constraints.segments.boundary_mask, u64::MAX),
+            alignment: unless(placement.alignment, 1),
+            max_segments: if placement.max_segments == u32::MAX {
+                0
+            } else {
+                placement.max_segments
+            },
+        }
+    }
+}
+
+/// The constraints behind a pointer that may be NULL.
+///
+/// # Safety
+///
+/// `raw` is NULL or points to valid constraints.
+unsafe fn read(raw: *const c::dma_buf_constraints) -> Constraints {
+    // SAFETY: The caller's promise.
+    match unsafe { raw.as_ref() } {
+        Some(raw) => raw.into(),
+        None => Constraints::ANY,
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `dev` is a device whose driver is bound, `constraints` NULL or valid.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_declare(
+    dev: *mut bindings::device,
+    constraints: *const c::dma_buf_constraints,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let (device, constraints) = unsafe { (Device::from_raw(dev), read(constraints)) };
+    from_result(|| device::declare(device, &constraints).map(|()| 0))
+}
+
+/// # Safety
+///
+/// As in the header: `dev` is a device, `constraints` is to be filled in.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_query(
+    dev: *mut bindings::device,
+    constraints: *mut c::dma_buf_constraints,
+) {
+    // SAFETY: The caller's promise.
+    let needs = device::needs(unsafe { Device::from_raw(dev) });
+    // SAFETY: The caller's promise.
+    unsafe { constraints.write((&needs.constraints).into()) };
+}
+
+/// # Safety
+///
+/// As in the header: `base` is NULL or valid.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_set_alloc(
+    base: *const c::dma_buf_constraints,
+    len: u64,
+) -> *mut c::dma_buf_constraints_set {
+    // SAFETY: The caller's promise.
+    let base = unsafe { read(base) };
+    if len == 0 || device::invalid(&base).is_some() {
+        return EINVAL.to_ptr();
+    }
+    match KBox::new(Set::new(base, len), GFP_KERNEL) {
+        Ok(set) => KBox::into_raw(set).cast(),
+        Err(_) => ENOMEM.to_ptr(),
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is NULL, or a set that is not used any more.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_set_free(set: *mut c::dma_buf_constraints_set) {
+    if !set.is_null() {
+        // SAFETY: A set is the box that `dma_buf_constraints_set_alloc` gave away.
+        drop(unsafe { KBox::from_raw(set.cast::<Set>()) });
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody else uses now, `dev` a device, `conflict` NULL or
+/// to be filled in.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_admit(
+    set: *mut c::dma_buf_constraints_set,
+    dev: *mut bindings::device,
+    conflict: *mut c::dma_buf_conflict,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
+    let needs = device::needs(device);
+    let user = User::new(
+        device::name(device),
+        needs.constraints,
+        device::reference(device),
+    );
+    match set.consider(user) {
+        Ok(proposal) => from_result(|| Ok(set.commit(proposal)?.index() as c_int)),
+        Err(reason) => {
+            if !conflict.is_null() {
+                // SAFETY: The caller's promise.
+                unsafe { conflict.write((&reason).into()) };
+            }
+            EINVAL.to_errno()
+        }
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody else uses now.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_release(
+    set: *mut c::dma_buf_constraints_set,
+    handle: c_int,
+) {
+    // SAFETY: The caller's promise.
+    let set = unsafe { &mut *set.cast::<Set>() };
+    if let Ok(index) = u32::try_from(handle) {
+        drop(set.release(Slot::from_index(index)));
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody changes now, `meet` is to be filled in.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_meet(
+    set: *const c::dma_buf_constraints_set,
+    meet: *mut c::dma_buf_constraints,
+) {
+    // SAFETY: The caller's promise.
+    unsafe { meet.write((*set.cast::<Set>()).meet().into()) };
+}
+
+/// # Safety
+///
+/// As in the header: `conflict` is valid, `buf` has room for `size` bytes.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_conflict_format(
+    conflict: *const c::dma_buf_conflict,
+    buf: *mut c_char,
+    size: usize,
+) -> usize {
+    if size == 0 {
+        return 0;
+    }
+    // SAFETY: The caller's promise.
+    let (conflict, buf) = unsafe {
+        (
+            &*conflict,
+            core::slice::from_raw_parts_mut(buf.cast::<u8>(), size),
+        )
+    };
+    let mut line = Line { buf, len: 0 };
+    let result = match Conflict::try_from(conflict) {
+        Ok(conflict) => write!(line, "{conflict}"),
+        Err(_) => line.write_str("no conflict"),
+    };
+    // `Line` never fails: it cuts.
+    debug_assert!(result.is_ok());
+    line.finish()
+}
+
+/// A buffer that takes text as far as it fits, with room for a NUL.
+struct Line<'a> {
+    buf: &'a mut [u8],
+    len: usize,
+}
+
+impl Line<'_> {
+    fn finish(self) -> usize {
+        if let Some(end) = self.buf.get_mut(self.len) {
+            *end = 0;
+        }
+        self.len
+    }
+}
+
+impl Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.buf.len() - 1 - self.len;
+        let text = text.as_bytes();
+        let text = &text[..text.len().min(room)];
+        self.buf[self.len..][..text.len()].copy_from_slice(text);
+        self.len += text.len();
+        Ok(())
+    }
+}
+
+/// A conflict for a C caller.
+impl From<&Conflict> for c::dma_buf_conflict {
+    fn from(conflict: &Conflict) -> Self {
+        let other = match &conflict.with {
+            Party::Device(name) | Party::Allocator(name, _) => Some(name),
+            Party::Memory(name) => name.as_ref(),
+            Party::Others | Party::Itself | Party::Bounce => None,
+        };
+        Self {
+            field: conflict.misfit.field as u32,
+            wanted: conflict.misfit.wanted,
+            found: conflict.misfit.found,
+            who: text(Some(&conflict.who)),
+            other: text(other),
+        }
+    }
+}
+
+/// A conflict that a C caller kept: only those of a set, which come from devices.
+impl TryFrom<&c::dma_buf_conflict> for Conflict {
+    type Error = Error;
+
+    fn try_from(raw: &c::dma_buf_conflict) -> Result<Self> {
+        let field = match raw.field {
+            c::DMA_BUF_CONSTRAINTS_ACCESS_MASK => Field::AccessMask,
+            c::DMA_BUF_CONSTRAINTS_MAX_ADDRESS => Field::MaxAddress,
+            c::DMA_BUF_CONSTRAINTS_MAX_SEGMENTS => Field::MaxSegments,
+            c::DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE => Field::MaxSegmentSize,
+            c::DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY => Field::SegmentBoundary,
+            c::DMA_BUF_CONSTRAINTS_ALIGNMENT => Field::Alignment,
+            _ => return Err(EINVAL),
+        };
+        Ok(Self {
+            who: Name::new(&raw.who),
+            misfit: Misfit {
+                field,
+                wanted: raw.wanted,
+                found: raw.found,
+            },
+            with: if raw.other[0] == 0 {
+                Party::Itself
+            } else {
+                Party::Device(Name::new(&raw.other))
+            },
+        })
+    }
+}
+
+/// A name as C keeps it: it ends in NUL, since [`Name::CAPACITY`] leaves room for one.
+fn text(name: Option<&Name>) -> [c_char; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize] {
+    let mut text = [0; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize];
+    if let Some(name) = name {
+        for (to, from) in text.iter_mut().zip(name.as_str().bytes()) {
+            *to = from;
+        }
+    }
+    text
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What devices need of the memory of a shared buffer, and dma-buf in safe Rust.
+//!
+//! - [`model`]: constraints, how they combine, whether memory satisfies them. No kernel types.
+//! - [`device`]: what one device needs.
+//! - [`attach`]: the users of one buffer, and what they need together.
+//! - [`dma_buf`]: exporters and importers over the C dma-buf core.
+//!
+//! C headers: [`include/linux/dma-buf-constraints.h`](srctree/include/linux/dma-buf-constraints.h).
+
+use kernel::prelude::*;
+
+pub mod attach;
+mod c_api;
+pub mod device;
+pub mod dma_buf;
+pub mod model;
+
+module! {
+    type: DmaBufConstraints,
+    name: "dma_buf_constraints",
+    authors: ["The cenalloc developers"],
+    description: "Constraints of the users of a dma-buf on its memory",
+    license: "GPL",
+    imports_ns: ["DMA_BUF"],
+}
+
+/// The module. It holds nothing: declarations and buffers hold it.
+struct DmaBufConstraints;
+
+impl kernel::Module for DmaBufConstraints {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        device::init();
+        Ok(Self)
+    }
+}
+
+/// Kernel messages have a formatting trait of their own.
+impl kernel::fmt::Display for model::Conflict {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bindings to `helpers.c` and the C headers of this module.
+#[allow(
+    clippy::all,
+    dead_code,
+    improper_ctypes,
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn
+)]
+mod c {
+    use kernel::{
+        bindings::*,
+        ffi, //
+    };
+
+    include!(concat!(
+        env!("DMA_BUF_CONSTRAINTS_OBJ"),
+        "/bindings_generated.rs"
+    ));
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the Rust half of dma_buf_constraints needs of C: inline functions and
+ * macros that kernel::bindings cannot hold. bindgen reads this header.
+ */
+
+#ifndef _DMA_BUF_CONSTRAINTS_HELPERS_H
+#define _DMA_BUF_CONSTRAINTS_HELPERS_H
+
+#include <linux/dma-buf.h>
+#include <linux/dma-buf-constraints.h>
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/types.h>
+
+/**
+ * struct dbc_device_facts - what struct device tells of a device's DMA
+ * @max_address: last physical address it reaches; all ones where the DMA
+ *	addresses are translated for it
+ * @max_segment_size: bytes; all ones when not set
+ * @segment_boundary_mask: all ones when not set
+ * @alignment: bytes; 1 when not set
+ * @can_dma: it has a DMA mask
+ */
+struct dbc_device_facts {
+	u64 max_address;
+	u64 max_segment_size;
+	u64 segment_boundary_mask;
+	u64 alignment;
+	bool can_dma;
+};
+
+void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
+bool dbc_device_has_driver(struct device *dev);
+const char *dbc_device_driver(struct device *dev);
+
+struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len);
+bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table);
+void dbc_sync_for_cpu(struct device *dev, struct sg_table *table,
+		      enum dma_data_direction dir);
+void dbc_sync_for_device(struct device *dev, struct sg_table *table,
+			 enum dma_data_direction dir);
+
+int dbc_vma_prepare(struct vm_area_struct *vma,
+		    const struct vm_operations_struct *ops, void *private);
+int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,
+		 u64 start, unsigned long len);
+
+void *dbc_direct_address(u64 start);
+void dbc_pages_of_run(struct page **pages, u64 start, unsigned long count);
+void *dbc_vmap(struct page **pages, unsigned int count);
+void dbc_vunmap(void *address);
+
+int dbc_set_name(struct dma_buf *dmabuf, const char *name);
+
+#endif /* _DMA_BUF_CONSTRAINTS_HELPERS_H */

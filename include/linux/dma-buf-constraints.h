@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What devices need of the memory of a shared buffer, and whether several of
+ * them can share one.
+ *
+ * Device drivers declare what their device needs beyond what struct device
+ * tells. Exporters of dma-bufs keep a set of users for each buffer: who cannot
+ * take part is refused when it attaches, with a reason.
+ */
+
+#ifndef _LINUX_DMA_BUF_CONSTRAINTS_H
+#define _LINUX_DMA_BUF_CONSTRAINTS_H
+
+#include <linux/types.h>
+
+struct device;
+
+/**
+ * struct dma_buf_constraints - what a device needs of a buffer's memory
+ * @access_mask: classes of memory it can reach, one bit a class
+ * @max_address: last physical address it can reach, in bytes
+ * @max_segment_size: most bytes in one segment of its table
+ * @segment_boundary_mask: no segment of its table crosses a multiple of this
+ *	mask plus one, a power of two; the form of
+ *	&device_dma_parameters.segment_boundary_mask
+ * @alignment: of the start of every segment, in bytes, a power of two
+ * @max_segments: most segments in its table; 1 is one contiguous run
+ *
+ * Zero in any field is "don't care".
+ */
+struct dma_buf_constraints {
+	u64 access_mask;
+	u64 max_address;
+	u64 max_segment_size;
+	u64 segment_boundary_mask;
+	u64 alignment;
+	u32 max_segments;
+};
+
+/**
+ * enum dma_buf_constraints_field - a field of struct dma_buf_constraints
+ * @DMA_BUF_CONSTRAINTS_ACCESS_MASK: @access_mask
+ * @DMA_BUF_CONSTRAINTS_MAX_ADDRESS: @max_address
+ * @DMA_BUF_CONSTRAINTS_MAX_SEGMENTS: @max_segments
+ * @DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE: @max_segment_size
+ * @DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY: @segment_boundary_mask
+ * @DMA_BUF_CONSTRAINTS_ALIGNMENT: @alignment
+ */
+enum dma_buf_constraints_field {
+	DMA_BUF_CONSTRAINTS_ACCESS_MASK = 1,
+	DMA_BUF_CONSTRAINTS_MAX_ADDRESS,
+	DMA_BUF_CONSTRAINTS_MAX_SEGMENTS,
+	DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE,
+	DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY,
+	DMA_BUF_CONSTRAINTS_ALIGNMENT,
+};
+
+#define DMA_BUF_CONSTRAINTS_NAME_LEN	40
+
+/**
+ * struct dma_buf_conflict - why a device cannot share a buffer
+ * @field: an &enum dma_buf_constraints_field
+ * @wanted: what the refused device needs in that field
+ * @found: what stands against it: what the other user needs, or the least that
+ *	its own other needs leave
+ * @who: the refused device
+ * @other: the other user; empty where the device's own needs or all other users
+ *	together stand against it
+ */
+struct dma_buf_conflict {
+	u32 field;
+	u64 wanted;
+	u64 found;
+	char who[DMA_BUF_CONSTRAINTS_NAME_LEN];
+	char other[DMA_BUF_CONSTRAINTS_NAME_LEN];
+};
+
+struct dma_buf_constraints_set;
+
+/**
+ * dma_buf_constraints_declare() - say what a device needs of shared buffers
+ * @dev: the device; its driver is bound or being bound
+ * @constraints: what it needs beyond what struct device tells, or NULL for
+ *	nothing; copied
+ *
+ * For the driver of @dev, usually from its probe. The declaration replaces an
+ * earlier one and is gone when the driver unbinds. Buffers that the device has
+ * already attached to keep what was valid then.
+ *
+ * Context: Process context, may sleep. Not under a dma_resv lock.
+ * Return: 0; -EINVAL where a field makes no sense (an alignment or a boundary
+ * that is no power of two, a segment size below a page); -ENODEV where no
+ * driver is bound; -ENOMEM.
+ */
+int dma_buf_constraints_declare(struct device *dev,
+				const struct dma_buf_constraints *constraints);
+
+/**
+ * dma_buf_constraints_query() - tell what a device needs of shared buffers
+ * @dev: the device
+ * @constraints: filled in; 0 in a field where the device does not care
+ *
+ * Combines the facts of struct device (DMA mask, bus limit, IOMMU, DMA
+ * parameters) with what was declared.
+ *
+ * Context: Process context, may sleep.
+ */
+void dma_buf_constraints_query(struct device *dev,
+			       struct dma_buf_constraints *constraints);
+
+/**
+ * dma_buf_constraints_set_alloc() - make the set of users of one buffer
+ * @base: what the buffer needs whoever uses it, or NULL for nothing
+ * @len: the buffer's length in bytes
+ *
+ * For an exporter, one set a buffer. No function locks a set: the exporter
+ * serialises all calls for it, normally by the buffer's reservation lock.
+ *
+ * Context: Process context, may sleep.
+ * Return: the set, or an ERR_PTR: -EINVAL where a field of @base makes no sense
+ * or @len is 0, -ENOMEM.
+ */
+struct dma_buf_constraints_set *
+dma_buf_constraints_set_alloc(const struct dma_buf_constraints *base, u64 len);
+
+/**
+ * dma_buf_constraints_set_free() - free a set
+ * @set: from dma_buf_constraints_set_alloc(); devices may still be in it; NULL
+ *	is allowed
+ *
+ * Context: Process context, may sleep.
+ */
+void dma_buf_constraints_set_free(struct dma_buf_constraints_set *set);
+
+/**
+ * dma_buf_constraints_admit() - add a device to the users of a buffer
+ * @set: the buffer's users
+ * @dev: the device; the set takes a reference
+ * @conflict: filled in when -EINVAL is returned; may be NULL
+ *
+ * To be called from &dma_buf_ops.attach. A refused device leaves the set exactly
+ * as it was. A device without a DMA mask is admitted and adds nothing.
+ *
+ * Context: Process context, may sleep; the exporter holds the lock of the set.
+ * Return: a handle for dma_buf_constraints_release(), zero or more; -EINVAL
+ * where nothing satisfies all users; -ENOMEM.
+ */
+int dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
+			      struct device *dev,
+			      struct dma_buf_conflict *conflict);
+
+/**
+ * dma_buf_constraints_release() - take a device from the users of a buffer
+ * @set: the buffer's users
+ * @handle: from dma_buf_constraints_admit()
+ *
+ * What remains is computed anew from who remains. An unknown handle is ignored.
+ *
+ * Context: Process context; the exporter holds the lock of the set.
+ */
+void dma_buf_constraints_release(struct dma_buf_constraints_set *set,
+				 int handle);
+
+/**
+ * dma_buf_constraints_meet() - tell what all users of a buffer need together
+ * @set: the buffer's users
+ * @meet: filled in; 0 in a field where nobody cares
+ *
+ * Segment size and boundary bind each device's own table; here they are those
+ * of a table that would serve all.
+ *
+ * Context: The exporter holds the lock of the set.
+ */
+void dma_buf_constraints_meet(const struct dma_buf_constraints_set *set,
+			      struct dma_buf_constraints *meet);
+
+/**
+ * dma_buf_conflict_format() - put a conflict into words
+ * @conflict: from dma_buf_constraints_admit()
+ * @buf: filled with one line, without a newline, that ends in NUL
+ * @size: of @buf in bytes
+ *
+ * Context: Any.
+ * Return: the length of the line in @buf, without the NUL.
+ */
+size_t dma_buf_conflict_format(const struct dma_buf_conflict *conflict,
+			       char *buf, size_t size);
+
+#endif /* _LINUX_DMA_BUF_CONSTRAINTS_H */
