@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Scattered pages of the page allocator, in the largest chunks there are.
+
+use super::{
+    pages::{
+        self,
+        Chunk,
+        Source, //
+    },
+    Allocator,
+    Collected,
+    Need, //
+};
+use crate::c;
+use dma_buf_constraints::model::{
+    Field,
+    Misfit, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::atomic::Atomic, //
+};
+
+/// The one of its kind.
+pub(super) static SYSTEM: System = System {
+    used: Atomic::new(0),
+};
+
+/// Gives scattered memory, in few segments where users want few, below any address where there
+/// is memory at all. Leaves what has to be one run to those whose business it is.
+pub(super) struct System {
+    used: Atomic<u64>,
+}
+
+impl Allocator for System {
+    fn name(&self) -> &'static str {
+        "system"
+    }
+
+    fn class(&self) -> u64 {
+        u64::from(c::CENALLOC_CLASS_SYSTEM)
+    }
+
+    fn max_len(&self) -> u64 {
+        pages::extent().1
+    }
+
+    fn is_contiguous(&self) -> bool {
+        false
+    }
+
+    fn could(&self, need: &Need) -> Result<(), Misfit> {
+        let fewest = need.len.div_ceil(pages::MAX_CHUNK).max(2);
+        if need.len > PAGE_SIZE as u64 && u64::from(need.placement.max_segments) < fewest {
+            return Err(Misfit {
+                field: Field::MaxSegments,
+                wanted: need.placement.max_segments.into(),
+                found: fewest,
+            });
+        }
+        within_memory(need)
+    }
+
+    fn allocate(&self, need: &Need) -> Result<Collected> {
+        let source = Source::below(need.placement.max_address);
+        let mut collected = Collected::new();
+        let mut rest = need.len;
+        // Larger orders than one that failed are not tried again.
+        let mut largest = pages::MAX_ORDER;
+        while rest > 0 {
+            if pages::killed() {
+                return Err(EINTR);
+            }
+            let left = (need.placement.max_segments as usize).saturating_sub(collected.runs());
+            let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
+            let chunk = chunk(&source, rest, smallest, &mut largest).ok_or(ENOMEM)?;
+            rest -= chunk.run().len;
+            collected.push(chunk)?;
+        }
+        Ok(collected)
+    }
+
+    fn used(&self) -> &Atomic<u64> {
+        &self.used
+    }
+}
+
+/// The largest chunk for `rest` bytes that can be had, of an order from `smallest` to `largest`.
+fn chunk(source: &Source, rest: u64, smallest: u32, largest: &mut u32) -> Option<Chunk> {
+    let pages = rest / PAGE_SIZE as u64;
+    let wanted = pages.ilog2().min(*largest).max(smallest);
+    for order in (smallest..=wanted).rev() {
+        // Only the smallest is worth moving other memory for.
+        let chunk = source.part(order, pages as usize, order == smallest);
+        if chunk.is_some() {
+            *largest = order;
+            return chunk;
+        }
+    }
+    None
+}
+
+/// The smallest order of the next chunk so that `rest` bytes come in `left` aligned segments.
+fn smallest_order(rest: u64, left: u64, alignment: u64) -> Result<u32> {
+    let each = rest.checked_div(left).ok_or(ENOMEM)?;
+    let each = if each * left < rest { each + 1 } else { each };
+    let order = pages::order_of(each).max(pages::order_of(alignment));
+    if order > pages::MAX_ORDER {
+        return Err(ENOMEM);
+    }
+    Ok(order)
+}
+
+/// Whether the page allocator has memory in the range, of the length and the alignment that is
+/// needed.
+pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
+    let (lowest, total) = pages::extent();
+    let last = lowest.saturating_add(need.len - 1);
+    if need.len > total || need.placement.max_address < last {
+        return Err(Misfit {
+            field: Field::MaxAddress,
+            wanted: need.placement.max_address,
+            found: lowest,
+        });
+    }
+    if need.placement.alignment > pages::MAX_CHUNK {
+        return Err(Misfit {
+            field: Field::Alignment,
+            wanted: need.placement.alignment,
+            found: pages::MAX_CHUNK,
+        });
+    }
+    Ok(())
+}

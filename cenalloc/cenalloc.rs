@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! cenalloc: buffers whose memory is chosen when all users are known.
+//!
+//! - [`buffer`]: when a buffer has memory, and who may use it.
+//! - [`backing`]: the memory of a buffer.
+//! - [`allocator`]: who can provide it.
+//! - [`device`], [`heap`]: what userspace opens. [`ioctl`]: how its structures are read.
+//! - [`registry`], [`debugfs`]: all buffers, and what they show.
+
+mod allocator;
+mod backing;
+mod buffer;
+mod debugfs;
+mod device;
+mod heap;
+mod ioctl;
+mod registry;
+
+use kernel::{
+    miscdevice::{
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    prelude::*, //
+};
+
+module! {
+    type: Cenalloc,
+    name: "cenalloc",
+    authors: ["The cenalloc developers"],
+    description: "Constraint-enabled allocator of dma-bufs",
+    license: "GPL",
+    imports_ns: ["DMA_BUF"],
+}
+
+/// The module: what userspace sees of it. Buffers keep the module loaded by themselves.
+#[pin_data]
+struct Cenalloc {
+    #[pin]
+    device: MiscDeviceRegistration<device::Device>,
+    #[pin]
+    heap: MiscDeviceRegistration<heap::Heap>,
+    #[pin]
+    debugfs: debugfs::Files,
+}
+
+impl kernel::InPlaceModule for Cenalloc {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        registry::init();
+        try_pin_init!(Self {
+            debugfs <- debugfs::Files::new(),
+            device <- MiscDeviceRegistration::register(MiscDeviceOptions {
+                name: c"cenalloc",
+            }),
+            // The device core makes a directory of what stands before the '!'.
+            heap <- MiscDeviceRegistration::register(MiscDeviceOptions {
+                name: c"dma_heap!cenalloc",
+            }),
+        })
+    }
+}
+
+/// Bindings to `helpers.c` and the C headers of this module.
+#[allow(
+    clippy::all,
+    dead_code,
+    improper_ctypes,
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn
+)]
+mod c {
+    use kernel::{
+        bindings::*,
+        ffi, //
+    };
+
+    include!(concat!(env!("CENALLOC_OBJ"), "/bindings_generated.rs"));
+}
