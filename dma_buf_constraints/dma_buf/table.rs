@@ -38,6 +38,9 @@ impl TableRef {
     }
 }
 
+/// The most bytes in one entry: its length has 32 bits.
+const LONGEST_ENTRY: u64 = 1 << 31;
+
 /// A table of segments, not mapped.
 ///
 /// # Invariants
@@ -50,6 +53,7 @@ unsafe impl Send for Table {}
 
 impl Table {
     fn new(runs: &[Run], cut: &Cut) -> Result<KBox<Self>> {
+        let cut = cut.at_most(LONGEST_ENTRY);
         let table = KBox::new(Self(Opaque::zeroed()), GFP_KERNEL)?;
         let raw = table.as_raw();
         // SAFETY: The table is ours and zeroed. On failure it stays so.

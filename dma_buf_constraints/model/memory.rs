@@ -87,6 +87,24 @@ impl Cut {
         })
     }
 
+    /// The same cut, with segments of at most `bytes`, a multiple of the granule.
+    #[must_use]
+    pub const fn at_most(self, bytes: u64) -> Self {
+        Self {
+            max_size: if self.max_size < bytes {
+                self.max_size
+            } else {
+                bytes
+            },
+            max_inner: if self.max_inner < bytes {
+                self.max_inner
+            } else {
+                bytes
+            },
+            boundary_mask: self.boundary_mask,
+        }
+    }
+
     /// The length of the first segment of `run`.
     const fn first_len(&self, run: &Run) -> u64 {
         // Bytes up to the next boundary, less one: this cannot overflow where the mask is all

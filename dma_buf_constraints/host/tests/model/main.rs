@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the constraint model.
+
+#![forbid(unsafe_code)]
+
+mod conflict;
+mod fit;
+mod meet;
+mod oracle;
+mod segments;
+mod strategy;

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A second opinion on whether memory fits, by trial of every way to cut it.
+//!
+//! Slow and simple on purpose: it walks the pages of each run, does all arithmetic in `u128`, where
+//! nothing overflows, and shares no code with the model.
+
+use dma_buf_constraints_host::model::{
+    Constraints,
+    Field,
+    Run, //
+};
+
+/// The end of the address space.
+pub const TOP: u128 = 1 << 64;
+
+/// The address of each page of `run`.
+fn pages(run: &Run, page: u64) -> Vec<u128> {
+    let (start, len) = (u128::from(run.start), u128::from(run.len));
+    assert!(len > 0 && start + len <= TOP, "not a run: {run:x?}");
+    assert_eq!(
+        (start | len) % u128::from(page),
+        0,
+        "not in pages: {run:x?}"
+    );
+    (start..start + len).step_by(page as usize).collect()
+}
+
+/// Whether a segment from the first of `pages` through the last breaks a limit on its size, or
+/// crosses a boundary.
+fn breaks_limits(c: &Constraints, pages: &[u128], page: u64) -> bool {
+    let bytes = pages.len() as u128 * u128::from(page);
+    let boundary = u128::from(c.segments.boundary_mask) + 1;
+    // A page may not hold a boundary anywhere but at its start, and only the first may hold one
+    // there.
+    let crosses = pages.iter().enumerate().any(|(i, at)| {
+        let inside = if i == 0 { at + 1 } else { *at };
+        let next = inside.div_ceil(boundary) * boundary;
+        next < at + u128::from(page)
+    });
+    bytes > u128::from(c.segments.max_size) || crosses
+}
+
+/// The fewest segments that `run` can be cut into, each aligned and within limits, whole pages all.
+///
+/// `None` if no cut will do.
+pub fn fewest(c: &Constraints, run: &Run, page: u64) -> Option<u64> {
+    let pages = pages(run, page);
+    let alignment = u128::from(c.placement.alignment);
+    // best[i]: the fewest segments for the pages before i.
+    let mut best = vec![None; pages.len() + 1];
+    best[0] = Some(0);
+    for from in 0..pages.len() {
+        let Some(before) = best[from] else { continue };
+        if pages[from] % alignment != 0 {
+            continue;
+        }
+        for to in from + 1..=pages.len() {
+            if breaks_limits(c, &pages[from..to], page) {
+                break;
+            }
+            if best[to].is_none_or(|count| before + 1 < count) {
+                best[to] = Some(before + 1);
+            }
+        }
+    }
+    best[pages.len()]
+}
+
+/// The bytes that must fit into one segment: segments start on multiples of this.
+pub fn granule(c: &Constraints, page: u64) -> u64 {
+    if c.placement.alignment > page {
+        c.placement.alignment
+    } else {
+        page
+    }
+}
+
+/// What `found` must be where `field` does not fit, or `None` if it fits.
+///
+/// The segments are counted only where each run can be cut at all.
+pub fn found(c: &Constraints, field: Field, class: u64, runs: &[Run], page: u64) -> Option<u64> {
+    let granule = granule(c, page);
+    match field {
+        Field::AccessMask => (0..64)
+            .all(|bit| (c.placement.access_mask >> bit) % 2 == 0 || (class >> bit) % 2 == 0)
+            .then_some(class),
+        Field::MaxAddress => runs
+            .iter()
+            .find(|run| {
+                let last_page = *pages(run, page).last().unwrap();
+                last_page + u128::from(page) > u128::from(c.placement.max_address) + 1
+            })
+            .map(|run| run.start),
+        Field::Alignment => runs
+            .iter()
+            .find(|run| run.start % c.placement.alignment != 0)
+            .map(|run| run.start),
+        // The model's rule: limits that do not hold one granule are refused, whatever the memory.
+        Field::MaxSegmentSize => (c.segments.max_size < granule).then_some(granule),
+        Field::SegmentBoundary => {
+            (u128::from(c.segments.boundary_mask) + 1 < granule.into()).then_some(granule)
+        }
+        Field::MaxSegments => {
+            let count = runs
+                .iter()
+                .map(|run| fewest(c, run, page))
+                .sum::<Option<u64>>()?;
+            (count > c.placement.max_segments.into()).then_some(count)
+        }
+    }
+}
+
+/// What the device wants of `field`.
+pub fn wanted(c: &Constraints, field: Field) -> u64 {
+    match field {
+        Field::AccessMask => c.placement.access_mask,
+        Field::MaxAddress => c.placement.max_address,
+        Field::MaxSegments => c.placement.max_segments.into(),
+        Field::MaxSegmentSize => c.segments.max_size,
+        Field::SegmentBoundary => c.segments.boundary_mask,
+        Field::Alignment => c.placement.alignment,
+    }
+}
+
+/// Every field.
+pub const FIELDS: [Field; 6] = [
+    Field::AccessMask,
+    Field::MaxAddress,
+    Field::MaxSegments,
+    Field::MaxSegmentSize,
+    Field::SegmentBoundary,
+    Field::Alignment,
+];

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How tables are cut.
+
+use crate::{
+    oracle,
+    strategy::{
+        config,
+        huge_to_cut,
+        to_cut, //
+    },
+};
+use dma_buf_constraints_host::model::{
+    Constraints,
+    Cut,
+    Placement,
+    Run, //
+};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{
+        TestCaseError,
+        TestRunner, //
+    },
+};
+
+/// The segments of `runs`, those of each run by themselves; all must be used up.
+fn by_run(segments: &[Run], runs: &[Run]) -> Result<Vec<Vec<Run>>, TestCaseError> {
+    let mut segments = segments.iter();
+    let mut all = Vec::new();
+    for run in runs {
+        let (mut at, end) = (u128::from(run.start), run.start as u128 + run.len as u128);
+        let mut own = Vec::new();
+        while at < end {
+            let Some(segment) = segments.next() else {
+                return Err(TestCaseError::fail("bytes are left"));
+            };
+            prop_assert_eq!(u128::from(segment.start), at, "a gap, or back");
+            prop_assert!(segment.len > 0, "empty");
+            at += u128::from(segment.len);
+            own.push(*segment);
+        }
+        prop_assert_eq!(at, end, "beyond the run");
+        all.push(own);
+    }
+    prop_assert_eq!(segments.next(), None, "too many");
+    Ok(all)
+}
+
+/// That `segment` is aligned and within limits.
+fn check_limits(c: &Constraints, segment: &Run) -> Result<(), TestCaseError> {
+    let (first, last) = (
+        u128::from(segment.start),
+        u128::from(segment.start) + u128::from(segment.len) - 1,
+    );
+    let boundary = u128::from(c.segments.boundary_mask) + 1;
+    prop_assert_eq!(segment.start % c.placement.alignment, 0, "alignment");
+    prop_assert!(segment.len <= c.segments.max_size, "size");
+    prop_assert_eq!(first / boundary, last / boundary, "boundary");
+    Ok(())
+}
+
+/// That each segment but the last ends as late as another can start: one granule more breaks a
+/// limit.
+fn check_greedy(c: &Constraints, page: u64, segments: &[Run]) -> Result<(), TestCaseError> {
+    let granule = u128::from(oracle::granule(c, page));
+    let boundary = u128::from(c.segments.boundary_mask) + 1;
+    for pair in segments.windows(2) {
+        let (start, len) = (u128::from(pair[0].start), u128::from(pair[0].len));
+        // The next segment may end before that granule does.
+        let more = len + granule.min(pair[1].len.into());
+        let breaks = more > u128::from(c.segments.max_size)
+            || (start + more - 1) / boundary != start / boundary;
+        prop_assert!(breaks, "could be longer: {:x?}", pair[0]);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config(2048))]
+
+    #[test]
+    fn segments_are_the_runs_cut_greedily((c, layout) in to_cut()) {
+        let cut = c.cut(layout.page).unwrap();
+        let segments: Vec<_> = cut.segments(&layout.runs).collect();
+        for (run, own) in layout.runs.iter().zip(by_run(&segments, &layout.runs)?) {
+            for segment in &own {
+                check_limits(&c, segment)?;
+                prop_assert_eq!(segment.len % layout.page, 0);
+            }
+            check_greedy(&c, layout.page, &own)?;
+            prop_assert_eq!(Some(own.len() as u64), oracle::fewest(&c, run, layout.page));
+        }
+        prop_assert_eq!(cut.count(&layout.runs), segments.len() as u32);
+    }
+
+    #[test]
+    fn huge_runs_are_cut_without_overflow((c, run) in huge_to_cut()) {
+        let cut = c.cut(4096).unwrap();
+        let segments: Vec<_> = cut.segments(&[run]).collect();
+        for segment in &by_run(&segments, &[run])?[0] {
+            check_limits(&c, segment)?;
+        }
+        check_greedy(&c, 4096, &segments)?;
+        prop_assert_eq!(cut.count(&[run]), segments.len() as u32);
+        // As long as one segment can be, at the most.
+        let c = Constraints {
+            placement: Placement {
+                max_segments: segments.len() as u32,
+                ..c.placement
+            },
+            ..c
+        };
+        prop_assert_eq!(c.impossible(run.len, 4096), None);
+    }
+}
+
+/// That there is much to cut, and that what ends a segment is now the one limit, now the other.
+#[test]
+fn every_cut_is_drawn() {
+    const DRAWS: usize = 1000;
+    let mut runner = TestRunner::deterministic();
+    let (mut whole, mut by_size, mut by_boundary, mut odd, mut huge) = (0, 0, 0, 0, 0);
+    for _ in 0..DRAWS {
+        let (c, layout) = to_cut().new_tree(&mut runner).unwrap().current();
+        let cut = c.cut(layout.page).unwrap();
+        let segments: Vec<_> = cut.segments(&layout.runs).collect();
+        let ends_at_boundary = |segment: &&Run| {
+            c.segments.boundary_mask != u64::MAX
+                && segment.last() & c.segments.boundary_mask == c.segments.boundary_mask
+        };
+        whole += usize::from(segments.len() == layout.runs.len());
+        if segments.len() > layout.runs.len() {
+            let at_boundary = segments.iter().filter(ends_at_boundary).count();
+            by_boundary += usize::from(at_boundary > 0);
+            by_size += usize::from(at_boundary < segments.len() - layout.runs.len());
+        }
+        // Longer than whole granules within the limit allow.
+        let granule = c.placement.alignment;
+        odd += usize::from(
+            segments
+                .iter()
+                .any(|segment| segment.len > c.segments.max_size / granule * granule),
+        );
+        let (c, run) = huge_to_cut().new_tree(&mut runner).unwrap().current();
+        huge += usize::from(c.cut(4096).unwrap().count(&[run]) > 1);
+    }
+    let drawn = format!(
+        "whole {whole}, by size {by_size}, by boundary {by_boundary}, odd {odd}, huge {huge}"
+    );
+    println!("{drawn}");
+    for (count, least) in [
+        (whole, 10),
+        (by_size, 15),
+        (by_boundary, 15),
+        (odd, 3),
+        (huge, 20),
+    ] {
+        assert!(count * 100 >= least * DRAWS, "{drawn}");
+    }
+}
+
+#[test]
+fn segments_of_nothing_are_none() {
+    let cut = Constraints::ANY.cut(4096).unwrap();
+    assert_eq!(cut.segments(&[]).next(), None);
+    assert_eq!(cut.count(&[]), 0);
+}
+
+/// The end stays the end, and a clone goes on from where it was made.
+#[test]
+fn segments_can_be_cloned_and_end_once() {
+    let mut c = Constraints::ANY;
+    c.segments.max_size = 4096;
+    let runs = [Run {
+        start: 0,
+        len: 3 * 4096,
+    }];
+    let cut = c.cut(4096).unwrap();
+    let mut segments = cut.segments(&runs);
+    assert_eq!(
+        segments.next(),
+        Some(Run {
+            start: 0,
+            len: 4096
+        })
+    );
+    assert_eq!(segments.clone().count(), 2);
+    assert_eq!(segments.by_ref().count(), 2);
+    assert_eq!(segments.next(), None);
+    assert_eq!(segments.next(), None);
+}
+
+/// `at_most` only ever narrows, to the smaller of two limits.
+#[test]
+fn a_cut_can_be_narrowed() {
+    let runs = [Run {
+        start: 8 * 4096,
+        len: 5 * 4096,
+    }];
+    let lens = |cut: Cut| -> Vec<u64> {
+        cut.segments(&runs)
+            .map(|segment| segment.len / 4096)
+            .collect()
+    };
+    let mut c = Constraints::ANY;
+    assert_eq!(lens(c.cut(4096).unwrap().at_most(2 * 4096)), [2, 2, 1]);
+    c.segments.max_size = 3 * 4096 + 1;
+    assert_eq!(lens(c.cut(4096).unwrap().at_most(2 * 4096)), [2, 2, 1]);
+    assert_eq!(lens(c.cut(4096).unwrap().at_most(4 * 4096)), [3, 2]);
+    c.segments.boundary_mask = 4096 - 1;
+    assert_eq!(lens(c.cut(4096).unwrap().at_most(2 * 4096)), [1; 5]);
+}
