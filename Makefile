@@ -109,7 +109,22 @@ $(obj)/samples/importer/bindings_generated.rs: $(src)/samples/importer/device.h 
 	$(call if_changed_dep,rust_bindings)
 $(obj)/samples/importer/importer.o: $(obj)/samples/importer/bindings_generated.rs
 
-targets += samples/importer/bindings_generated.rs
+obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_edu.o
+cenalloc_edu-y := samples/edu/edu.o
+
+RUSTFLAGS_samples/edu/edu.o += $(dma-buf-constraints-crate) \
+	--env-set CENALLOC_EDU_OBJ=$(abspath $(obj)/samples/edu)
+$(obj)/samples/edu/edu.o: $(obj)/dma_buf_constraints/dma_buf_constraints.o
+
+$(obj)/samples/edu/bindings_generated.rs: private bindgen-items := edu_.*|EDU_.*
+$(obj)/samples/edu/bindings_generated.rs: $(src)/samples/cenalloc_edu.h FORCE
+	$(call if_changed_dep,rust_bindings)
+$(obj)/samples/edu/edu.o: $(obj)/samples/edu/bindings_generated.rs
+
+targets += samples/importer/bindings_generated.rs samples/edu/bindings_generated.rs
+
+obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_c_exporter.o
+cenalloc_c_exporter-y := samples/c_exporter/c_exporter.o
 
 else
 

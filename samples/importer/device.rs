@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Platform devices to import with, in safe Rust over `device.c`.
+
+use crate::c;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+use dma_buf_constraints::{
+    device::declare,
+    model::{
+        Constraints,
+        Placement,
+        SegmentLimits, //
+    },
+};
+use kernel::{
+    bindings,
+    device::{
+        Bound,
+        Device, //
+    },
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*, //
+};
+
+/// The registration of the driver that the devices are bound to.
+pub(crate) struct Driver(());
+
+impl Driver {
+    pub(crate) fn register() -> Result<Self> {
+        // SAFETY: Called by the module's initialiser, once.
+        to_result(unsafe { c::importer_driver_register() })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // SAFETY: `register` registered it. No device is left: devices belong to open files, and
+        // those keep the module.
+        unsafe { c::importer_driver_unregister() };
+    }
+}
+
+/// A device with the limits that userspace asked for; goes away when dropped.
+///
+/// # Invariants
+///
+/// The device was made by `importer_device_create`, and is bound to the driver in `device.c`.
+pub(crate) struct ImporterDevice(NonNull<bindings::device>);
+
+// SAFETY: A device may be used and removed by any thread.
+unsafe impl Send for ImporterDevice {}
+// SAFETY: As above.
+unsafe impl Sync for ImporterDevice {}
+
+impl ImporterDevice {
+    /// Makes a device and declares its constraints, as a driver's probe would.
+    ///
+    /// `EINVAL` where the request makes no sense, `EEXIST` where a device of another driver has
+    /// the name, `ENOMEM`.
+    pub(crate) fn new(add: &c::importer_add) -> Result<Self> {
+        // SAFETY: `add` is valid for the call and copied by it.
+        let raw = from_err_ptr(unsafe { c::importer_device_create(add) })?;
+        // INVARIANT: Just made; the C function returns it bound.
+        let device = Self(NonNull::new(raw).ok_or(ENOMEM)?);
+        if add.flags & c::IMPORTER_DECLARE != 0 {
+            declare(&device, &declared(add))?;
+        }
+        Ok(device)
+    }
+}
+
+/// The constraints that are to be declared: in the request, zero is "don't care".
+fn declared(add: &c::importer_add) -> Constraints {
+    let or_any = |value, any| if value == 0 { any } else { value };
+    Constraints {
+        placement: Placement {
+            access_mask: or_any(add.access_mask, Placement::ANY.access_mask),
+            max_address: or_any(add.max_address, Placement::ANY.max_address),
+            max_segments: match add.max_segments {
+                0 => Placement::ANY.max_segments,
+                count => count,
+            },
+            alignment: or_any(add.alignment, Placement::ANY.alignment),
+        },
+        segments: SegmentLimits {
+            max_size: or_any(add.max_segment_size, SegmentLimits::ANY.max_size),
+            boundary_mask: or_any(add.segment_boundary_mask, SegmentLimits::ANY.boundary_mask),
+        },
+    }
+}
+
+impl Deref for ImporterDevice {
+    type Target = Device<Bound>;
+
+    fn deref(&self) -> &Device<Bound> {
+        // SAFETY: By the type's invariants. The device stays, and stays bound, until the drop:
+        // its driver cannot be unbound through sysfs, and is unregistered after all devices.
+        unsafe { Device::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for ImporterDevice {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants; nobody uses it any more. Attachments keep the whole
+        // `ImporterDevice`.
+        unsafe { c::importer_device_remove(self.0.as_ptr()) };
+    }
+}
