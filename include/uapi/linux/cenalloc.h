@@ -40,7 +40,8 @@
  * @fd_flags: in: O_CLOEXEC and one of O_RDONLY, O_WRONLY and O_RDWR; mapping the
  *	buffer for writing takes O_RDWR
  * @flags: in: must be zero
- * @name: in: shown in debugfs and fdinfo; ends in NUL; empty for none
+ * @name: in: shown in debugfs and fdinfo; printable ASCII without quotation
+ *	marks, ends in NUL; empty for none
  * @fd: out: the dma-buf's file descriptor
  * @reserved: must be zero
  */
@@ -61,11 +62,13 @@ struct cenalloc_create {
  * share it with those before is refused with EINVAL. The first mapping by a
  * device, the first touch by the CPU through mmap(), or the first use by the
  * kernel chooses the memory. It is zeroed, and stays until the last reference
- * to the buffer is gone. Who attaches later and cannot use it gets EBUSY. The
- * reason of each refusal is in debugfs.
+ * to the buffer is gone. Who attaches later and cannot use it gets EBUSY, unless
+ * the memory can move because nobody holds it. The reason of the last refusal is
+ * in debugfs, and CENALLOC_QUERY tells it.
  *
  * Errors: EINVAL where @len is 0 or too large to be a file's size, where @align
- * is no power of two, where @name has no end, or where a flag is unknown;
+ * is no power of two, where @name has no end or holds what it may not, or where
+ * a flag is unknown;
  * EINVAL, too, where no allocator could ever provide @len bytes aligned to
  * @align; EMFILE or ENFILE without a free descriptor; ENOMEM. No memory is taken
  * for the buffer, so that ENOMEM for its length comes with the first use: as
@@ -99,7 +102,8 @@ struct cenalloc_allocator {
  * @allocators: in: address of an array of struct cenalloc_allocator, or 0
  * @count: in: entries the array has room for; out: allocators there are
  * @size: in: size of an entry, sizeof(struct cenalloc_allocator); the kernel
- *	fills as much of an entry as both know, and zeroes the rest
+ *	fills as much of an entry as both know, and zeroes the rest; may be 0
+ *	where @allocators is
  *
  * With room for fewer than there are, the first are written.
  */
@@ -112,8 +116,236 @@ struct cenalloc_allocators {
 /*
  * Lists the allocators in the order in which they are tried.
  *
- * Errors: EINVAL where @size is 0, no multiple of 8, or above 4096; EFAULT.
+ * Errors: EINVAL where @size is less than that of the first version, 64, no
+ * multiple of 8, or above 4096; EFAULT.
  */
 #define CENALLOC_ALLOCATORS	_IOWR('C', 0x02, struct cenalloc_allocators)
+
+/**
+ * struct cenalloc_constraints - what a user needs of a buffer's memory
+ * @access_mask: classes of memory, CENALLOC_CLASS_*
+ * @max_address: the last physical address, in bytes
+ * @max_segment_size: the most bytes in one segment of its table
+ * @segment_boundary_mask: no segment of its table crosses a multiple of this mask
+ *	plus one, a power of two
+ * @alignment: of the start of every segment, in bytes, a power of two
+ * @max_segments: the most segments in its table; 1 is one contiguous run
+ * @reserved: must be zero
+ *
+ * Zero in any field is "don't care".
+ */
+struct cenalloc_constraints {
+	__u64 access_mask;
+	__u64 max_address;
+	__u64 max_segment_size;
+	__u64 segment_boundary_mask;
+	__u64 alignment;
+	__u32 max_segments;
+	__u32 reserved;
+};
+
+#define CENALLOC_BUS_LEN	32
+#define CENALLOC_DEVICE_LEN	64
+
+/**
+ * struct cenalloc_declare - for CENALLOC_DECLARE
+ * @fd: in: the dma-buf
+ * @flags: in: must be zero
+ * @bus: in: the name of a device's bus as in /sys/bus, "platform" or "pci", say;
+ *	ends in NUL; empty for a user that is no device
+ * @device: in: the name of the device as in /sys/bus/@bus/devices, or, without a
+ *	bus, a name for the user, which may be empty; ends in NUL
+ * @constraints: in: what the user needs; with a device, in addition to what the
+ *	kernel knows of it
+ */
+struct cenalloc_declare {
+	__s32 fd;
+	__u32 flags;
+	char bus[CENALLOC_BUS_LEN];
+	char device[CENALLOC_DEVICE_LEN];
+	struct cenalloc_constraints constraints;
+};
+
+/*
+ * Declares a user that will attach later, or explicit needs: the buffer is
+ * narrowed as if that user had attached now. Most importers map in the moment
+ * they attach: with all users declared first, the first of them finds memory
+ * that suits all.
+ *
+ * A declared device is remembered: its own attachment later changes nothing and
+ * is not refused for what was declared. The declaration goes when the device's
+ * driver unbinds; explicit needs stay as long as the buffer.
+ *
+ * Errors: as an attachment of the user: EINVAL where it can never share this
+ * buffer with those before, EBUSY where it could have, before the buffer got
+ * its memory and somebody began to use it. EBADF and EINVAL for an @fd that is
+ * no descriptor or no buffer of cenalloc. EINVAL where a field of @constraints
+ * makes no sense, or a name has no end or holds a slash. ENODEV where there is
+ * no such bus or device, where no driver is bound to the device, or where it
+ * does no DMA. ENOMEM.
+ *
+ * The buses are those whose devices the kernel can find by name: platform, pci,
+ * amba, cdx, fsl-mc, hid, host1x-context, i2c, mipi-dsi, rapidio, soundwire, spi
+ * and tee.
+ */
+#define CENALLOC_DECLARE	_IOW('C', 0x03, struct cenalloc_declare)
+
+/**
+ * struct cenalloc_allocate - for CENALLOC_ALLOCATE
+ * @fd: in: the dma-buf
+ * @flags: in: must be zero
+ */
+struct cenalloc_allocate {
+	__s32 fd;
+	__u32 flags;
+};
+
+/*
+ * Gives a buffer its memory now, so that its first use neither waits for it nor
+ * fails for want of it. Nothing changes where it has memory.
+ *
+ * Errors: ENOMEM where every allocator that suits all users is out of memory;
+ * EINTR where a signal came first; EBADF, EINVAL as for CENALLOC_DECLARE.
+ */
+#define CENALLOC_ALLOCATE	_IOW('C', 0x04, struct cenalloc_allocate)
+
+/* struct cenalloc_test.result */
+#define CENALLOC_TEST_OK		0	/* memory was there */
+#define CENALLOC_TEST_NO_MEMORY		1	/* could be, but not now */
+#define CENALLOC_TEST_NEVER		2	/* will never be */
+
+/**
+ * struct cenalloc_test - for CENALLOC_TEST
+ * @len: in: length in bytes, rounded up to whole pages
+ * @constraints: in: what all users need together
+ * @flags: in: must be zero
+ * @result: out: CENALLOC_TEST_*
+ * @allocator: out: the allocator that would be chosen; where none could, the one
+ *	that comes nearest, which may be none
+ * @field: out: with CENALLOC_TEST_NEVER, what it lacks: a CENALLOC_FIELD_*
+ * @reserved: out: zero
+ * @wanted: out: with CENALLOC_TEST_NEVER, what is needed in that field
+ * @found: out: with CENALLOC_TEST_NEVER, what there is
+ */
+struct cenalloc_test {
+	__u64 len;
+	struct cenalloc_constraints constraints;
+	__u32 flags;
+	__u32 result;
+	char allocator[CENALLOC_NAME_LEN];
+	__u32 field;
+	__u32 reserved;
+	__u64 wanted;
+	__u64 found;
+};
+
+/*
+ * Tells which allocator would provide memory, by taking it and giving it back:
+ * "out of memory now" is told apart from "will never work".
+ *
+ * Errors: EINVAL for a length of 0 or constraints that make no sense; EINTR.
+ */
+#define CENALLOC_TEST		_IOWR('C', 0x05, struct cenalloc_test)
+
+/* Fields of struct cenalloc_constraints, as reasons name them. */
+#define CENALLOC_FIELD_ACCESS_MASK		1
+#define CENALLOC_FIELD_MAX_ADDRESS		2
+#define CENALLOC_FIELD_MAX_SEGMENTS		3
+#define CENALLOC_FIELD_MAX_SEGMENT_SIZE		4
+#define CENALLOC_FIELD_SEGMENT_BOUNDARY		5
+#define CENALLOC_FIELD_ALIGNMENT		6
+
+/* struct cenalloc_user.flags */
+#define CENALLOC_USER_DECLARED	(1U << 0)	/* by CENALLOC_DECLARE */
+#define CENALLOC_USER_ATTACHED	(1U << 1)
+#define CENALLOC_USER_MAPPED	(1U << 2)
+#define CENALLOC_USER_DYNAMIC	(1U << 3)	/* memory may move while it is mapped */
+
+/**
+ * struct cenalloc_user - one user of a buffer
+ * @name: ends in NUL
+ * @constraints: what it contributed
+ * @flags: CENALLOC_USER_*
+ * @early: how many others it kept out by mapping before they attached
+ */
+struct cenalloc_user {
+	char name[CENALLOC_DEVICE_LEN];
+	struct cenalloc_constraints constraints;
+	__u32 flags;
+	__u32 early;
+};
+
+/* struct cenalloc_query.state */
+#define CENALLOC_STATE_EMPTY	0	/* no memory yet */
+#define CENALLOC_STATE_BACKED	1
+
+/* struct cenalloc_query.conflict_with */
+#define CENALLOC_WITH_NONE	0	/* nobody was refused */
+#define CENALLOC_WITH_USER	1	/* another user */
+#define CENALLOC_WITH_OTHERS	2	/* all other users together */
+#define CENALLOC_WITH_ITSELF	3	/* its own other needs, or the length */
+#define CENALLOC_WITH_ALLOCATOR	4	/* what allocators can give */
+#define CENALLOC_WITH_MEMORY	5	/* the memory that there is */
+#define CENALLOC_WITH_BOUNCE	6	/* the DMA layer, which bounced it */
+
+/**
+ * struct cenalloc_query - for CENALLOC_QUERY
+ * @fd: in: the dma-buf
+ * @flags: in: must be zero
+ * @users: in: address of an array of struct cenalloc_user, or 0
+ * @user_count: in: entries the array has room for; out: users there are
+ * @user_size: in: size of an entry, sizeof(struct cenalloc_user); the kernel fills
+ *	as much of an entry as both know, and zeroes the rest; may be 0 where
+ *	@users is
+ * @text: in: address of room for one line of text, or 0
+ * @text_len: in: bytes of that room; out: length of the line, without the NUL
+ *	that ends what fits
+ * @state: out: CENALLOC_STATE_*
+ * @id: out: the buffer's number in messages
+ * @len: out: length in bytes
+ * @meet: out: what all users need together; segment size and boundary, which
+ *	bind each user's own table, are those of a table that would serve all
+ * @allocator: out: who provided the memory; empty without
+ * @early: out: how often a user was refused that could have taken part before
+ *	the buffer had memory
+ * @relocations: out: how often the memory moved
+ * @conflict_with: out: what the last refusal was about: CENALLOC_WITH_*
+ * @conflict_field: out: CENALLOC_FIELD_*
+ * @conflict_wanted: out: what the refused user needs in that field
+ * @conflict_found: out: what stands against it
+ * @conflict_who: out: the refused user
+ * @conflict_other: out: the other party, where it has a name
+ */
+struct cenalloc_query {
+	__s32 fd;
+	__u32 flags;
+	__u64 users;
+	__u32 user_count;
+	__u32 user_size;
+	__u64 text;
+	__u32 text_len;
+	__u32 state;
+	__u64 id;
+	__u64 len;
+	struct cenalloc_constraints meet;
+	char allocator[CENALLOC_NAME_LEN];
+	__u32 early;
+	__u32 relocations;
+	__u32 conflict_with;
+	__u32 conflict_field;
+	__u64 conflict_wanted;
+	__u64 conflict_found;
+	char conflict_who[CENALLOC_DEVICE_LEN];
+	char conflict_other[CENALLOC_DEVICE_LEN];
+};
+
+/*
+ * Tells the state of a buffer, who uses it and what each contributed, and why
+ * somebody was refused last. The line of text is the one in debugfs.
+ *
+ * Errors: EBADF, EINVAL as for CENALLOC_DECLARE; EINVAL for a @user_size as for
+ * CENALLOC_ALLOCATORS; ENOMEM; EFAULT.
+ */
+#define CENALLOC_QUERY		_IOWR('C', 0x06, struct cenalloc_query)
 
 #endif /* _UAPI_LINUX_CENALLOC_H */
