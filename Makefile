@@ -64,7 +64,7 @@ RUSTFLAGS_dma_buf_constraints/dma_buf_constraints.o += \
 	--emit=metadata=$(obj)/dma_buf_constraints/libdma_buf_constraints.rmeta
 
 $(obj)/dma_buf_constraints/bindings_generated.rs: private bindgen-items := \
-	dbc_.*|dma_buf_constraints.*|dma_buf_conflict.*|DMA_BUF_CONSTRAINTS_.*
+	dbc_.*|dma_buf_con(straints|flict).*|DMA_BUF_CON(STRAINTS|FLICT)_.*
 $(obj)/dma_buf_constraints/bindings_generated.rs: $(src)/dma_buf_constraints/helpers.h FORCE
 	$(call if_changed_dep,rust_bindings)
 $(obj)/dma_buf_constraints/dma_buf_constraints.o: $(obj)/dma_buf_constraints/bindings_generated.rs
@@ -81,7 +81,7 @@ dma-buf-constraints-crate := -L $(obj)/dma_buf_constraints --extern dma_buf_cons
 
 # --- cenalloc: buffers, allocators, /dev/cenalloc -----------------------------
 obj-$(CONFIG_CENALLOC) += cenalloc.o
-cenalloc-y := cenalloc/cenalloc.o cenalloc/helpers.o
+cenalloc-y := cenalloc/cenalloc.o cenalloc/debugfs.o cenalloc/helpers.o
 
 RUSTFLAGS_cenalloc/cenalloc.o += $(dma-buf-constraints-crate) \
 	--env-set CENALLOC_OBJ=$(abspath $(obj)/cenalloc)

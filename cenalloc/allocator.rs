@@ -28,6 +28,8 @@ pub(crate) struct Need {
     pub(crate) len: u64,
     /// What binds the memory, for all users together.
     pub(crate) placement: Placement,
+    /// Whether to give up where the process is being killed.
+    pub(crate) killable: bool,
 }
 
 /// Provides memory.

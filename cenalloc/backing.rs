@@ -3,7 +3,10 @@
 //! The memory of a buffer.
 
 use crate::allocator::{
-    pages::Chunk,
+    pages::{
+        self,
+        Chunk, //
+    },
     Allocator, //
 };
 use dma_buf_constraints::model::{
@@ -102,6 +105,29 @@ impl Backing {
     /// The runs, in the order of the buffer's bytes.
     pub(crate) fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// Fills this memory with what `other`, of the same length, holds.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        let mut pieces = other.runs.iter().copied();
+        let mut piece = pieces.next();
+        for run in &self.runs {
+            let mut to = *run;
+            while let Some(from) = piece.as_mut() {
+                let len = from.len.min(to.len);
+                pages::copy(to.start, from.start, len);
+                from.start += len;
+                from.len -= len;
+                if from.len == 0 {
+                    piece = pieces.next();
+                }
+                to.start += len;
+                to.len -= len;
+                if to.len == 0 {
+                    break;
+                }
+            }
+        }
     }
 
     /// As the model sees it.

@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of a buffer: created without memory, narrowed by each device that attaches, given
-//! memory at its first use, freed with its last reference.
+//! The life of a buffer: created without memory, narrowed by each user, given memory at its first
+//! use, freed with its last reference.
+//!
+//! Who may join it, and when its memory moves for them, is in [`admit`](crate::admit).
 
 use crate::{
+    account::Payer,
     allocator::{
         self,
         Need, //
     },
     backing::Backing,
-    c,
+    client::{
+        Attached,
+        Client, //
+    },
+    declare,
     registry, //
 };
-use core::ptr::NonNull;
+use core::{
+    any::Any,
+    ptr::NonNull, //
+};
 use dma_buf_constraints::{
     attach::{
-        Proposal,
         Slot,
         User,
         Users, //
@@ -31,6 +40,7 @@ use dma_buf_constraints::{
         Held,
         Importer,
         KernelMapping,
+        MapError,
         Reservation,
         TableRef,
         Tables, //
@@ -67,34 +77,26 @@ use kernel::{
 pub(crate) enum Life {
     /// Not yet: users narrow what it may be.
     Empty,
-    /// It has; users have to take it as it is.
-    Backed(Backing),
+    /// It has.
+    Backed(Arc<Backing>),
     /// Not any more: the last reference is gone.
     Gone,
 }
 
-/// What is kept for an attached device.
-pub(crate) struct Attached {
-    tables: Tables,
-    /// A device without a DMA mask cannot map.
-    can_dma: bool,
-}
-
-impl Attached {
-    /// Whether the device has the buffer mapped.
-    pub(crate) fn is_mapped(&self) -> bool {
-        self.tables.is_mapped()
-    }
-}
-
 /// What the reservation lock protects.
 pub(crate) struct State {
-    pub(crate) users: Users<Attached>,
+    pub(crate) users: Users<Client>,
     pub(crate) life: Life,
     /// The kernel's own address, while somebody has it.
-    kernel_mapping: Option<KernelMapping>,
-    /// How often a device was refused that could have taken part before the buffer had memory.
+    pub(crate) kernel_mapping: Option<KernelMapping>,
+    /// Sections of CPU access that are open.
+    pub(crate) cpu_sections: u32,
+    /// Whose mapping gave the buffer its memory.
+    pub(crate) first: Option<Slot>,
+    /// How often a user was refused that could have taken part before the buffer had memory.
     pub(crate) early: u32,
+    /// How often the memory moved.
+    pub(crate) relocations: u32,
     /// The last refusal.
     pub(crate) conflict: Option<Conflict>,
 }
@@ -106,12 +108,22 @@ pub(crate) struct Buffer {
     pub(crate) name: Name,
     /// In bytes, whole pages.
     pub(crate) len: u64,
+    pub(crate) payer: Payer,
     #[pin]
     reservation: Reservation<State>,
 }
 
 /// The number of the newest buffer.
 static NEWEST: Atomic<u64> = Atomic::new(0);
+
+/// A length that a buffer can have: whole pages, not 0. `EINVAL`.
+pub(crate) fn whole_pages(len: u64) -> Result<usize> {
+    let len = usize::try_from(len).map_err(|_| EINVAL)?;
+    match page_align(len) {
+        Some(len) if len != 0 => Ok(len),
+        _ => Err(EINVAL),
+    }
+}
 
 impl Buffer {
     /// Makes a buffer of `len` bytes, rounded up to whole pages, without memory.
@@ -127,10 +139,9 @@ impl Buffer {
         flags: u32,
         name: &[u8],
     ) -> Result<ARef<DmaBuf>> {
-        let size = usize::try_from(len).map_err(|_| EINVAL)?;
-        let size = page_align(size).ok_or(EINVAL)?;
+        let size = whole_pages(len)?;
         let len = size as u64;
-        if len == 0 || !alignment.max(1).is_power_of_two() {
+        if !alignment.max(1).is_power_of_two() {
             return Err(EINVAL);
         }
         let base = Constraints {
@@ -143,6 +154,7 @@ impl Buffer {
         let need = Need {
             len,
             placement: base.placement,
+            killable: true,
         };
         allocator::any_could(&need).map_err(|_| EINVAL)?;
 
@@ -151,24 +163,22 @@ impl Buffer {
                 id: NEWEST.fetch_add(1, Relaxed) + 1,
                 name: Name::new(name),
                 len,
+                payer: Payer::current(),
                 reservation <- Reservation::new(State {
                     users: Users::new(base, need.len),
                     life: Life::Empty,
                     kernel_mapping: None,
+                    cpu_sections: 0,
+                    first: None,
                     early: 0,
+                    relocations: 0,
                     conflict: None,
                 }),
             }),
             GFP_KERNEL,
         )?;
         let entry = registry::Entry::new(buffer.clone())?;
-        let dmabuf = DmaBuf::export(
-            buffer,
-            size,
-            flags,
-            c"cenalloc",
-            this_module::<crate::LocalModule>(),
-        )?;
+        let dmabuf = DmaBuf::export(buffer, size, flags, c"cenalloc")?;
         entry.list();
         if !name.is_empty() {
             let name = CString::try_from_fmt(fmt!("{}", core::str::from_utf8(name)?))?;
@@ -182,121 +192,55 @@ impl Buffer {
         self.reservation.lock()
     }
 
-    /// Whether `user` can join, by the needs of all and by what allocators or memory give.
-    ///
-    /// `EINVAL` where it never could; `EBUSY` where it could have before the buffer had memory.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refusal is rare, and must not fail for want of memory"
-    )]
-    fn admit(
-        &self,
-        state: &State,
-        user: User<Attached>,
-    ) -> Result<Proposal<Attached>, (Error, Conflict)> {
-        if let Life::Backed(backing) = &state.life {
-            if let Some(misfit) = user
-                .constraints()
-                .misfit(&backing.memory(), PAGE_SIZE as u64)
-            {
-                let conflict = Conflict {
-                    who: *user.name(),
-                    misfit,
-                    with: Party::Memory(mapped_by(state)),
-                };
-                return Err((EBUSY, conflict));
-            }
-        }
-        let proposal = state
-            .users
-            .consider(user)
-            .map_err(|reason| (EINVAL, reason))?;
-        if let Life::Empty = &state.life {
-            let need = Need {
-                len: self.len,
-                placement: proposal.meet().placement,
-            };
-            if let Err(unserved) = allocator::any_could(&need) {
-                return Err((EINVAL, unserved_conflict(state, &proposal, unserved)));
-            }
-        }
-        Ok(proposal)
-    }
-
-    /// Remembers and tells why somebody was refused.
-    fn refuse(&self, state: &mut State, conflict: Conflict) {
-        registry::set_last_conflict(self.id, conflict);
-        state.conflict = Some(conflict);
-        // SAFETY: No requirements.
-        if unsafe { c::cenalloc_may_log() } {
-            pr_info!("buffer {}: {}\n", self.id, conflict);
-        }
+    /// Gives the buffer its memory now, for userspace. `EINTR` where a signal comes first,
+    /// otherwise as [`back`](Self::back).
+    pub(crate) fn allocate(&self) -> Result {
+        self.back(&mut *self.reservation.lock_interruptible()?, true)?;
+        Ok(())
     }
 
     /// Makes sure that the buffer has memory.
     ///
-    /// `ENOMEM` where every allocator that fits is out of it; `EINTR` where the process is being
-    /// killed.
-    fn back<'a>(&self, state: &'a mut State) -> Result<&'a Backing> {
+    /// `ENOMEM` where every allocator that fits is out of it; if `killable`, `EINTR` where the
+    /// process is being killed.
+    fn back<'a>(&self, state: &'a mut State, killable: bool) -> Result<&'a Arc<Backing>> {
         if let Life::Empty = state.life {
             let need = Need {
                 len: self.len,
                 placement: state.users.meet().placement,
+                killable,
             };
             let users = &state.users;
             let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
-            state.life = Life::Backed(allocator::provide(&need, fits)?);
+            let backing = self.payer.charge(|| allocator::provide(&need, fits))?;
+            state.life = Life::Backed(Arc::new(backing, GFP_KERNEL)?);
         }
         match &state.life {
             Life::Backed(backing) => Ok(backing),
             Life::Empty | Life::Gone => Err(ENODEV),
         }
     }
-}
 
-/// A user that has the buffer mapped.
-fn mapped_by(state: &State) -> Option<Name> {
-    state
-        .users
-        .iter()
-        .find(|user| user.data.is_mapped())
-        .map(|user| *user.name())
-}
-
-/// The conflict of a newcomer with what allocators can give, when nobody else is against it.
-fn unserved_conflict(
-    state: &State,
-    proposal: &Proposal<Attached>,
-    unserved: allocator::Unserved,
-) -> Conflict {
-    let allocator = Name::new(unserved.allocator.name().as_bytes());
-    let Misfit { field, .. } = unserved.misfit;
-    // The newcomer may have brought the class alone, and somebody else the need that this class
-    // of memory cannot satisfy.
-    let newcomer = proposal.constraints().placement;
-    let brought_it = newcomer.meet(&state.users.meet().placement) == newcomer
-        || !matches!(field, Field::AccessMask) && binds(&newcomer, unserved.misfit);
-    let behind = if brought_it {
-        None
-    } else {
-        state.users.binding(field).map(|user| *user.name())
-    };
-    Conflict {
-        who: *proposal.name(),
-        misfit: unserved.misfit,
-        with: Party::Allocator(allocator, behind),
+    /// As [`back`](Self::back), for the attached user in `slot`. `ENODEV` where it does no DMA.
+    fn back_for(&self, state: &mut State, slot: Slot) -> Result {
+        let was_empty = matches!(state.life, Life::Empty);
+        if !attached(&mut state.users, slot)?.can_dma {
+            return Err(ENODEV);
+        }
+        self.back(state, true)?;
+        if was_empty {
+            state.first = Some(slot);
+        }
+        Ok(())
     }
 }
 
-/// Whether it is `placement` that wants what `misfit` tells.
-fn binds(placement: &Placement, misfit: Misfit) -> bool {
-    match misfit.field {
-        Field::AccessMask => placement.access_mask == misfit.wanted,
-        Field::MaxAddress => placement.max_address == misfit.wanted,
-        Field::MaxSegments => u64::from(placement.max_segments) == misfit.wanted,
-        Field::Alignment => placement.alignment == misfit.wanted,
-        Field::MaxSegmentSize | Field::SegmentBoundary => false,
-    }
+/// The attached user in `slot`. The core calls with attached users alone.
+fn attached(users: &mut Users<Client>, slot: Slot) -> Result<&mut Attached> {
+    users
+        .get_mut(slot)
+        .and_then(|user| user.data.attached.as_mut())
+        .ok_or(EINVAL)
 }
 
 // SAFETY: The reservation is a field of the buffer.
@@ -305,95 +249,154 @@ unsafe impl Exporter for Buffer {
         self.reservation.head()
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn module(&self) -> &'static ThisModule {
+        this_module::<crate::LocalModule>()
+    }
+
     fn attach(&self, importer: &Importer<'_>) -> Result<Slot> {
         let device = importer.device();
         let needs = device::needs(device);
         let attached = Attached {
             tables: Tables::new(device),
             can_dma: needs.can_dma,
+            follows_moves: importer.follows_moves(),
+            pins: 0,
         };
-        let user = User::new(device::name(device), needs.constraints, attached);
-        let mut state = self.lock();
-        match self.admit(&state, user) {
-            Ok(proposal) => state.users.commit(proposal),
-            Err((error, conflict)) => {
-                if error == EBUSY {
-                    state.early = state.early.saturating_add(1);
-                }
-                self.refuse(&mut state, conflict);
-                Err(error)
+        let mut guard = self.lock();
+        if let Some(slot) = declare::of_device(&guard.users, device, &needs.constraints) {
+            if let Some(user) = guard.users.get_mut(slot) {
+                user.data.attached = Some(attached);
+                return Ok(slot);
             }
         }
+        let user = User::new(
+            device::name(device),
+            needs.constraints,
+            Client::attached(attached),
+        );
+        self.admit(&mut guard, importer.buffer(), user)
     }
 
     fn detach(&self, slot: Slot) {
-        let user = self.lock().users.release(slot);
-        // Its tables are freed without the lock.
-        drop(user);
+        let mut guard = self.lock();
+        if guard.first == Some(slot) {
+            guard.first = None;
+        }
+        let declared = guard
+            .users
+            .get_mut(slot)
+            .is_some_and(|user| user.data.declared.is_some());
+        if declared {
+            let attached = guard
+                .users
+                .get_mut(slot)
+                .and_then(|user| user.data.attached.take());
+            drop(guard);
+            drop(attached);
+        } else {
+            let user = guard.users.release(slot);
+            // Its tables are freed without the lock.
+            drop(guard);
+            drop(user);
+        }
+    }
+
+    fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result {
+        let state = self.reservation.state(held);
+        self.back_for(state, slot)?;
+        attached(&mut state.users, slot)?.pins += 1;
+        Ok(())
+    }
+
+    fn unpin(&self, held: &mut Held<'_>, slot: Slot) {
+        if let Ok(attached) = attached(&mut self.reservation.state(held).users, slot) {
+            attached.pins = attached.pins.saturating_sub(1);
+        }
     }
 
     fn map(&self, held: &mut Held<'_>, slot: Slot, direction: DataDirection) -> Result<TableRef> {
         let state = self.reservation.state(held);
-        let user = state.users.get_mut(slot).ok_or(EINVAL)?;
-        if !user.data.can_dma {
-            return Err(ENODEV);
-        }
-        self.back(state)?;
-        let (Life::Backed(backing), Some(user)) = (&state.life, state.users.get_mut(slot)) else {
+        self.back_for(state, slot)?;
+        let State { users, life, .. } = state;
+        let (Life::Backed(backing), Some(user)) = (life, users.get_mut(slot)) else {
             return Err(ENODEV);
         };
-        let cut = user
-            .constraints()
-            .cut(PAGE_SIZE as u64)
-            .map_err(|_| EINVAL)?;
         let name = *user.name();
-        let result = user.data.tables.map(backing.runs(), &cut, direction);
-        if let Err(error) = &result {
-            if *error == EIO {
-                let conflict = Conflict {
-                    who: name,
-                    misfit: Misfit {
-                        field: Field::MaxAddress,
-                        wanted: user.constraints().placement.max_address,
-                        found: backing.runs().first().map_or(0, |run| run.start),
-                    },
-                    with: Party::Bounce,
-                };
-                self.refuse(state, conflict);
-            }
+        let constraints = *user.constraints();
+        let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+        let tables = &mut user.data.attached.as_mut().ok_or(EINVAL)?.tables;
+        // SAFETY: The backing is from the page allocator, and kept by the clone. Tables are told to
+        // forget it where it changes, in `relocate`; the cut is that of constraints that do not
+        // change. An attached device is bound: that is its importer's promise.
+        let result = unsafe { tables.map(backing.runs(), backing.clone(), &cut, direction) };
+        if let Err(MapError::Bounced) = result {
+            let conflict = Conflict {
+                who: name,
+                misfit: Misfit {
+                    field: Field::MaxAddress,
+                    wanted: constraints.placement.max_address,
+                    found: backing.runs().first().map_or(0, |run| run.start),
+                },
+                with: Party::Bounce,
+            };
+            self.refuse(state, conflict);
         }
-        result
+        Ok(result?)
     }
 
     fn unmap(&self, held: &mut Held<'_>, slot: Slot, table: TableRef) {
-        if let Some(user) = self.reservation.state(held).users.get_mut(slot) {
-            user.data.tables.unmap(table);
-        }
+        let State { users, life, .. } = self.reservation.state(held);
+        let Ok(attached) = attached(users, slot) else {
+            return;
+        };
+        let is_current = |memory: &Arc<Backing>| match life {
+            Life::Backed(backing) => Arc::ptr_eq(backing, memory),
+            Life::Empty | Life::Gone => false,
+        };
+        drop(attached.tables.unmap(table, is_current));
     }
 
     fn begin_cpu_access(&self, _direction: DataDirection) -> Result {
-        for user in self.lock().users.iter() {
-            user.data.tables.sync_for_cpu();
+        let mut guard = self.lock();
+        guard.cpu_sections = guard.cpu_sections.saturating_add(1);
+        for user in guard.users.iter() {
+            if let Some(attached) = &user.data.attached {
+                attached.tables.sync_for_cpu();
+            }
         }
         Ok(())
     }
 
     fn end_cpu_access(&self, _direction: DataDirection) -> Result {
-        for user in self.lock().users.iter() {
-            user.data.tables.sync_for_device();
+        let mut guard = self.lock();
+        guard.cpu_sections = guard.cpu_sections.saturating_sub(1);
+        for user in guard.users.iter() {
+            if let Some(attached) = &user.data.attached {
+                attached.tables.sync_for_device();
+            }
         }
         Ok(())
     }
 
     fn fault(&self, held: &mut Held<'_>, fault: &Fault<'_>) -> Result {
-        let backing = self.back(self.reservation.state(held))?;
+        let backing = self.back(self.reservation.state(held), true)?;
         let (runs, offset) = backing.runs_from(fault.offset()).ok_or(EFAULT)?;
-        fault.fill(runs, offset)
+        // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or when
+        // `relocate` has zapped what userspace sees of it.
+        unsafe { fault.fill(runs, offset) }
     }
 
     fn vmap(&self, held: &mut Held<'_>) -> Result<NonNull<c_void>> {
         let state = self.reservation.state(held);
-        let mapping = KernelMapping::new(self.back(state)?.runs())?;
+        // The core warns of an error, so that a process which is being killed makes none.
+        let runs = self.back(state, false)?.runs();
+        // SAFETY: The backing is from the page allocator; while there is a kernel mapping it does
+        // not move, and the core has taken it back before the buffer is released.
+        let mapping = unsafe { KernelMapping::new(runs)? };
         let address = mapping.address();
         state.kernel_mapping = Some(mapping);
         Ok(address)
@@ -405,8 +408,12 @@ unsafe impl Exporter for Buffer {
 
     fn release(&self) {
         registry::remove(self.id);
-        let life = core::mem::replace(&mut self.lock().life, Life::Gone);
-        // Memory is freed without the lock.
+        let mut guard = self.lock();
+        let life = core::mem::replace(&mut guard.life, Life::Gone);
+        let declared = declare::take_all(&mut guard.users);
+        drop(guard);
+        // Memory is freed, and devices are let go, without the lock.
         drop(life);
+        declare::forget(self.id, declared);
     }
 }

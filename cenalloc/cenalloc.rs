@@ -2,20 +2,28 @@
 
 //! cenalloc: buffers whose memory is chosen when all users are known.
 //!
-//! - [`buffer`]: when a buffer has memory, and who may use it.
-//! - [`backing`]: the memory of a buffer.
+//! - [`buffer`]: when a buffer has memory. [`admit`]: who may use it, and when it moves.
+//! - [`client`]: one user of a buffer. [`declare`]: users that are known before they attach.
+//! - [`backing`]: the memory of a buffer. [`account`]: who pays for it.
 //! - [`allocator`]: who can provide it.
-//! - [`device`], [`heap`]: what userspace opens. [`ioctl`]: how its structures are read.
-//! - [`registry`], [`debugfs`]: all buffers, and what they show.
+//! - [`device`], [`heap`]: what userspace opens. [`ioctl`], [`uapi`]: how its structures are read.
+//! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what they show.
 
+mod account;
+mod admit;
 mod allocator;
 mod backing;
 mod buffer;
+mod client;
 mod debugfs;
+mod declare;
+mod describe;
 mod device;
 mod heap;
 mod ioctl;
+mod query;
 mod registry;
+mod uapi;
 
 use kernel::{
     miscdevice::{
@@ -41,7 +49,6 @@ struct Cenalloc {
     device: MiscDeviceRegistration<device::Device>,
     #[pin]
     heap: MiscDeviceRegistration<heap::Heap>,
-    #[pin]
     debugfs: debugfs::Files,
 }
 
@@ -49,7 +56,7 @@ impl kernel::InPlaceModule for Cenalloc {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         registry::init();
         try_pin_init!(Self {
-            debugfs <- debugfs::Files::new(),
+            debugfs: debugfs::Files::new(),
             device <- MiscDeviceRegistration::register(MiscDeviceOptions {
                 name: c"cenalloc",
             }),

@@ -3,146 +3,133 @@
 //! `/sys/kernel/debug/cenalloc/`: what there is, for people.
 //!
 //! - `buffers`: one line a buffer.
-//! - `devices`: one line an attached device.
+//! - `devices`: one line a user.
 //! - `conflict`: the last refusal, in words.
 
 use crate::{
     buffer::{
         Buffer,
-        Life, //
+        Life,
+        State, //
     },
+    c,
+    describe,
     registry, //
 };
-use dma_buf_constraints::model::{
-    Limit,
-    Placement,
-    SegmentLimits, //
-};
 use kernel::{
-    debugfs::{
-        Dir,
-        File, //
-    },
+    bindings,
     fmt::{
         self,
-        Formatter, //
+        Write, //
     },
     prelude::*, //
 };
 
 /// The files, there as long as this is.
-#[pin_data]
-pub(crate) struct Files {
-    #[pin]
-    buffers: File<()>,
-    #[pin]
-    devices: File<()>,
-    #[pin]
-    conflict: File<()>,
-    // Dropped last: it holds the files.
-    dir: Dir,
-}
+///
+/// # Invariants
+///
+/// Holds what `cenalloc_debugfs_create` returned.
+pub(crate) struct Files(*mut bindings::dentry);
+
+// SAFETY: The directory is only removed, by whichever thread.
+unsafe impl Send for Files {}
+// SAFETY: There is nothing to do with a shared reference.
+unsafe impl Sync for Files {}
 
 impl Files {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        let dir = Dir::new(c"cenalloc");
-        let (buffers, devices, conflict) = (dir.clone(), dir.clone(), dir.clone());
-        pin_init::pin_init_scope(move || {
-            Ok(try_pin_init!(Self {
-                buffers <- buffers.read_callback_file(c"buffers", (), &|(), f| {
-                    for_each(|buffer| write_buffer(f, buffer))
-                }),
-                devices <- devices.read_callback_file(c"devices", (), &|(), f| {
-                    for_each(|buffer| write_devices(f, buffer))
-                }),
-                conflict <- conflict.read_callback_file(c"conflict", (), &|(), f| {
-                    write_last_conflict(f)
-                }),
-                dir,
-            }? Error))
-        })
+    /// Makes the files. Without debugfs there are none.
+    pub(crate) fn new() -> Self {
+        // SAFETY: No requirements.
+        Self(unsafe { c::cenalloc_debugfs_create() })
     }
 }
 
-/// Calls `show` for each buffer. Buffers that are made or go meanwhile may be left out.
-fn for_each(mut show: impl FnMut(&Buffer) -> fmt::Result) -> fmt::Result {
+impl Drop for Files {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants; an error pointer is allowed.
+        unsafe { c::cenalloc_debugfs_remove(self.0) };
+    }
+}
+
+/// A file that is being read.
+struct Reader<'a>(&'a mut bindings::seq_file);
+
+impl Write for Reader<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // SAFETY: The file is being read, and the text as long as it says. What does not fit is
+        // asked for again with more room.
+        unsafe { bindings::seq_write(self.0, text.as_ptr().cast(), text.len()) };
+        Ok(())
+    }
+}
+
+/// Calls `show` for each buffer, with its lock held. Buffers that are made or go meanwhile may be
+/// left out.
+fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> fmt::Result {
     let mut id = 0;
     while let Some(buffer) = registry::next_from(id) {
-        show(&buffer)?;
+        let state = buffer.lock();
+        if !matches!(state.life, Life::Gone) {
+            show(&buffer, &state)?;
+        }
+        drop(state);
         id = buffer.id + 1;
     }
     Ok(())
 }
 
-fn write_buffer(f: &mut Formatter<'_>, buffer: &Buffer) -> fmt::Result {
-    let state = buffer.lock();
-    let (life, allocator) = match &state.life {
-        Life::Empty => ("empty", "-"),
-        Life::Backed(backing) => ("backed", backing.allocator().name()),
-        Life::Gone => return Ok(()),
-    };
-    let maps = state.users.iter().filter(|user| user.data.is_mapped());
-    write!(
-        f,
-        "id={} name=\"{}\" size={} state={} ",
-        buffer.id, buffer.name, buffer.len, life
-    )?;
-    write_placement(f, &state.users.meet().placement)?;
-    write!(
-        f,
-        " allocator={} users={} maps={} early={} conflict=\"",
-        allocator,
-        state.users.len(),
-        maps.count(),
-        state.early
-    )?;
-    if let Some(conflict) = &state.conflict {
-        write!(f, "{conflict}")?;
+/// Writing to a [`Reader`] does not fail.
+fn status(result: fmt::Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(_) => EIO.to_errno(),
     }
-    writeln!(f, "\"")
 }
 
-fn write_devices(f: &mut Formatter<'_>, buffer: &Buffer) -> fmt::Result {
-    let state = buffer.lock();
-    for user in state.users.iter() {
-        write!(f, "buffer={} device=\"{}\" ", buffer.id, user.name())?;
-        write_placement(f, &user.constraints().placement)?;
-        write_limits(f, &user.constraints().segments)?;
-        writeln!(f, " mapped={}", u8::from(user.data.is_mapped()))?;
-    }
-    Ok(())
+/// # Safety
+///
+/// For `debugfs.c` alone: `file` is being read by this thread.
+#[no_mangle]
+unsafe extern "C" fn cenalloc_buffers_show(
+    file: *mut bindings::seq_file,
+    _data: *mut c_void,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let mut reader = Reader(unsafe { &mut *file });
+    status(for_each(|buffer, state| {
+        describe::write_buffer(&mut reader, buffer, state)?;
+        reader.write_str("\n")
+    }))
 }
 
-fn write_last_conflict(f: &mut Formatter<'_>) -> fmt::Result {
-    match registry::last_conflict() {
-        Some((id, conflict)) => writeln!(f, "buffer {id}: {conflict}"),
+/// # Safety
+///
+/// For `debugfs.c` alone: `file` is being read by this thread.
+#[no_mangle]
+unsafe extern "C" fn cenalloc_devices_show(
+    file: *mut bindings::seq_file,
+    _data: *mut c_void,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let mut reader = Reader(unsafe { &mut *file });
+    status(for_each(|buffer, state| {
+        describe::write_users(&mut reader, buffer, state)
+    }))
+}
+
+/// # Safety
+///
+/// For `debugfs.c` alone: `file` is being read by this thread.
+#[no_mangle]
+unsafe extern "C" fn cenalloc_conflict_show(
+    file: *mut bindings::seq_file,
+    _data: *mut c_void,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let mut reader = Reader(unsafe { &mut *file });
+    status(match registry::last_conflict() {
+        Some((id, conflict)) => writeln!(reader, "buffer {id}: {conflict}"),
         None => Ok(()),
-    }
-}
-
-fn write_placement(f: &mut Formatter<'_>, placement: &Placement) -> fmt::Result {
-    match placement.access_mask {
-        u64::MAX => f.write_str("mask=any")?,
-        mask => write!(f, "mask={mask:#x}")?,
-    }
-    match placement.max_address {
-        u64::MAX => f.write_str(" below=any")?,
-        last => write!(f, " below={}", Limit(last))?,
-    }
-    match placement.max_segments {
-        u32::MAX => f.write_str(" segments=any")?,
-        most => write!(f, " segments={most}")?,
-    }
-    write!(f, " align={}", placement.alignment)
-}
-
-fn write_limits(f: &mut Formatter<'_>, limits: &SegmentLimits) -> fmt::Result {
-    match limits.max_size {
-        u64::MAX => f.write_str(" segsize=any")?,
-        size => write!(f, " segsize={size}")?,
-    }
-    match limits.boundary_mask {
-        u64::MAX => f.write_str(" boundary=any"),
-        mask => write!(f, " boundary={}", Limit(mask)),
-    }
+    })
 }

@@ -7,23 +7,30 @@
 
 use crate::{
     allocator,
-    buffer::Buffer,
+    buffer::{
+        whole_pages,
+        Buffer, //
+    },
     c,
-    ioctl::Argument, //
+    declare::find_device,
+    ioctl::{
+        Argument,
+        Array, //
+    },
+    query,
+    uapi, //
 };
 use dma_buf_constraints::dma_buf::DmaBuf;
 use kernel::{
     bindings,
-    build_assert::static_assert,
     fs::{
         file::FileDescriptorReservation,
         File, //
     },
     ioctl::{
-        _IOC_DIR,
-        _IOC_NR,
         _IOC_SIZE,
-        _IOC_TYPE, //
+        _IOW,
+        _IOWR, //
     },
     miscdevice::{
         MiscDevice,
@@ -31,39 +38,11 @@ use kernel::{
     },
     prelude::*,
     sync::atomic::Relaxed,
-    transmute::{
-        AsBytes,
-        FromBytes, //
-    },
     uaccess::{
         UserPtr,
         UserSlice, //
     }, //
 };
-
-// The layout is fixed for ever, and the same for 32-bit and 64-bit callers.
-static_assert!(size_of::<c::cenalloc_create>() == 64);
-static_assert!(size_of::<c::cenalloc_allocator>() == 64);
-static_assert!(size_of::<c::cenalloc_allocators>() == 16);
-
-/// A structure of the interface.
-///
-/// # Safety
-///
-/// Every bit pattern is valid, and there is no padding.
-macro_rules! plain {
-    ($($name:ident),*) => { $(
-        // SAFETY: Numbers and arrays of numbers, without padding: the sizes above are the sums of
-        // their fields'.
-        unsafe impl FromBytes for c::$name {}
-        // SAFETY: As above.
-        unsafe impl AsBytes for c::$name {}
-        // SAFETY: As above.
-        unsafe impl Zeroable for c::$name {}
-    )* };
-}
-
-plain!(cenalloc_create, cenalloc_allocator, cenalloc_allocators);
 
 /// An open `/dev/cenalloc`. It has no state of its own.
 pub(crate) struct Device;
@@ -77,104 +56,76 @@ impl MiscDevice for Device {
     }
 
     fn ioctl(_device: (), _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        if _IOC_TYPE(cmd) != u32::from(b'C') {
-            return Err(ENOTTY);
-        }
-        let both_ways = kernel::uapi::_IOC_READ | kernel::uapi::_IOC_WRITE;
-        if _IOC_DIR(cmd) != both_ways {
-            return Err(ENOTTY);
-        }
         let argument = Argument::new(arg, _IOC_SIZE(cmd));
-        match _IOC_NR(cmd) {
-            NR_CREATE => create(&argument, _IOC_SIZE(cmd)),
-            NR_ALLOCATORS => allocators(&argument, _IOC_SIZE(cmd)),
+        // The size is the caller's: it tells which version of the structure it has.
+        match without_size(cmd) {
+            CREATE => create(&argument),
+            ALLOCATORS => allocators(&argument),
+            DECLARE => declare(&argument),
+            ALLOCATE => allocate(&argument),
+            TEST => test(&argument),
+            QUERY => query(&argument),
             _ => Err(ENOTTY),
-        }
+        }?;
+        Ok(0)
     }
 }
 
-/// The numbers of `CENALLOC_CREATE` and `CENALLOC_ALLOCATORS`.
-const NR_CREATE: u32 = 1;
-const NR_ALLOCATORS: u32 = 2;
+// The numbers of the calls, without the sizes.
+const CREATE: u32 = without_size(_IOWR::<c::cenalloc_create>(KIND, 1));
+const ALLOCATORS: u32 = without_size(_IOWR::<c::cenalloc_allocators>(KIND, 2));
+const DECLARE: u32 = without_size(_IOW::<c::cenalloc_declare>(KIND, 3));
+const ALLOCATE: u32 = without_size(_IOW::<c::cenalloc_allocate>(KIND, 4));
+const TEST: u32 = without_size(_IOWR::<c::cenalloc_test>(KIND, 5));
+const QUERY: u32 = without_size(_IOWR::<c::cenalloc_query>(KIND, 6));
+
+const KIND: u32 = b'C' as u32;
+
+/// An ioctl number with 0 as the size of its structure.
+const fn without_size(cmd: u32) -> u32 {
+    cmd & !(kernel::uapi::_IOC_SIZEMASK << kernel::uapi::_IOC_SIZESHIFT)
+}
 
 /// `CENALLOC_CREATE`.
-fn create(argument: &Argument, size: usize) -> Result<isize> {
-    if size < size_of::<c::cenalloc_create>() {
-        return Err(EINVAL);
-    }
-    argument.refuse_unknown(size_of::<c::cenalloc_create>())?;
-    let mut create: c::cenalloc_create = argument.read()?;
+fn create(argument: &Argument) -> Result {
+    let mut create: c::cenalloc_create = argument.read_versioned()?;
     if create.flags != 0 || create.reserved != 0 {
         return Err(EINVAL);
     }
-    let name_len = create.name.iter().position(|byte| *byte == 0);
-    let name = &create.name[..name_len.ok_or(EINVAL)?];
-    if !name
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
-    {
-        return Err(EINVAL);
-    }
+    let name = uapi::read_name(&create.name)?;
     let fd = reserve(create.fd_flags)?;
     let dmabuf = Buffer::create(create.len, create.align, create.fd_flags, name)?;
     create.fd = fd.reserved_fd() as i32;
     argument.write(&create)?;
     DmaBuf::install(dmabuf, fd);
-    Ok(0)
+    Ok(())
 }
 
 /// A descriptor for a new buffer, if `flags` are ones that a buffer can have.
 pub(crate) fn reserve(flags: u32) -> Result<FileDescriptorReservation> {
-    if flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0 {
+    if flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0
+        || flags & bindings::O_ACCMODE == bindings::O_ACCMODE
+    {
         return Err(EINVAL);
     }
     FileDescriptorReservation::get_unused_fd_flags(flags & bindings::O_CLOEXEC)
 }
 
 /// `CENALLOC_ALLOCATORS`.
-fn allocators(argument: &Argument, size: usize) -> Result<isize> {
-    if size < size_of::<c::cenalloc_allocators>() {
-        return Err(EINVAL);
-    }
-    argument.refuse_unknown(size_of::<c::cenalloc_allocators>())?;
-    let mut list: c::cenalloc_allocators = argument.read()?;
-    let entry_size = list.size as usize;
-    if entry_size == 0 || entry_size % 8 != 0 || entry_size > 4096 {
-        return Err(EINVAL);
-    }
-    let known = entry_size.min(size_of::<c::cenalloc_allocator>());
-    if list.allocators != 0 {
-        let start = usize::try_from(list.allocators).map_err(|_| EFAULT)?;
-        for (index, allocator) in allocator::all().enumerate().take(list.count as usize) {
-            let entry = describe(index, allocator);
-            let address = start.checked_add(index * entry_size).ok_or(EFAULT)?;
-            let mut writer = UserSlice::new(UserPtr::from_addr(address), entry_size).writer();
-            writer.write_slice(&entry.as_bytes()[..known])?;
-            while !writer.is_empty() {
-                let count = writer.len().min(ZEROES.len());
-                writer.write_slice(&ZEROES[..count])?;
-            }
-        }
+fn allocators(argument: &Argument) -> Result {
+    let mut list: c::cenalloc_allocators = argument.read_versioned()?;
+    let mut array = Array::new::<c::cenalloc_allocator>(list.allocators, list.count, list.size)?;
+    for (index, allocator) in allocator::all().enumerate() {
+        array.push(&describe(index, allocator))?;
     }
     list.count = allocator::all().len() as u32;
-    argument.write(&list)?;
-    Ok(0)
+    argument.write(&list)
 }
-
-static ZEROES: [u8; 64] = [0; 64];
 
 /// What userspace learns of an allocator.
 fn describe(index: usize, allocator: &dyn allocator::Allocator) -> c::cenalloc_allocator {
-    let mut name = [0; c::CENALLOC_NAME_LEN as usize];
-    // The last byte stays NUL.
-    for (to, from) in name[..c::CENALLOC_NAME_LEN as usize - 1]
-        .iter_mut()
-        .zip(allocator.name().bytes())
-    {
-        *to = from;
-    }
     c::cenalloc_allocator {
-        name,
+        name: uapi::name(allocator.name()),
         access_mask: allocator.class(),
         max_len: allocator.max_len(),
         used: allocator.used().load(Relaxed),
@@ -185,4 +136,84 @@ fn describe(index: usize, allocator: &dyn allocator::Allocator) -> c::cenalloc_a
             0
         },
     }
+}
+
+/// Calls `act` with the buffer of cenalloc behind `fd`.
+fn with_buffer<R>(fd: i32, act: impl FnOnce(&DmaBuf, &Buffer) -> Result<R>) -> Result<R> {
+    let dmabuf = DmaBuf::get(fd)?;
+    let buffer = dmabuf.exporter::<Buffer>().ok_or(EINVAL)?;
+    act(&dmabuf, buffer)
+}
+
+/// `CENALLOC_DECLARE`.
+fn declare(argument: &Argument) -> Result {
+    let declare: c::cenalloc_declare = argument.read_versioned()?;
+    if declare.flags != 0 {
+        return Err(EINVAL);
+    }
+    let constraints = uapi::read_constraints(&declare.constraints)?;
+    let bus = uapi::read_name(&declare.bus)?;
+    let device = uapi::read_name(&declare.device)?;
+    if bus.contains(&b'/') || device.contains(&b'/') {
+        return Err(EINVAL);
+    }
+    with_buffer(declare.fd, |dmabuf, buffer| {
+        if bus.is_empty() {
+            return buffer.declare_needs(dmabuf, device, &constraints);
+        }
+        let bus = CStr::from_bytes_until_nul(&declare.bus).map_err(|_| EINVAL)?;
+        let name = CStr::from_bytes_until_nul(&declare.device).map_err(|_| EINVAL)?;
+        let device = find_device(bus, name)?;
+        buffer.declare_device(dmabuf, &device, &constraints)
+    })
+}
+
+/// `CENALLOC_ALLOCATE`.
+fn allocate(argument: &Argument) -> Result {
+    let allocate: c::cenalloc_allocate = argument.read_versioned()?;
+    if allocate.flags != 0 {
+        return Err(EINVAL);
+    }
+    with_buffer(allocate.fd, |_, buffer| buffer.allocate())
+}
+
+/// `CENALLOC_TEST`.
+fn test(argument: &Argument) -> Result {
+    let mut test: c::cenalloc_test = argument.read_versioned()?;
+    if test.flags != 0 {
+        return Err(EINVAL);
+    }
+    let constraints = uapi::read_constraints(&test.constraints)?;
+    let len = whole_pages(test.len)? as u64;
+    query::test(&mut test, len, &constraints)?;
+    argument.write(&test)
+}
+
+/// `CENALLOC_QUERY`.
+fn query(argument: &Argument) -> Result {
+    let asked: c::cenalloc_query = argument.read_versioned()?;
+    if asked.flags != 0 {
+        return Err(EINVAL);
+    }
+    let mut array = Array::new::<c::cenalloc_user>(asked.users, asked.user_count, asked.user_size)?;
+    let found = with_buffer(asked.fd, |_, buffer| buffer.query())?;
+    for user in &found.users {
+        array.push(user)?;
+    }
+    if asked.text != 0 && asked.text_len != 0 {
+        let address = usize::try_from(asked.text).map_err(|_| EFAULT)?;
+        let room = asked.text_len as usize;
+        let fits = found.text.len().min(room - 1);
+        let mut writer = UserSlice::new(UserPtr::from_addr(address), fits + 1).writer();
+        writer.write_slice(&found.text[..fits])?;
+        writer.write_slice(&[0])?;
+    }
+    argument.write(&c::cenalloc_query {
+        fd: asked.fd,
+        users: asked.users,
+        user_size: asked.user_size,
+        text: asked.text,
+        text_len: found.text.len() as u32,
+        ..found.query
+    })
 }

@@ -4,10 +4,16 @@
  * what Rust cannot reach stands here.
  */
 
+#include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/memcontrol.h>
 #include <linux/mmzone.h>
+#include <linux/module.h>
 #include <linux/nodemask.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
 #include <linux/ratelimit.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "helpers.h"
@@ -67,6 +73,7 @@ void cenalloc_zones_below(u64 max_address, struct cenalloc_zones *zones)
 		} else {
 			zones->has_maybe = true;
 			zones->maybe = zones_upwards[i].gfp;
+			zones->maybe_zone = zones_upwards[i].zone;
 			break;
 		}
 	}
@@ -91,14 +98,19 @@ u64 cenalloc_total_memory(void)
 }
 
 /*
- * Zeroed memory that the caller can do without: no warning, and no other process
- * dies for it. Without @try_hard nothing is reclaimed or moved for it either.
+ * Memory that the caller can do without: no warning, and no other process dies
+ * for it. Without @reclaim nothing is reclaimed or moved for it either. Charged
+ * to the active memory cgroup.
  */
-gfp_t cenalloc_gfp(bool try_hard)
+gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound)
 {
-	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 
-	if (try_hard)
+	if (zero)
+		gfp |= __GFP_ZERO;
+	if (compound)
+		gfp |= __GFP_COMP;
+	if (reclaim)
 		return gfp | __GFP_RETRY_MAYFAIL;
 	return (gfp | __GFP_NORETRY) & ~__GFP_RECLAIM;
 }
@@ -113,17 +125,73 @@ struct page *cenalloc_address_page(u64 address)
 	return pfn_to_page(PHYS_PFN(address));
 }
 
+#ifdef CONFIG_CONTIG_ALLOC
+/* Whether nothing in a range is beyond moving, as far as a glance tells. */
+static bool may_be_had(struct zone *zone, unsigned long pfn, unsigned long count)
+{
+	for (; count--; pfn++) {
+		struct page *page;
+
+		if (!pfn_valid(pfn))
+			return false;
+		page = pfn_to_page(pfn);
+		if (page_zone(page) != zone || PageReserved(page) ||
+		    PageSlab(page))
+			return false;
+	}
+	return true;
+}
+#endif
+
 /*
- * Contiguous pages as low as they can be had in the zones of @gfp: movable pages
- * in the way are moved. Each page has a reference of its own.
+ * @count contiguous zeroed pages of a zone up to @max_address, from a multiple of
+ * 2^@order pages on, the lowest there are from @cursor on: movable pages in the
+ * way are moved. Each page has a reference of its own. The kernel does not charge
+ * such pages.
  */
-struct page *cenalloc_alloc_lowest(unsigned long count, gfp_t gfp)
+struct page *cenalloc_alloc_range(unsigned int type, u64 max_address,
+				  unsigned long count, unsigned int order,
+				  u64 *cursor)
 {
 #ifdef CONFIG_CONTIG_ALLOC
-	return alloc_contig_pages(count, gfp, numa_node_id(), NULL);
-#else
-	return NULL;
+	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+	unsigned long step = 1UL << order;
+	int nid;
+
+	for_each_online_node(nid) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[type];
+		unsigned long pfn, end;
+
+		if (!managed_zone(zone))
+			continue;
+		pfn = ALIGN(max_t(unsigned long, zone->zone_start_pfn,
+				  PHYS_PFN(*cursor)), step);
+		end = min_t(u64, zone_end_pfn(zone),
+			    (max_address >> PAGE_SHIFT) +
+			    ((max_address & ~PAGE_MASK) == ~PAGE_MASK));
+		for (; pfn + count <= end; pfn += step) {
+			if (cenalloc_killed())
+				return NULL;
+			if (!may_be_had(zone, pfn, count))
+				continue;
+			if (alloc_contig_range(pfn, pfn + count, ACR_FLAGS_NONE,
+					       gfp))
+				continue;
+			*cursor = PFN_PHYS((u64)pfn + count);
+			return pfn_to_page(pfn);
+		}
+	}
 #endif
+	return NULL;
+}
+
+/* Zeroes pages that nobody else has. */
+void cenalloc_clear(u64 address, unsigned long count)
+{
+	unsigned long pfn = PHYS_PFN(address);
+
+	while (count--)
+		clear_highpage(pfn_to_page(pfn++));
 }
 
 /* Frees pages with a reference each. */
@@ -145,18 +213,114 @@ void cenalloc_trim(struct page *page, unsigned int order, unsigned long count)
 		__free_page(page + count);
 }
 
+void cenalloc_copy(u64 to, u64 from, u64 len)
+{
+	struct page *source = pfn_to_page(PHYS_PFN(from));
+	struct page *target = pfn_to_page(PHYS_PFN(to));
+	u64 pages = len >> PAGE_SHIFT;
+
+	while (pages--)
+		copy_highpage(target++, source++);
+}
+
+/* The memory cgroup of the current process, with a reference; NULL without. */
+struct mem_cgroup *cenalloc_payer_get(void)
+{
+	return get_mem_cgroup_from_mm(current->mm);
+}
+
+void cenalloc_payer_put(struct mem_cgroup *payer)
+{
+	mem_cgroup_put(payer);
+}
+
+struct mem_cgroup *cenalloc_payer_enter(struct mem_cgroup *payer)
+{
+	return set_active_memcg(payer);
+}
+
+void cenalloc_payer_leave(struct mem_cgroup *before)
+{
+	set_active_memcg(before);
+}
+
+/*
+ * Buses whose devices can be found by name: those of the kernel itself, and those
+ * whose type a kernel exports. The kernel has no lookup of a bus by its name.
+ */
+static const struct {
+	const char *name;
+	const struct bus_type *type;
+	const char *symbol;
+} buses[] = {
+	{ "platform", &platform_bus_type },
+#ifdef CONFIG_PCI
+	{ "pci", &pci_bus_type },
+#endif
+	{ "amba", .symbol = "amba_bustype" },
+	{ "cdx", .symbol = "cdx_bus_type" },
+	{ "fsl-mc", .symbol = "fsl_mc_bus_type" },
+	{ "hid", .symbol = "hid_bus_type" },
+	{ "host1x-context", .symbol = "host1x_context_device_bus_type" },
+	{ "i2c", .symbol = "i2c_bus_type" },
+	{ "mipi-dsi", .symbol = "mipi_dsi_bus_type" },
+	{ "rapidio", .symbol = "rio_bus_type" },
+	{ "soundwire", .symbol = "sdw_bus_type" },
+	{ "spi", .symbol = "spi_bus_type" },
+	{ "tee", .symbol = "tee_bus_type" },
+};
+
+/* A device with a reference, or NULL. */
+struct device *cenalloc_find_device(const char *bus, const char *name)
+{
+	struct device *dev;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(buses); i++) {
+		const struct bus_type *type = buses[i].type;
+
+		if (strcmp(buses[i].name, bus))
+			continue;
+		if (!type)
+			type = __symbol_get(buses[i].symbol);
+		if (!type)
+			return NULL;
+		dev = bus_find_device_by_name(type, NULL, name);
+		if (!buses[i].type)
+			symbol_put_addr((void *)type);
+		return dev;
+	}
+	return NULL;
+}
+
+/*
+ * Puts a devres entry on a device unless it has no driver: with the device's
+ * lock held, so that it cannot unbind in between. False where it has none.
+ */
+bool cenalloc_device_add_resource(struct device *dev, void *resource)
+{
+	guard(device)(dev);
+	if (!dev->driver)
+		return false;
+	devres_add(dev, resource);
+	return true;
+}
+
 bool cenalloc_killed(void)
 {
 	return fatal_signal_pending(current);
 }
 
-/* Whether a message about somebody's bad input may go to the log now. */
+/*
+ * Whether a message about somebody's bad input may go to the log now. How many
+ * were suppressed is no news: debugfs has the last.
+ */
 bool cenalloc_may_log(void)
 {
-	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
+	static struct ratelimit_state limit =
+		RATELIMIT_STATE_INIT_FLAGS("cenalloc", DEFAULT_RATELIMIT_INTERVAL,
+					   DEFAULT_RATELIMIT_BURST,
+					   RATELIMIT_MSG_ON_RELEASE);
 
-	/* The number of suppressed messages is no news: debugfs has the last. */
-	ratelimit_set_flags(&limit, RATELIMIT_MSG_ON_RELEASE);
 	return __ratelimit(&limit);
 }

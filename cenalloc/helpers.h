@@ -7,22 +7,26 @@
 #ifndef _CENALLOC_HELPERS_H
 #define _CENALLOC_HELPERS_H
 
-#include <uapi/linux/cenalloc.h>
-#include <uapi/linux/dma-heap.h>
+#include <linux/device.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/seq_file.h>
 #include <linux/types.h>
+#include <uapi/linux/cenalloc.h>
+#include <uapi/linux/dma-heap.h>
 
 /**
  * struct cenalloc_zones - where memory up to some address can be had
  * @sure: GFP flags of the zones that lie below the address entirely
  * @maybe: GFP flags of the zones of which some memory lies below it
+ * @maybe_zone: the zone of @maybe that is not one of @sure
  * @has_sure: there are zones for @sure
  * @has_maybe: there are more zones than those of @sure
  */
 struct cenalloc_zones {
 	gfp_t sure;
 	gfp_t maybe;
+	unsigned int maybe_zone;
 	bool has_sure;
 	bool has_maybe;
 };
@@ -31,12 +35,31 @@ void cenalloc_zones_below(u64 max_address, struct cenalloc_zones *zones);
 u64 cenalloc_lowest_address(void);
 u64 cenalloc_total_memory(void);
 
-gfp_t cenalloc_gfp(bool try_hard);
+gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound);
 u64 cenalloc_page_address(struct page *page);
 struct page *cenalloc_address_page(u64 address);
-struct page *cenalloc_alloc_lowest(unsigned long count, gfp_t gfp);
+struct page *cenalloc_alloc_range(unsigned int type, u64 max_address,
+				  unsigned long count, unsigned int order,
+				  u64 *cursor);
+void cenalloc_clear(u64 address, unsigned long count);
 void cenalloc_free_split(u64 address, unsigned long count);
 void cenalloc_trim(struct page *page, unsigned int order, unsigned long count);
+
+void cenalloc_copy(u64 to, u64 from, u64 len);
+
+struct mem_cgroup *cenalloc_payer_get(void);
+void cenalloc_payer_put(struct mem_cgroup *payer);
+struct mem_cgroup *cenalloc_payer_enter(struct mem_cgroup *payer);
+void cenalloc_payer_leave(struct mem_cgroup *before);
+
+struct device *cenalloc_find_device(const char *bus, const char *name);
+bool cenalloc_device_add_resource(struct device *dev, void *resource);
+
+struct dentry *cenalloc_debugfs_create(void);
+void cenalloc_debugfs_remove(struct dentry *dir);
+int cenalloc_buffers_show(struct seq_file *file, void *data);
+int cenalloc_devices_show(struct seq_file *file, void *data);
+int cenalloc_conflict_show(struct seq_file *file, void *data);
 
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);

@@ -33,6 +33,17 @@ impl Argument {
         )
     }
 
+    /// Reads a structure that may grow: what an older caller does not know is zero. `EINVAL` for
+    /// less than the first version, which is `T` as long as nothing was added; `E2BIG` for a
+    /// newer caller that wants something.
+    pub(crate) fn read_versioned<T: FromBytes + AsBytes + Zeroable>(&self) -> Result<T> {
+        if self.size < size_of::<T>() {
+            return Err(EINVAL);
+        }
+        self.refuse_unknown(size_of::<T>())?;
+        self.read()
+    }
+
     /// Reads as much as the caller gave; the rest is zero.
     pub(crate) fn read<T: FromBytes + AsBytes + Zeroable>(&self) -> Result<T> {
         let mut value = T::zeroed();
@@ -43,7 +54,7 @@ impl Argument {
     }
 
     /// Makes sure that the caller wants nothing that lies beyond `known` bytes. `E2BIG`.
-    pub(crate) fn refuse_unknown(&self, known: usize) -> Result {
+    fn refuse_unknown(&self, known: usize) -> Result {
         if self.size <= known {
             return Ok(());
         }
@@ -65,5 +76,56 @@ impl Argument {
         self.slice(0)
             .writer()
             .write_slice(&value.as_bytes()[..known])
+    }
+}
+
+/// An array in userspace memory, of entries whose size the caller tells.
+pub(crate) struct Array {
+    address: usize,
+    /// Entries that there is still room for.
+    room: u32,
+    entry_size: usize,
+}
+
+/// The largest entry that a caller may know.
+const MAX_ENTRY: usize = 4096;
+
+static ZEROES: [u8; MAX_ENTRY] = [0; MAX_ENTRY];
+
+impl Array {
+    /// Room for `count` entries of `entry_size` bytes at `address`, or none where that is 0.
+    ///
+    /// `EINVAL` where an entry is smaller than the first version, no multiple of 8 or too large.
+    pub(crate) fn new<T>(address: u64, count: u32, entry_size: u32) -> Result<Self> {
+        let entry_size = entry_size as usize;
+        if address == 0 && entry_size == 0 {
+            return Ok(Self {
+                address: 0,
+                room: 0,
+                entry_size,
+            });
+        }
+        if entry_size < size_of::<T>() || entry_size % 8 != 0 || entry_size > MAX_ENTRY {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            address: usize::try_from(address).map_err(|_| EFAULT)?,
+            room: if address == 0 { 0 } else { count },
+            entry_size,
+        })
+    }
+
+    /// Writes the next entry if there is room, zeroes behind what the kernel knows of it.
+    pub(crate) fn push<T: AsBytes>(&mut self, entry: &T) -> Result {
+        if self.room == 0 {
+            return Ok(());
+        }
+        let bytes = entry.as_bytes();
+        let mut writer = UserSlice::new(UserPtr::from_addr(self.address), self.entry_size).writer();
+        writer.write_slice(bytes)?;
+        writer.write_slice(&ZEROES[..self.entry_size - bytes.len()])?;
+        self.address = self.address.checked_add(self.entry_size).ok_or(EFAULT)?;
+        self.room -= 1;
+        Ok(())
     }
 }

@@ -64,6 +64,11 @@ pub(crate) fn remove(id: u64) {
     drop(node);
 }
 
+/// The buffer with the number `id`.
+pub(crate) fn get(id: u64) -> Option<Arc<Buffer>> {
+    BUFFERS.lock().as_ref()?.get(&id).cloned()
+}
+
 /// The buffer with the lowest number from `id` on.
 pub(crate) fn next_from(id: u64) -> Option<Arc<Buffer>> {
     let buffers = BUFFERS.lock();

@@ -123,11 +123,6 @@ impl<T> Users<T> {
         &self.meet
     }
 
-    /// The buffer's length in bytes.
-    pub fn buffer_len(&self) -> u64 {
-        self.len
-    }
-
     /// How many users there are.
     pub fn len(&self) -> usize {
         self.count
@@ -146,6 +141,15 @@ impl<T> Users<T> {
     /// The users, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut User<T>> {
         self.slots.iter_mut().flatten()
+    }
+
+    /// The first user for whom `is_it` holds.
+    pub fn position(&self, mut is_it: impl FnMut(&User<T>) -> bool) -> Option<Slot> {
+        let index = self
+            .slots
+            .iter()
+            .position(|slot| slot.as_ref().is_some_and(&mut is_it))?;
+        Some(Slot(index as u32))
     }
 
     /// The user in `slot`.
@@ -188,7 +192,7 @@ impl<T> Users<T> {
 
     /// Which one user makes `misfit` together with a newcomer's `placement`.
     fn opponent(&self, placement: &Placement, misfit: Misfit) -> (Misfit, Party) {
-        let wanted = value(placement, misfit.field);
+        let wanted = placement.get(misfit.field);
         let stands_against = |other: &Placement| {
             let both = Constraints {
                 placement: placement.meet(other),
@@ -199,7 +203,7 @@ impl<T> Users<T> {
         let against = |other: &Placement| Misfit {
             field: misfit.field,
             wanted,
-            found: value(other, misfit.field),
+            found: other.get(misfit.field),
         };
         for user in self.iter() {
             let other = &user.constraints.placement;
@@ -263,19 +267,8 @@ impl<T> Users<T> {
 
     /// The user whose need of `field` is the one that binds all, if it is a user's.
     pub fn binding(&self, field: Field) -> Option<&User<T>> {
-        let bound = value(&self.meet.placement, field);
+        let bound = self.meet.placement.get(field);
         self.iter()
-            .find(|user| value(&user.constraints.placement, field) == bound)
-    }
-}
-
-/// The value of one field of a placement; 0 for a field of the table.
-fn value(placement: &Placement, field: Field) -> u64 {
-    match field {
-        Field::AccessMask => placement.access_mask,
-        Field::MaxAddress => placement.max_address,
-        Field::MaxSegments => placement.max_segments.into(),
-        Field::Alignment => placement.alignment,
-        Field::MaxSegmentSize | Field::SegmentBoundary => 0,
+            .find(|user| user.constraints.placement.get(field) == bound)
     }
 }

@@ -23,8 +23,7 @@ use crate::{
         Misfit,
         Name,
         Party,
-        Placement,
-        SegmentLimits, //
+        ZeroIsAny, //
     },
 };
 use core::fmt::{
@@ -42,45 +41,32 @@ use kernel::{
 /// `struct dma_buf_constraints_set`: each user keeps its device.
 type Set = Users<ARef<Device>>;
 
-/// Reads constraints that a C caller wrote: zero is "don't care".
+/// Reads constraints that a C caller wrote.
 impl From<&c::dma_buf_constraints> for Constraints {
     fn from(raw: &c::dma_buf_constraints) -> Self {
-        let or_any = |value, any| if value == 0 { any } else { value };
-        Self {
-            placement: Placement {
-                access_mask: or_any(raw.access_mask, u64::MAX),
-                max_address: or_any(raw.max_address, u64::MAX),
-                max_segments: if raw.max_segments == 0 {
-                    u32::MAX
-                } else {
-                    raw.max_segments
-                },
-                alignment: or_any(raw.alignment, 1),
-            },
-            segments: SegmentLimits {
-                max_size: or_any(raw.max_segment_size, u64::MAX),
-                boundary_mask: or_any(raw.segment_boundary_mask, u64::MAX),
-            },
+        ZeroIsAny {
+            access_mask: raw.access_mask,
+            max_address: raw.max_address,
+            max_segment_size: raw.max_segment_size,
+            segment_boundary_mask: raw.segment_boundary_mask,
+            alignment: raw.alignment,
+            max_segments: raw.max_segments,
         }
+        .into()
     }
 }
 
 /// Writes constraints for a C caller.
 impl From<&Constraints> for c::dma_buf_constraints {
     fn from(constraints: &Constraints) -> Self {
-        let unless = |value, any| if value == any { 0 } else { value };
-        let placement = &constraints.placement;
+        let raw = ZeroIsAny::from(constraints);
         Self {
-            access_mask: unless(placement.access_mask, u64::MAX),
-            max_address: unless(placement.max_address, u64::MAX),
-            max_segment_size: unless(constraints.segments.max_size, u64::MAX),
-            segment_boundary_mask: unless(constraints.segments.boundary_mask, u64::MAX),
-            alignment: unless(placement.alignment, 1),
-            max_segments: if placement.max_segments == u32::MAX {
-                0
-            } else {
-                placement.max_segments
-            },
+            access_mask: raw.access_mask,
+            max_address: raw.max_address,
+            max_segment_size: raw.max_segment_size,
+            segment_boundary_mask: raw.segment_boundary_mask,
+            alignment: raw.alignment,
+            max_segments: raw.max_segments,
         }
     }
 }
@@ -100,7 +86,8 @@ unsafe fn read(raw: *const c::dma_buf_constraints) -> Constraints {
 
 /// # Safety
 ///
-/// As in the header: `dev` is a device whose driver is bound, `constraints` NULL or valid.
+/// As in the header: `dev` is a device whose driver is bound and does not unbind meanwhile,
+/// `constraints` is NULL or valid.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_declare(
     dev: *mut bindings::device,
@@ -108,6 +95,9 @@ unsafe extern "C" fn dma_buf_constraints_declare(
 ) -> c_int {
     // SAFETY: The caller's promise.
     let (device, constraints) = unsafe { (Device::from_raw(dev), read(constraints)) };
+    let device: &Device = device;
+    // SAFETY: The caller's promise.
+    let device = unsafe { device.as_bound() };
     from_result(|| device::declare(device, &constraints).map(|()| 0))
 }
 
@@ -224,12 +214,10 @@ unsafe extern "C" fn dma_buf_conflict_format(
     if size == 0 {
         return 0;
     }
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller's promise; the room is zeroed before it is used as bytes.
     let (conflict, buf) = unsafe {
-        (
-            &*conflict,
-            core::slice::from_raw_parts_mut(buf.cast::<u8>(), size),
-        )
+        buf.write_bytes(0, size);
+        (&*conflict, core::slice::from_raw_parts_mut(buf, size))
     };
     let mut line = Line { buf, len: 0 };
     let result = match Conflict::try_from(conflict) {
@@ -267,16 +255,18 @@ impl Write for Line<'_> {
     }
 }
 
-/// A conflict for a C caller.
+/// A conflict of a set for a C caller.
 impl From<&Conflict> for c::dma_buf_conflict {
     fn from(conflict: &Conflict) -> Self {
-        let other = match &conflict.with {
-            Party::Device(name) | Party::Allocator(name, _) => Some(name),
-            Party::Memory(name) => name.as_ref(),
-            Party::Others | Party::Itself | Party::Bounce => None,
+        let (with, other) = match &conflict.with {
+            Party::Others => (c::DMA_BUF_CONFLICT_WITH_OTHERS, None),
+            Party::Device(name) => (c::DMA_BUF_CONFLICT_WITH_USER, Some(name)),
+            // A set knows of no allocators and no memory.
+            _ => (c::DMA_BUF_CONFLICT_WITH_ITSELF, None),
         };
         Self {
             field: conflict.misfit.field as u32,
+            with,
             wanted: conflict.misfit.wanted,
             found: conflict.misfit.found,
             who: text(Some(&conflict.who)),
@@ -306,10 +296,11 @@ impl TryFrom<&c::dma_buf_conflict> for Conflict {
                 wanted: raw.wanted,
                 found: raw.found,
             },
-            with: if raw.other[0] == 0 {
-                Party::Itself
-            } else {
-                Party::Device(Name::new(&raw.other))
+            with: match raw.with {
+                c::DMA_BUF_CONFLICT_WITH_USER => Party::Device(Name::new(&raw.other)),
+                c::DMA_BUF_CONFLICT_WITH_OTHERS => Party::Others,
+                c::DMA_BUF_CONFLICT_WITH_ITSELF => Party::Itself,
+                _ => return Err(EINVAL),
             },
         })
     }

@@ -13,44 +13,21 @@ use crate::{
         SegmentLimits, //
     },
 };
-use core::ptr::NonNull;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 use kernel::{
     bindings,
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     page::PAGE_SIZE,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNode, //
-    },
-    sync::{
-        aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-    },
+    str::CStrExt,
+    sync::aref::ARef, //
 };
-
-kernel::sync::global_lock! {
-    /// What drivers declared, by the address of the device.
-    ///
-    /// A device's entry is made by [`declare`] and taken by [`undeclare`], which devres calls
-    /// when the driver unbinds: an address in here belongs to a device that is alive.
-    // SAFETY: `init` runs in the module's initialiser, before anything can use the lock.
-    unsafe(uninit) static DECLARED: Mutex<Option<RBTree<usize, Constraints>>> = None;
-}
-
-/// How many devices are declared: most systems have none, and then an attach need not lock.
-static DECLARED_COUNT: Atomic<usize> = Atomic::new(0);
-
-/// Makes the table of declarations usable. For the module's initialiser.
-pub(crate) fn init() {
-    // SAFETY: The module's initialiser calls this exactly once, before the module's symbols can
-    // be used.
-    unsafe { DECLARED.init() };
-    *DECLARED.lock() = Some(RBTree::new());
-}
 
 /// What a device needs, and whether it does DMA at all.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +41,6 @@ pub struct Needs {
 
 /// What `device` needs of shared buffers now.
 ///
-/// Takes a mutex where any device has declared constraints; may sleep.
 pub fn needs(device: &Device) -> Needs {
     let (facts, can_dma) = facts(device);
     if !can_dma {
@@ -109,34 +85,40 @@ fn facts(device: &Device) -> (Constraints, bool) {
     (constraints, facts.can_dma)
 }
 
-/// What the driver of `device` declared.
+/// What the driver of `device` declared last.
 fn declared(device: &Device) -> Option<Constraints> {
-    if DECLARED_COUNT.load(Relaxed) == 0 {
-        return None;
-    }
-    DECLARED.lock().as_ref()?.get(&key(device)).copied()
+    let mut declared = None;
+    // SAFETY: The device is alive, and `declared` outlives the call. devres calls `copy_declared`
+    // under its lock, so that the entry does not go meanwhile.
+    unsafe {
+        bindings::devres_find(
+            as_raw(device),
+            Some(undeclare),
+            Some(copy_declared),
+            (&raw mut declared).cast(),
+        )
+    };
+    declared
 }
 
 /// Declares what `device` needs beyond what `struct device` tells; replaces an earlier
-/// declaration and is gone when the device's driver unbinds.
+/// declaration and is gone when the device's driver unbinds. [`Constraints::ANY`] takes an earlier
+/// declaration back.
 ///
-/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENODEV` where no driver is
-/// bound (devres of such a device would be lost), with `ENOMEM`.
-pub fn declare(device: &Device, constraints: &Constraints) -> Result {
+/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENOMEM`.
+pub fn declare(device: &Device<Bound>, constraints: &Constraints) -> Result {
     if invalid(constraints).is_some() {
         return Err(EINVAL);
     }
-    // SAFETY: The reference proves that the device is alive.
-    if !unsafe { c::dbc_device_has_driver(as_raw(device)) } {
-        return Err(ENODEV);
+    if *constraints == Constraints::ANY {
+        Resource::remove_others(device, ptr::null_mut());
+        return Ok(());
     }
-    let node = RBTreeNode::new(key(device), *constraints, GFP_KERNEL)?;
-    let resource = Resource::new()?;
-    let mut declared = DECLARED.lock();
-    if declared.as_mut().ok_or(ENODEV)?.insert(node).is_none() {
-        DECLARED_COUNT.fetch_add(1, Relaxed);
-        resource.add(device);
-    }
+    let resource = Resource::new(constraints)?;
+    let newest = resource.0.as_ptr();
+    resource.add(device);
+    // devres finds the newest entry first; older ones would only take up memory.
+    Resource::remove_others(device, newest);
     Ok(())
 }
 
@@ -152,54 +134,97 @@ pub fn invalid(constraints: &Constraints) -> Option<Field> {
     constraints.malformed()
 }
 
-/// A devres entry that is not yet on its device.
+/// A devres entry that is not yet on its device. It holds what was declared.
 struct Resource(NonNull<c_void>);
 
 impl Resource {
-    fn new() -> Result<Self> {
-        // SAFETY: `undeclare` is a valid release function; the entry carries no data.
+    fn new(constraints: &Constraints) -> Result<Self> {
+        // SAFETY: `undeclare` is a valid release function.
         let entry = unsafe {
             bindings::__devres_alloc_node(
                 Some(undeclare),
-                0,
+                size_of::<Constraints>(),
                 bindings::GFP_KERNEL,
                 bindings::NUMA_NO_NODE,
                 c"dma_buf_constraints".as_char_ptr(),
             )
         };
-        Ok(Self(NonNull::new(entry).ok_or(ENOMEM)?))
+        let entry = NonNull::new(entry).ok_or(ENOMEM)?;
+        // SAFETY: The entry has room for them, aligned for anything.
+        unsafe { entry.cast::<Constraints>().write(*constraints) };
+        Ok(Self(entry))
     }
 
     /// Puts the entry on `device`. While it is there, this module stays: its release function
     /// is called from the device's unbind.
-    fn add(self, device: &Device) {
-        // SAFETY: The caller runs code of this module, so that a reference to it can be taken.
+    fn add(self, device: &Device<Bound>) {
+        // SAFETY: The caller's module uses a symbol of this one, which therefore is loaded.
         unsafe { bindings::__module_get(this_module()) };
         // SAFETY: The device is alive; the entry is from `__devres_alloc_node`, and forgotten
         // here, so that devres alone owns it.
         unsafe { bindings::devres_add(as_raw(device), self.0.as_ptr()) };
         core::mem::forget(self);
     }
+
+    /// Takes all entries but `newest` from `device`.
+    fn remove_others(device: &Device<Bound>, newest: *mut c_void) {
+        loop {
+            // SAFETY: The device is alive; `newest` is only compared.
+            let entry = unsafe {
+                bindings::devres_remove(as_raw(device), Some(undeclare), Some(is_other), newest)
+            };
+            let Some(entry) = NonNull::new(entry) else {
+                return;
+            };
+            drop(Self(entry));
+            // SAFETY: `add` took this reference.
+            unsafe { bindings::module_put(this_module()) };
+        }
+    }
 }
 
 impl Drop for Resource {
     fn drop(&mut self) {
-        // SAFETY: The entry is from `__devres_alloc_node` and was never added to a device.
+        // SAFETY: The entry is from `__devres_alloc_node` and on no device.
         unsafe { bindings::devres_free(self.0.as_ptr()) };
     }
 }
 
-/// Called by devres when the driver of `device` unbinds.
+/// Copies what `entry` holds to where `declared` points, and says that it was the one.
 ///
 /// # Safety
 ///
-/// `device` carries an entry that [`Resource::add`] put there.
-unsafe extern "C" fn undeclare(device: *mut bindings::device, _entry: *mut c_void) {
-    if let Some(declared) = DECLARED.lock().as_mut() {
-        if declared.remove(&(device as usize)).is_some() {
-            DECLARED_COUNT.fetch_sub(1, Relaxed);
-        }
-    }
+/// For `devres_find` alone, as [`declared`] calls it.
+unsafe extern "C" fn copy_declared(
+    _device: *mut bindings::device,
+    entry: *mut c_void,
+    declared: *mut c_void,
+) -> c_int {
+    // SAFETY: `Resource::new` put constraints into the entry, and `declared` points to room for
+    // them.
+    unsafe { *declared.cast::<Option<Constraints>>() = Some(*entry.cast::<Constraints>()) };
+    1
+}
+
+/// Whether `entry` is not `newest`.
+///
+/// # Safety
+///
+/// For `devres_remove` alone, as [`Resource::remove_others`] calls it.
+unsafe extern "C" fn is_other(
+    _device: *mut bindings::device,
+    entry: *mut c_void,
+    newest: *mut c_void,
+) -> c_int {
+    (entry != newest).into()
+}
+
+/// Called by devres when the driver of a device unbinds: the entry goes, and the module may.
+///
+/// # Safety
+///
+/// The device carries an entry that [`Resource::add`] put there.
+unsafe extern "C" fn undeclare(_device: *mut bindings::device, _entry: *mut c_void) {
     // SAFETY: `Resource::add` took this reference.
     unsafe { bindings::module_put(this_module()) };
 }
@@ -208,13 +233,8 @@ fn this_module() -> *mut bindings::module {
     kernel::module::this_module::<crate::LocalModule>().as_ptr()
 }
 
-/// The key of `device` among the declarations.
-fn key(device: &Device) -> usize {
-    as_raw(device) as usize
-}
-
 /// The C device. [`Device`] is a transparent wrapper of it.
-pub(crate) fn as_raw(device: &Device) -> *mut bindings::device {
+pub fn as_raw(device: &Device) -> *mut bindings::device {
     core::ptr::from_ref(device).cast_mut().cast()
 }
 
@@ -222,13 +242,13 @@ pub(crate) fn as_raw(device: &Device) -> *mut bindings::device {
 /// name does not tell what it is, `edu 0000:00:05.0`.
 pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
-    // SAFETY: The reference proves that the device is alive. A driver outlives the attachments
-    // that it makes for its device.
+    // SAFETY: The reference proves that the device is alive.
     let driver = unsafe { c::dbc_device_driver(as_raw(device)) };
     if driver.is_null() {
         return Name::new(device_name);
     }
-    // SAFETY: A driver's name is a string that lives as long as the driver.
+    // SAFETY: A driver's name is a string that lives as long as the driver, which is bound: that is
+    // the duty of whoever attaches or declares the device.
     let driver = unsafe { CStr::from_char_ptr(driver) }.to_bytes();
     if device_name.starts_with(driver) {
         return Name::new(device_name);

@@ -7,7 +7,8 @@
 //! - [`Tables`] are the mapped tables of one attachment, on the exporter's side.
 //! - [`Attachment`] and [`Mapping`] are an importer's.
 //!
-//! All `unsafe` of the dma-buf interface is here. C header:
+//! The interface to the C core is here; an exporter promises, with the `unsafe` of its
+//! implementation, that the memory it hands out is its own. C header:
 //! [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h).
 
 mod buffer;
@@ -37,6 +38,7 @@ pub use reservation::{
     Reservation, //
 };
 pub use table::{
+    MapError,
     TableRef,
     Tables, //
 };

@@ -31,7 +31,6 @@ struct DmaBufConstraints;
 
 impl kernel::Module for DmaBufConstraints {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        device::init();
         Ok(Self)
     }
 }

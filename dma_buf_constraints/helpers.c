@@ -19,27 +19,48 @@
 /* What dma_get_max_seg_size() answers for a device that says nothing. */
 #define UNSET_SEGMENT_SIZE	SZ_64K
 
-/* Whether something between the device and memory translates addresses. */
+/*
+ * Whether an IOMMU translates addresses for the device. Other DMA operations
+ * (Xen's) count as none: their bounces are then found after mapping.
+ */
 static bool translated(struct device *dev)
 {
-	return use_dma_iommu(dev) || get_dma_ops(dev);
+	return use_dma_iommu(dev);
 }
 
-/* The last physical address that @dev reaches by bus addresses up to @limit. */
-static u64 last_reachable(struct device *dev, u64 limit)
+/*
+ * The last physical address that @dev reaches by bus addresses up to @limit;
+ * false where it reaches none. Holes in what it reaches are not looked at.
+ */
+static bool last_reachable(struct device *dev, u64 limit, u64 *last)
 {
 	const struct bus_dma_region *map = dev->dma_range_map;
-	u64 last = 0;
+	bool found = false;
 
-	if (!map)
-		return limit;
+	if (!map) {
+		*last = limit;
+		return true;
+	}
+	*last = 0;
 	for (; map->size; map++) {
 		if (map->dma_start > limit)
 			continue;
-		last = max(last, map->cpu_start +
-				 min(map->size - 1, limit - map->dma_start));
+		*last = max(*last, map->cpu_start +
+				   min(map->size - 1, limit - map->dma_start));
+		found = true;
 	}
-	return last;
+	return found;
+}
+
+/* A boundary mask as the core means it: one less than a power of two. */
+static u64 boundary_mask(unsigned long mask)
+{
+	u64 boundary = (u64)mask + 1;
+
+	/* None, or one that says nothing of whole pages: not set. */
+	if (!mask || !boundary || mask < PAGE_SIZE - 1)
+		return U64_MAX;
+	return (1ULL << ilog2(boundary)) - 1;
 }
 
 void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
@@ -53,39 +74,40 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 	facts->alignment = 1;
 
 	if (facts->can_dma && !translated(dev))
-		facts->max_address =
+		facts->can_dma =
 			last_reachable(dev, min_not_zero(*dev->dma_mask,
-							 dev->bus_dma_limit));
+							 dev->bus_dma_limit),
+				       &facts->max_address);
 	if (!parms)
 		return;
 	/*
 	 * 64 KiB is what buses set for devices that never said anything: a
 	 * default, not a limit of the hardware.
 	 */
-	if (parms->max_segment_size &&
+	if (parms->max_segment_size >= PAGE_SIZE &&
 	    parms->max_segment_size != UNSET_SEGMENT_SIZE &&
 	    parms->max_segment_size != UINT_MAX)
 		facts->max_segment_size = parms->max_segment_size;
-	if (parms->segment_boundary_mask &&
-	    parms->segment_boundary_mask != ULONG_MAX)
-		facts->segment_boundary_mask = parms->segment_boundary_mask;
-	if (parms->min_align_mask)
-		facts->alignment = roundup_pow_of_two((u64)parms->min_align_mask + 1);
+	facts->segment_boundary_mask = boundary_mask(parms->segment_boundary_mask);
+	/*
+	 * Bits of an address that a bounce has to keep. A start aligned to them
+	 * has none of them set.
+	 */
+	if (parms->min_align_mask && parms->min_align_mask < SZ_2G)
+		facts->alignment = 1ULL << fls(parms->min_align_mask);
 }
 
-bool dbc_device_has_driver(struct device *dev)
-{
-	return dev->driver;
-}
-
+/* The name of the driver of a device, or NULL. It may unbind at any time. */
 const char *dbc_device_driver(struct device *dev)
 {
-	return dev->driver ? dev->driver->name : NULL;
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+
+	return driver ? driver->name : NULL;
 }
 
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len)
 {
-	sg_set_page(sg, pfn_to_page(PHYS_PFN(start)), len, 0);
+	sg_set_page(sg, pfn_to_page(PHYS_PFN(start)), len, offset_in_page(start));
 	return sg_next(sg);
 }
 
@@ -178,11 +200,10 @@ void *dbc_direct_address(u64 start)
 
 void dbc_pages_of_run(struct page **pages, u64 start, unsigned long count)
 {
-	struct page *page = pfn_to_page(PHYS_PFN(start));
-	unsigned long i;
+	unsigned long pfn = PHYS_PFN(start);
 
-	for (i = 0; i < count; i++)
-		pages[i] = page + i;
+	while (count--)
+		*pages++ = pfn_to_page(pfn++);
 }
 
 void *dbc_vmap(struct page **pages, unsigned int count)

@@ -31,7 +31,6 @@ struct dbc_device_facts {
 };
 
 void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
-bool dbc_device_has_driver(struct device *dev);
 const char *dbc_device_driver(struct device *dev);
 
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len);

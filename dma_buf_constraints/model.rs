@@ -25,7 +25,8 @@ pub use constraints::{
     Constraints,
     Field,
     Placement,
-    SegmentLimits, //
+    SegmentLimits,
+    ZeroIsAny, //
 };
 pub use memory::{
     Cut,

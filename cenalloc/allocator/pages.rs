@@ -2,9 +2,14 @@
 
 //! Contiguous chunks of the page allocator, below a given address.
 
+use super::Need;
 use crate::c;
 use core::ptr::NonNull;
-use dma_buf_constraints::model::Run;
+use dma_buf_constraints::model::{
+    Field,
+    Misfit,
+    Run, //
+};
 use kernel::{
     bindings,
     page::PAGE_SIZE, //
@@ -57,10 +62,22 @@ impl Drop for Chunk {
     }
 }
 
+/// What a [`Source`] may do for a chunk.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// Reclaim and move other memory, and wait for it.
+    pub(crate) reclaim: bool,
+    /// Where the limit divides a zone, search the zone from its low end, moving what is in the
+    /// way: dear, but the page allocator itself hands out high addresses first.
+    pub(crate) search: bool,
+}
+
 /// Where memory up to an address comes from.
 pub(crate) struct Source {
     max_address: u64,
     zones: c::cenalloc_zones,
+    /// Where the next search starts.
+    cursor: u64,
 }
 
 impl Source {
@@ -69,87 +86,60 @@ impl Source {
         let mut zones = c::cenalloc_zones {
             sure: 0,
             maybe: 0,
+            maybe_zone: 0,
             has_sure: false,
             has_maybe: false,
         };
         // SAFETY: `zones` is ours to write.
         unsafe { c::cenalloc_zones_below(max_address, &mut zones) };
-        Self { max_address, zones }
+        Self {
+            max_address,
+            zones,
+            cursor: 0,
+        }
     }
 
-    /// A block of 2^`order` pages, aligned to its size. With `try_hard`, memory is reclaimed and
-    /// moved for it.
+    /// A chunk of `pages` pages, 2^`order` or less, that starts at a multiple of 2^`order` pages.
     ///
-    /// Where the limit is no zone's end, the zone that it divides is searched from its low end:
-    /// the zones below are small and belong to devices that reach nothing else.
-    pub(crate) fn block(&self, order: u32, try_hard: bool) -> Option<Chunk> {
-        // SAFETY: No requirements.
-        let gfp = unsafe { c::cenalloc_gfp(try_hard) };
-        if !self.zones.has_maybe {
-            return self
-                .zones
-                .has_sure
-                .then(|| Self::take(order, gfp | self.zones.sure))?;
+    /// Where the limit divides a zone, the zones below come last: they are small and belong to
+    /// devices that reach nothing else.
+    pub(crate) fn chunk(&mut self, order: u32, pages: usize, effort: Effort) -> Option<Chunk> {
+        let pages = pages.min(1 << order);
+        if self.zones.has_maybe {
+            let low = self.low(order, pages, effort);
+            if low.is_some() {
+                return low;
+            }
         }
-        let low = Self::take(order, gfp | self.zones.maybe).filter(|chunk| self.holds(chunk));
-        if low.is_some() {
-            return low;
+        if !self.zones.has_sure {
+            return None;
         }
-        let lowest = self.lowest(order).filter(|chunk| self.holds(chunk));
-        if lowest.is_some() || !self.zones.has_sure {
-            return lowest;
-        }
-        Self::take(order, gfp | self.zones.sure)
+        take(order, pages, effort.reclaim, true, self.zones.sure)
     }
 
-    /// Like [`block`](Self::block), of `pages` pages: 2^`order` or less. What is left of the
-    /// block is given back.
-    pub(crate) fn part(&self, order: u32, pages: usize, try_hard: bool) -> Option<Chunk> {
-        let mut chunk = self.block(order, try_hard)?;
-        if pages >= chunk.pages {
-            return Some(chunk);
+    /// From the zone that the limit divides.
+    fn low(&mut self, order: u32, pages: usize, effort: Effort) -> Option<Chunk> {
+        // Most of what comes back can be too high, and is not worth zeroing.
+        if let Some(chunk) = take(order, pages, false, false, self.zones.maybe) {
+            if chunk.run().last() <= self.max_address {
+                // SAFETY: The chunk is ours.
+                unsafe { c::cenalloc_clear(chunk.address, chunk.pages) };
+                return Some(chunk);
+            }
         }
-        match chunk.order {
-            // SAFETY: By the type's invariants the block is ours and not compound.
-            Some(order) => unsafe {
-                c::cenalloc_trim(c::cenalloc_address_page(chunk.address), order, pages)
-            },
-            // SAFETY: By the type's invariants these pages are ours, with a reference each.
-            None => unsafe {
-                let rest = chunk.address + (pages * PAGE_SIZE) as u64;
-                c::cenalloc_free_split(rest, chunk.pages - pages)
-            },
+        if !effort.search {
+            return None;
         }
-        // INVARIANT: The first `pages` pages are left, with a reference each.
-        chunk.order = None;
-        chunk.pages = pages;
-        Some(chunk)
-    }
-
-    fn holds(&self, chunk: &Chunk) -> bool {
-        chunk.run().last() <= self.max_address
-    }
-
-    fn take(order: u32, gfp: bindings::gfp_t) -> Option<Chunk> {
-        // SAFETY: No requirements on the arguments; the order is one of the page allocator's.
-        let page = NonNull::new(unsafe { bindings::alloc_pages(gfp, order) })?;
-        // INVARIANT: A block of `order` that is ours.
-        Some(Chunk {
-            // SAFETY: Just allocated.
-            address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
-            pages: 1 << order,
-            order: Some(order),
-        })
-    }
-
-    fn lowest(&self, order: u32) -> Option<Chunk> {
-        let pages = 1 << order;
-        // SAFETY: No requirements on the arguments; the call moves memory, which takes flags that
-        // try hard.
-        let page = unsafe {
-            let gfp = c::cenalloc_gfp(true) | self.zones.maybe;
-            NonNull::new(c::cenalloc_alloc_lowest(pages, gfp))?
-        };
+        // SAFETY: The cursor is ours to write; no requirements on the rest.
+        let page = NonNull::new(unsafe {
+            c::cenalloc_alloc_range(
+                self.zones.maybe_zone,
+                self.max_address,
+                pages,
+                order,
+                &mut self.cursor,
+            )
+        })?;
         // INVARIANT: Pages that are ours, with a reference each.
         Some(Chunk {
             // SAFETY: Just allocated.
@@ -160,10 +150,65 @@ impl Source {
     }
 }
 
+/// The first `pages` pages of a block of the page allocator; what is left of it is given back.
+fn take(
+    order: u32,
+    pages: usize,
+    reclaim: bool,
+    zero: bool,
+    zone: bindings::gfp_t,
+) -> Option<Chunk> {
+    let whole = pages == 1 << order;
+    // SAFETY: No requirements on the arguments; the order is one of the page allocator's.
+    let page = NonNull::new(unsafe {
+        let gfp = c::cenalloc_gfp(reclaim, zero, whole && order > 0) | zone;
+        bindings::alloc_pages(gfp, order)
+    })?;
+    if !whole {
+        // SAFETY: The block was just allocated, not compound.
+        unsafe { c::cenalloc_trim(page.as_ptr(), order, pages) };
+    }
+    // INVARIANT: A block of `order` that is ours, or its first pages, with a reference each.
+    Some(Chunk {
+        // SAFETY: Just allocated.
+        address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
+        pages,
+        order: whole.then_some(order),
+    })
+}
+
 /// The first address of memory that the page allocator has, and how many bytes it has in all.
 pub(crate) fn extent() -> (u64, u64) {
     // SAFETY: No requirements.
     unsafe { (c::cenalloc_lowest_address(), c::cenalloc_total_memory()) }
+}
+
+/// Whether the page allocator has memory in the range, of the length and the alignment that is
+/// needed.
+pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
+    let (lowest, total) = extent();
+    let last = lowest.saturating_add(need.len - 1);
+    if need.len > total || need.placement.max_address < last {
+        return Err(Misfit {
+            field: Field::MaxAddress,
+            wanted: need.placement.max_address,
+            found: lowest,
+        });
+    }
+    if need.placement.alignment > MAX_CHUNK {
+        return Err(Misfit {
+            field: Field::Alignment,
+            wanted: need.placement.alignment,
+            found: MAX_CHUNK,
+        });
+    }
+    Ok(())
+}
+
+/// Copies `len` bytes, whole pages, from one physical address to another.
+pub(crate) fn copy(to: u64, from: u64, len: u64) {
+    // SAFETY: Both are memory of the page allocator that buffers have: the caller is the buffer.
+    unsafe { c::cenalloc_copy(to, from, len) }
 }
 
 /// Whether the current process is being killed, and should not go on collecting memory.

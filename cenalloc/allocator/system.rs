@@ -6,6 +6,7 @@ use super::{
     pages::{
         self,
         Chunk,
+        Effort,
         Source, //
     },
     Allocator,
@@ -60,22 +61,22 @@ impl Allocator for System {
                 found: fewest,
             });
         }
-        within_memory(need)
+        pages::within_memory(need)
     }
 
     fn allocate(&self, need: &Need) -> Result<Collected> {
-        let source = Source::below(need.placement.max_address);
+        let mut source = Source::below(need.placement.max_address);
         let mut collected = Collected::new();
         let mut rest = need.len;
         // Larger orders than one that failed are not tried again.
         let mut largest = pages::MAX_ORDER;
         while rest > 0 {
-            if pages::killed() {
+            if need.killable && pages::killed() {
                 return Err(EINTR);
             }
             let left = (need.placement.max_segments as usize).saturating_sub(collected.runs());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
-            let chunk = chunk(&source, rest, smallest, &mut largest).ok_or(ENOMEM)?;
+            let chunk = chunk(&mut source, rest, smallest, &mut largest).ok_or(ENOMEM)?;
             rest -= chunk.run().len;
             collected.push(chunk)?;
         }
@@ -88,12 +89,17 @@ impl Allocator for System {
 }
 
 /// The largest chunk for `rest` bytes that can be had, of an order from `smallest` to `largest`.
-fn chunk(source: &Source, rest: u64, smallest: u32, largest: &mut u32) -> Option<Chunk> {
+fn chunk(source: &mut Source, rest: u64, smallest: u32, largest: &mut u32) -> Option<Chunk> {
     let pages = rest / PAGE_SIZE as u64;
     let wanted = pages.ilog2().min(*largest).max(smallest);
     for order in (smallest..=wanted).rev() {
-        // Only the smallest is worth moving other memory for.
-        let chunk = source.part(order, pages as usize, order == smallest);
+        // Only the smallest is worth reclaiming other memory for, and only the largest worth a
+        // search, unless nothing else is left.
+        let effort = Effort {
+            reclaim: order == smallest,
+            search: order == wanted || order == smallest,
+        };
+        let chunk = source.chunk(order, pages as usize, effort);
         if chunk.is_some() {
             *largest = order;
             return chunk;
@@ -111,26 +117,4 @@ fn smallest_order(rest: u64, left: u64, alignment: u64) -> Result<u32> {
         return Err(ENOMEM);
     }
     Ok(order)
-}
-
-/// Whether the page allocator has memory in the range, of the length and the alignment that is
-/// needed.
-pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
-    let (lowest, total) = pages::extent();
-    let last = lowest.saturating_add(need.len - 1);
-    if need.len > total || need.placement.max_address < last {
-        return Err(Misfit {
-            field: Field::MaxAddress,
-            wanted: need.placement.max_address,
-            found: lowest,
-        });
-    }
-    if need.placement.alignment > pages::MAX_CHUNK {
-        return Err(Misfit {
-            field: Field::Alignment,
-            wanted: need.placement.alignment,
-            found: pages::MAX_CHUNK,
-        });
-    }
-    Ok(())
 }

@@ -5,9 +5,9 @@
 use super::{
     pages::{
         self,
+        Effort,
         Source, //
     },
-    system::within_memory,
     Allocator,
     Collected,
     Need, //
@@ -58,14 +58,18 @@ impl Allocator for SystemContig {
                 found: need.len.div_ceil(pages::MAX_CHUNK),
             });
         }
-        within_memory(need)
+        pages::within_memory(need)
     }
 
     fn allocate(&self, need: &Need) -> Result<Collected> {
         let order = pages::order_of(need.len.max(need.placement.alignment));
-        let source = Source::below(need.placement.max_address);
-        let chunk = source
-            .part(order, (need.len / PAGE_SIZE as u64) as usize, true)
+        let pages = (need.len / PAGE_SIZE as u64) as usize;
+        let effort = Effort {
+            reclaim: true,
+            search: true,
+        };
+        let chunk = Source::below(need.placement.max_address)
+            .chunk(order, pages, effort)
             .ok_or(ENOMEM)?;
         let mut collected = Collected::new();
         collected.push(chunk)?;

@@ -10,7 +10,10 @@ use super::{
     reservation::Head, //
 };
 use crate::c;
-use core::ptr::NonNull;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 use kernel::{
     bindings,
     error::{
@@ -72,8 +75,8 @@ impl DmaBuf {
     /// Exports a buffer of `len` bytes, a multiple of the page size.
     ///
     /// `flags` are open flags, of which the core keeps the access mode. `exporter_name` shows in
-    /// debugfs and fdinfo. `module` stays loaded while the buffer lives. The exporter's
-    /// [`release`](Exporter::release) runs when the last reference to the buffer is gone.
+    /// debugfs and fdinfo. The exporter's [`module`](Exporter::module) stays loaded while the
+    /// buffer lives, and its [`release`](Exporter::release) runs when the last reference is gone.
     ///
     /// `EBUSY` where this exporter was exported before; `ENOENT` where the module is being
     /// unloaded; `ENOMEM` and what else making a file can fail with. On an error nothing has
@@ -83,8 +86,8 @@ impl DmaBuf {
         len: usize,
         flags: u32,
         exporter_name: &'static CStr,
-        module: &'static ThisModule,
     ) -> Result<ARef<Self>> {
+        let module = exporter.module();
         let head: *const Head = exporter.reservation().0;
         // SAFETY: `exporter` keeps its head alive until it is moved into the head itself.
         let head_ref = unsafe { &*head };
@@ -115,8 +118,12 @@ impl DmaBuf {
                 Ok(unsafe { ARef::from_raw(raw.cast()) })
             }
             Err(error) => {
-                // SAFETY: The export failed, so nothing was published.
-                drop(unsafe { (*head_ref.exporter.get()).take() });
+                let guard = head_ref.lock();
+                // SAFETY: The lock is held, and nothing was published.
+                let exporter = unsafe { (*head_ref.exporter.get()).take() };
+                drop(guard);
+                // It holds the head: it may go only now.
+                drop(exporter);
                 Err(error)
             }
         }
@@ -137,6 +144,37 @@ impl DmaBuf {
         core::mem::forget(fd);
         // SAFETY: The reference goes to the descriptor, which was reserved by this thread.
         unsafe { bindings::dma_buf_fd_install(raw.as_ptr().cast(), number as c_int) };
+    }
+
+    /// The exporter, if it is a `T` that [`export`](Self::export) was given.
+    pub fn exporter<T: Exporter + 'static>(&self) -> Option<&T> {
+        // SAFETY: `ops` never changes, and tells that `priv` is a head, which lives as long as the
+        // buffer; its exporter is constant while there is a reference, such as `self`.
+        let exporter = unsafe {
+            let raw = self.as_raw();
+            if !ptr::eq((*raw).ops, &*OPS) {
+                return None;
+            }
+            (*(*(*raw).priv_.cast::<Head>()).exporter.get()).as_ref()?
+        };
+        exporter.as_any().downcast_ref()
+    }
+
+    /// Takes all pages of the buffer out of the address spaces of userspace. What touches them
+    /// next faults.
+    pub fn zap_user_mappings(&self) {
+        // SAFETY: The file and its mapping live as long as the buffer. May be called under the
+        // reservation lock.
+        unsafe {
+            let mapping = (*(*self.as_raw()).file).f_mapping;
+            bindings::unmap_mapping_range(mapping, 0, 0, 1);
+        }
+    }
+
+    /// The reservation object.
+    pub(super) fn reservation(&self) -> *mut bindings::dma_resv {
+        // SAFETY: `resv` never changes.
+        unsafe { (*self.as_raw()).resv }
     }
 
     /// Length in bytes.

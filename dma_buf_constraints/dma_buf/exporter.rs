@@ -3,6 +3,7 @@
 //! What an exporter implements, and the one table of operations that calls it.
 
 use super::{
+    buffer::DmaBuf,
     direction,
     fault::{
         self,
@@ -20,6 +21,7 @@ use crate::{
     c, //
 };
 use core::{
+    any::Any,
     marker::PhantomData,
     ops::Deref,
     ptr::NonNull, //
@@ -47,10 +49,20 @@ impl Importer<'_> {
         unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }
     }
 
-    /// Whether the importer is dynamic: it can be told that memory moves.
-    pub fn is_dynamic(&self) -> bool {
-        // SAFETY: As in `device`; the field never changes.
-        unsafe { !(*self.raw.as_ptr()).importer_ops.is_null() }
+    /// The buffer.
+    pub fn buffer(&self) -> &DmaBuf {
+        // SAFETY: The importer holds a reference to the buffer as long as it is attached.
+        unsafe { &*(*self.raw.as_ptr()).dmabuf.cast::<DmaBuf>() }
+    }
+
+    /// Whether the importer is dynamic and can be told that memory moves: it need not unmap
+    /// before.
+    pub fn follows_moves(&self) -> bool {
+        // SAFETY: As in `device`; the operations are constant.
+        unsafe {
+            let ops = (*self.raw.as_ptr()).importer_ops;
+            !ops.is_null() && (*ops).invalidate_mappings.is_some()
+        }
     }
 }
 
@@ -61,11 +73,22 @@ impl Importer<'_> {
 ///
 /// # Safety
 ///
-/// [`reservation`](Self::reservation) returns the head of a reservation that is part of `self`,
-/// always the same.
+/// - [`reservation`](Self::reservation) returns the head of a reservation that is part of `self`,
+///   always the same.
+/// - [`module`](Self::module) is the module that holds the code of this implementation.
+/// - What [`map`](Self::map) returns is from the [`Tables`](super::Tables) of that slot, and stays
+///   mapped until [`unmap`](Self::unmap) or [`detach`](Self::detach).
+/// - What [`vmap`](Self::vmap) returns is the address of as many bytes as the buffer has, until
+///   [`vunmap`](Self::vunmap).
 pub unsafe trait Exporter: Send + Sync {
+    /// The module that stays loaded while the buffer lives.
+    fn module(&self) -> &'static ThisModule;
+
     /// The lock of this buffer.
     fn reservation(&self) -> HeadRef<'_>;
+
+    /// `self`, for [`DmaBuf::exporter`].
+    fn as_any(&self) -> &dyn Any;
 
     /// A device wants to attach. Without the lock.
     ///
@@ -74,6 +97,13 @@ pub unsafe trait Exporter: Send + Sync {
 
     /// A device has detached. Without the lock.
     fn detach(&self, slot: Slot);
+
+    /// Memory has to stay where it is until [`unpin`](Self::unpin): for as long as a static
+    /// importer has it mapped, or a dynamic one wants it so.
+    fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result;
+
+    /// One [`pin`](Self::pin) less.
+    fn unpin(&self, held: &mut Held<'_>, slot: Slot);
 
     /// Memory mapped for an attached device, from its [`Tables`](super::Tables).
     fn map(&self, held: &mut Held<'_>, slot: Slot, direction: DataDirection) -> Result<TableRef>;
@@ -87,11 +117,11 @@ pub unsafe trait Exporter: Send + Sync {
     /// The CPU has used the buffer. Without the lock.
     fn end_cpu_access(&self, direction: DataDirection) -> Result;
 
-    /// Userspace touched a page that is not mapped.
+    /// Userspace touched a page that is not mapped. An error becomes `SIGBUS`.
     fn fault(&self, held: &mut Held<'_>, fault: &Fault<'_>) -> Result;
 
     /// The kernel's address of the whole buffer. Called for the first user only: the core
-    /// counts them.
+    /// counts them. The core warns, once, of an error.
     fn vmap(&self, held: &mut Held<'_>) -> Result<NonNull<c_void>>;
 
     /// The last kernel user of the address is gone.
@@ -116,14 +146,11 @@ impl<T> Deref for Shared<T> {
 }
 
 /// The operations of every buffer that [`DmaBuf::export`](super::DmaBuf::export) makes.
-///
-/// `pin` and `unpin` are left out: memory does not move while it is mapped, so that a pin has
-/// nothing to do.
 pub(super) static OPS: Shared<bindings::dma_buf_ops> = Shared(bindings::dma_buf_ops {
     attach: Some(attach),
     detach: Some(detach),
-    pin: None,
-    unpin: None,
+    pin: Some(pin),
+    unpin: Some(unpin),
     map_dma_buf: Some(map),
     unmap_dma_buf: Some(unmap),
     release: Some(release),
@@ -218,6 +245,26 @@ unsafe extern "C" fn detach(
 ///
 /// For [`OPS`] alone: the dma-buf core calls it, with an attachment to a buffer of ours and the
 /// lock held.
+unsafe extern "C" fn pin(attachment: *mut bindings::dma_buf_attachment) -> c_int {
+    // SAFETY: The core calls this with the lock held.
+    let (exporter, mut held, slot) = unsafe { attached(attachment) };
+    from_result(|| exporter.pin(&mut held, slot).map(|()| 0))
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with an attachment to a buffer of ours and the
+/// lock held.
+unsafe extern "C" fn unpin(attachment: *mut bindings::dma_buf_attachment) {
+    // SAFETY: The core calls this with the lock held.
+    let (exporter, mut held, slot) = unsafe { attached(attachment) };
+    exporter.unpin(&mut held, slot);
+}
+
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with an attachment to a buffer of ours and the
+/// lock held.
 unsafe extern "C" fn map(
     attachment: *mut bindings::dma_buf_attachment,
     raw: bindings::dma_data_direction,
@@ -252,8 +299,11 @@ unsafe extern "C" fn unmap(
 unsafe extern "C" fn release(dmabuf: *mut bindings::dma_buf) {
     // SAFETY: The dma-buf is ours, and its head is there until the exporter is dropped below.
     let head = unsafe { head(dmabuf) };
-    // SAFETY: Nobody else has the buffer any more.
+    let guard = head.lock();
+    // SAFETY: The lock is held, and nobody else has the buffer any more.
     let exporter = unsafe { (*head.exporter.get()).take() };
+    drop(guard);
+    // It holds the head: it may go only now.
     if let Some(exporter) = exporter {
         exporter.release();
     }
@@ -299,7 +349,8 @@ unsafe extern "C" fn mmap(
 ///
 /// # Safety
 ///
-/// For `VM_OPS` alone: the core of memory management calls it, with the vma locked.
+/// For `VM_OPS` alone: the core of memory management calls it, with `mmap_lock` held, since there is
+/// no `map_pages`.
 pub(super) unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: The core of memory management hands over a valid fault and its vma, whose private
     // data `mmap` set to the dma-buf. The vma keeps the dma-buf.
@@ -316,14 +367,14 @@ pub(super) unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindin
     // SAFETY: As above; `address` is in the vma.
     let address = unsafe { (*vmf).__bindgen_anon_1.address };
     let fault = Fault::new(vma, address, page as u64);
-    let _guard = head.lock();
-    // SAFETY: The guard holds the lock, and its own proof stays unused.
-    let mut held = unsafe { Held::new(head) };
-    match exporter.fault(&mut held, &fault) {
+    let mut guard = head.lock();
+    match exporter.fault(&mut guard.held, &fault) {
         Ok(()) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-        // The process is being killed: it gets its signal on the way back to the fault.
-        Err(error) if error == EINTR => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-        // Not VM_FAULT_OOM for ENOMEM: it would be retried for ever.
+        // No page table: reclaim may help, and who is out of memory is known.
+        Err(_) if fault.lacks_table() => bindings::vm_fault_reason_VM_FAULT_OOM,
+        // Not VM_FAULT_OOM where the buffer's own memory is lacking: it would be retried for
+        // ever. Nor VM_FAULT_NOPAGE where the process is being killed: the kernel, which may be
+        // the one that touched it, would touch it again.
         Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     c,
     model::Run, //
 };
+use core::cell::Cell;
 use kernel::{
     bindings,
     error::to_result,
@@ -38,11 +39,23 @@ pub struct Fault<'a> {
     address: usize,
     /// In the buffer, in pages.
     page: u64,
+    /// Whether there was no memory for a page table.
+    lacks_table: Cell<bool>,
 }
 
 impl<'a> Fault<'a> {
     pub(super) fn new(vma: &'a VmaRef, address: usize, page: u64) -> Self {
-        Self { vma, address, page }
+        Self {
+            vma,
+            address,
+            page,
+            lacks_table: Cell::new(false),
+        }
+    }
+
+    /// Whether [`fill`](Self::fill) failed for want of a page table.
+    pub(super) fn lacks_table(&self) -> bool {
+        self.lacks_table.get()
     }
 
     /// Which byte of the buffer: the first of a page. It can lie beyond the buffer's end.
@@ -53,12 +66,21 @@ impl<'a> Fault<'a> {
     /// Maps the piece of memory that was touched, `runs[0]`, as far as the mapping reaches, and
     /// what follows it in the buffer up to some bound.
     ///
-    /// `offset` is where `runs[0]` starts in the buffer, at or before [`offset`](Self::offset).
-    pub fn fill(&self, runs: &[Run], offset: u64) -> Result {
+    /// `offset` is where `runs[0]` starts in the buffer; that run holds [`offset`](Self::offset).
+    ///
+    /// # Safety
+    ///
+    /// `runs` are memory of the buffer, whole pages, which stays allocated until its pages are
+    /// taken out of userspace again ([`DmaBuf::zap_user_mappings`](super::DmaBuf)) or the buffer is
+    /// released.
+    pub unsafe fn fill(&self, runs: &[Run], offset: u64) -> Result {
+        let here = self.offset();
         let Some(touched) = runs.first() else {
             return Err(EFAULT);
         };
-        let here = self.offset();
+        if here < offset || here - offset >= touched.len {
+            return Err(EFAULT);
+        }
         let address = (self.address & !(PAGE_SIZE - 1)) as u64;
         // What of the buffer the vma shows, and of that, what to map now.
         let vma_offset = here - (address - self.vma.start() as u64);
@@ -67,29 +89,30 @@ impl<'a> Fault<'a> {
         let from = offset.max(vma_offset).max(here.saturating_sub(MOST / 2));
         let end = vma_end.min(wanted_end).min(from + MOST);
 
-        let mut run_offset = offset;
-        for run in runs {
-            let start = run_offset.max(from);
+        // What was touched has to be there; the rest is a favour.
+        let stop = (offset + touched.len).min(end);
+        let map = |run: &Run, run_offset: u64, start: u64, stop: u64| {
+            // SAFETY: The fault handler holds the lock that keeps the vma. The range lies in the
+            // vma, by the bounds above, and the vma was set up for page frames without struct
+            // pages. The memory is the buffer's, as the caller promises.
+            to_result(unsafe {
+                c::dbc_vma_fill(
+                    self.vma.as_ptr(),
+                    (self.vma.start() as u64 + (start - vma_offset)) as usize,
+                    run.start + (start - run_offset),
+                    (stop - start) as usize,
+                )
+            })
+        };
+        map(touched, offset, here, stop).inspect_err(|_| self.lacks_table.set(true))?;
+        if from < here && map(touched, offset, from, here).is_err() {
+            return Ok(());
+        }
+        let mut run_offset = offset + touched.len;
+        for run in &runs[1..] {
             let stop = (run_offset + run.len).min(end);
-            if start >= end {
+            if run_offset >= end || map(run, run_offset, run_offset, stop).is_err() {
                 break;
-            }
-            let result = to_result(
-                // SAFETY: The fault handler holds the lock that keeps the vma. The range lies in
-                // the vma, by the bounds above, and the vma was set up for page frames without
-                // struct pages. The memory belongs to the buffer.
-                unsafe {
-                    c::dbc_vma_fill(
-                        self.vma.as_ptr(),
-                        (self.vma.start() as u64 + (start - vma_offset)) as usize,
-                        run.start + (start - run_offset),
-                        (stop - start) as usize,
-                    )
-                },
-            );
-            // What was touched has to be there; the rest is a favour.
-            if result.is_err() && run_offset <= here {
-                return result;
             }
             run_offset += run.len;
         }

@@ -33,14 +33,18 @@ unsafe impl Send for Attachment {}
 unsafe impl Sync for Attachment {}
 
 impl Attachment {
-    /// Attaches `device`. It has to stay bound until the attachment is dropped.
+    /// Attaches `device`.
     ///
     /// Fails with what the exporter refuses with: `EINVAL` where the device cannot share this
     /// buffer, `EBUSY` where it could have, before the buffer got its memory; `ENOMEM`.
-    pub fn new(dmabuf: ARef<DmaBuf>, device: &Device<Bound>) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// The device stays bound to its driver until the attachment is dropped.
+    pub unsafe fn new(dmabuf: ARef<DmaBuf>, device: &Device<Bound>) -> Result<Self> {
         let device = crate::device::as_raw(device);
-        // SAFETY: Both are alive; the attachment keeps the dma-buf by a reference, and the
-        // device's binding keeps the device.
+        // SAFETY: The attachment keeps the dma-buf by a reference. The caller promises that the
+        // device stays bound, and so alive.
         let raw = from_err_ptr(unsafe { bindings::dma_buf_attach(dmabuf.as_raw(), device) })?;
         Ok(Self {
             dmabuf,
@@ -55,8 +59,11 @@ impl Attachment {
 
     /// Maps the buffer for the device; takes the reservation lock, may sleep, may allocate.
     ///
-    /// On an error the attachment comes back beside it.
+    /// On an error the attachment comes back beside it. `EINVAL` for no direction.
     pub fn map(self, direction: DataDirection) -> Result<Mapping, (Error, Self)> {
+        if matches!(direction, DataDirection::None) {
+            return Err((EINVAL, self));
+        }
         // SAFETY: By the type's invariants.
         let table = from_err_ptr(unsafe {
             bindings::dma_buf_map_attachment_unlocked(self.raw.as_ptr(), direction.into())

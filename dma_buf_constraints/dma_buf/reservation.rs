@@ -4,10 +4,12 @@
 //!
 //! C header: [`include/linux/dma-resv.h`](srctree/include/linux/dma-resv.h).
 
-use super::exporter::Exporter;
+use super::{
+    buffer::DmaBuf,
+    exporter::Exporter, //
+};
 use core::{
     cell::UnsafeCell,
-    marker::PhantomData,
     ops::{
         Deref,
         DerefMut, //
@@ -58,6 +60,23 @@ impl Head {
         // SAFETY: `resv` is initialised by the type's invariants. Without an acquire context the
         // call sleeps until it has the lock and cannot fail.
         unsafe { bindings::dma_resv_lock(self.as_raw(), ptr::null_mut()) };
+        self.locked()
+    }
+
+    /// `EINTR` where a signal comes first.
+    fn lock_interruptible(&self) -> Result<HeadGuard<'_>> {
+        // SAFETY: As in `lock`; what can fail is the wait.
+        let result = unsafe {
+            bindings::ww_mutex_lock_interruptible(&raw mut (*self.as_raw()).lock, ptr::null_mut())
+        };
+        if result != 0 {
+            return Err(EINTR);
+        }
+        Ok(self.locked())
+    }
+
+    /// The guard of a lock that was just taken.
+    fn locked(&self) -> HeadGuard<'_> {
         HeadGuard {
             held: Held {
                 head: self,
@@ -101,7 +120,8 @@ impl<'a> Held<'a> {
 
 /// Holds the lock of a [`Head`] that it took itself.
 pub(super) struct HeadGuard<'a> {
-    held: Held<'a>,
+    /// The proof that it is held.
+    pub(super) held: Held<'a>,
 }
 
 impl Drop for HeadGuard<'_> {
@@ -123,7 +143,6 @@ pub struct Reservation<T> {
     #[pin]
     head: Head,
     state: UnsafeCell<T>,
-    _state: PhantomData<T>,
 }
 
 // SAFETY: The state moves between threads with the lock.
@@ -138,7 +157,6 @@ impl<T> Reservation<T> {
         pin_init!(Self {
             head <- Head::new(),
             state: UnsafeCell::new(state),
-            _state: PhantomData,
         })
     }
 
@@ -148,6 +166,14 @@ impl<T> Reservation<T> {
             head: self.head.lock(),
             state: &self.state,
         }
+    }
+
+    /// Takes the lock unless a signal comes first: `EINTR`.
+    pub fn lock_interruptible(&self) -> Result<Guard<'_, T>> {
+        Ok(Guard {
+            head: self.head.lock_interruptible()?,
+            state: &self.state,
+        })
     }
 
     /// The state, under a lock that is already held.
@@ -176,9 +202,51 @@ impl<T> Reservation<T> {
 
 /// The state of a buffer with its lock held; unlocks when dropped.
 pub struct Guard<'a, T> {
-    #[expect(dead_code, reason = "unlocks when dropped")]
     head: HeadGuard<'a>,
     state: &'a UnsafeCell<T>,
+}
+
+impl<T> Guard<'_, T> {
+    fn resv(&self) -> *mut bindings::dma_resv {
+        self.head.held.head.as_raw()
+    }
+
+    /// Whether no device works on the buffer any more, by the fences that it was told of.
+    pub fn is_idle(&self) -> bool {
+        // SAFETY: The guard holds the lock of this valid object.
+        unsafe {
+            bindings::dma_resv_test_signaled(
+                self.resv(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+            )
+        }
+    }
+
+    /// Waits until no device works on the buffer any more. `EINTR` where a signal comes first.
+    pub fn wait_idle(&self) -> Result {
+        // SAFETY: The guard holds the lock of this valid object.
+        let left = unsafe {
+            bindings::dma_resv_wait_timeout(
+                self.resv(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+                true,
+                isize::MAX as usize,
+            )
+        };
+        if left < 0 {
+            return Err(EINTR);
+        }
+        Ok(())
+    }
+
+    /// Tells dynamic importers of `buffer` that its memory moves. They may unmap at once, which
+    /// calls the exporter: no borrow of the state lasts across this.
+    pub fn invalidate_mappings(&mut self, buffer: &DmaBuf) {
+        assert!(ptr::eq(buffer.reservation(), self.resv()));
+        // SAFETY: The guard holds the lock of this buffer, and nobody borrows the state, since
+        // the guard is borrowed mutably here.
+        unsafe { bindings::dma_buf_invalidate_mappings(buffer.as_raw()) };
+    }
 }
 
 impl<T> Deref for Guard<'_, T> {

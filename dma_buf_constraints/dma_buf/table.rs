@@ -15,6 +15,7 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::{
+    alloc::AllocError,
     bindings,
     device::Device,
     dma::DataDirection,
@@ -23,6 +24,35 @@ use kernel::{
     sync::aref::ARef,
     types::Opaque, //
 };
+
+/// Why memory could not be mapped.
+pub enum MapError {
+    /// The DMA layer put other memory between the device and the buffer's.
+    Bounced,
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<AllocError> for MapError {
+    fn from(error: AllocError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Error> for MapError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<MapError> for Error {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Bounced => EIO,
+            MapError::Failed(error) => error,
+        }
+    }
+}
 
 /// Which of an attachment's mappings: what the importer holds and gives back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +82,10 @@ struct Table(Opaque<bindings::sg_table>);
 unsafe impl Send for Table {}
 
 impl Table {
-    fn new(runs: &[Run], cut: &Cut) -> Result<KBox<Self>> {
+    /// # Safety
+    ///
+    /// `runs` are whole pages with struct pages.
+    unsafe fn new(runs: &[Run], cut: &Cut) -> Result<KBox<Self>> {
         let cut = cut.at_most(LONGEST_ENTRY);
         let table = KBox::new(Self(Opaque::zeroed()), GFP_KERNEL)?;
         let raw = table.as_raw();
@@ -61,11 +94,69 @@ impl Table {
         // SAFETY: Just allocated.
         let mut entry = unsafe { (*raw).sgl };
         for segment in cut.segments(runs) {
-            // SAFETY: There are as many entries as segments, and the memory has struct pages:
-            // every allocator takes it from the page allocator.
+            // SAFETY: There are as many entries as segments, and the memory has struct pages, as
+            // the caller promises.
             entry = unsafe { c::dbc_sg_set_run(entry, segment.start, segment.len as u32) };
         }
         Ok(table)
+    }
+
+    /// Maps the table for `device`.
+    ///
+    /// # Safety
+    ///
+    /// It is not mapped, and the device is bound to its driver.
+    unsafe fn map(&self, device: &Device, direction: DataDirection) -> Result<(), MapError> {
+        if matches!(direction, DataDirection::None) {
+            return Err(MapError::Failed(EINVAL));
+        }
+        let (device, raw) = (as_raw(device), self.as_raw());
+        // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
+        to_result(unsafe { bindings::dma_map_sgtable(device, raw, direction.into(), 0) })?;
+        // SAFETY: Mapped above.
+        if !unsafe { c::dbc_sg_table_bounced(device, raw) } {
+            return Ok(());
+        }
+        // Nothing is copied back: no device has written, but a CPU may have.
+        let attributes = bindings::DMA_ATTR_SKIP_CPU_SYNC as c_ulong;
+        // SAFETY: Mapped above in this direction.
+        unsafe { bindings::dma_unmap_sgtable(device, raw, direction.into(), attributes) };
+        Err(MapError::Bounced)
+    }
+
+    /// Unmaps the table.
+    ///
+    /// # Safety
+    ///
+    /// It is mapped for `device` in `direction`.
+    unsafe fn unmap(&self, device: &Device, direction: DataDirection) {
+        // SAFETY: The caller's promise.
+        unsafe { bindings::dma_unmap_sgtable(as_raw(device), self.as_raw(), direction.into(), 0) };
+    }
+
+    /// Makes what the device wrote visible to the CPU.
+    ///
+    /// # Safety
+    ///
+    /// The table is mapped for `device` in `direction`.
+    unsafe fn sync_for_cpu(&self, device: &Device, direction: DataDirection) {
+        // SAFETY: The caller's promise.
+        unsafe { c::dbc_sync_for_cpu(as_raw(device), self.as_raw(), direction.into()) };
+    }
+
+    /// Makes what the CPU wrote visible to the device.
+    ///
+    /// # Safety
+    ///
+    /// The table is mapped for `device` in `direction`.
+    unsafe fn sync_for_device(&self, device: &Device, direction: DataDirection) {
+        // SAFETY: The caller's promise.
+        unsafe { c::dbc_sync_for_device(as_raw(device), self.as_raw(), direction.into()) };
+    }
+
+    /// What the importer holds while the table is mapped.
+    fn reference(&self) -> TableRef {
+        TableRef(NonNull::from(&self.0).cast())
     }
 
     fn as_raw(&self) -> *mut bindings::sg_table {
@@ -81,29 +172,31 @@ impl Drop for Table {
 }
 
 /// A table that is mapped for a device.
-struct Mapped {
+struct Mapped<M> {
     table: KBox<Table>,
     direction: DataDirection,
+    /// Keeps the memory that it shows.
+    memory: M,
 }
 
 /// The tables of one attachment: those that the importer has mapped, and one to use again.
 ///
-/// Belongs under the reservation lock, with the memory that it shows.
+/// Belongs under the reservation lock, with the memory that it shows. `M` keeps memory: a mapping
+/// holds one, so that memory that moved stays until nobody has it mapped.
 ///
 /// # Invariants
 ///
 /// - The tables in `mapped` are mapped for `device` in their direction; `idle` is not mapped.
 /// - `idle` was made from the memory that is there now: [`forget`](Self::forget) is called when
 ///   memory changes.
-pub struct Tables {
+pub struct Tables<M> {
     device: ARef<Device>,
-    mapped: KVec<Mapped>,
+    mapped: KVec<Mapped<M>>,
     idle: Option<KBox<Table>>,
 }
 
-impl Tables {
-    /// No tables yet, for `device`. It stays bound while it is attached, as the DMA API wants:
-    /// that is the importer's duty.
+impl<M> Tables<M> {
+    /// No tables yet, for `device`.
     pub fn new(device: &Device) -> Self {
         Self {
             device: reference(device),
@@ -112,65 +205,72 @@ impl Tables {
         }
     }
 
-    /// The device they are mapped for.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// Whether the importer has a mapping.
     pub fn is_mapped(&self) -> bool {
         !self.mapped.is_empty()
     }
 
-    /// Maps memory for the device, in segments as `cut` says.
+    /// Maps memory for the device, in segments as `cut` says. `memory` keeps `runs`.
     ///
-    /// `runs` and `cut` are those of earlier calls, unless [`forget`](Self::forget) came between.
-    /// Fails with what `dma_map_sgtable` fails with, with `ENOMEM`, and with `EIO` where the DMA
-    /// layer would bounce the memory: the device and the CPU would not see the same bytes.
-    pub fn map(&mut self, runs: &[Run], cut: &Cut, direction: DataDirection) -> Result<TableRef> {
+    /// Fails with what `dma_map_sgtable` fails with, with `ENOMEM`, with `EINVAL` for no direction,
+    /// and where the DMA layer would bounce the memory: the device and the CPU would not see the
+    /// same bytes.
+    ///
+    /// # Safety
+    ///
+    /// - `runs` are whole pages with struct pages, and `memory` keeps them allocated.
+    /// - They and `cut` are those of earlier calls, unless [`forget`](Self::forget) came between.
+    /// - The device is bound to its driver, as the DMA API wants it.
+    pub unsafe fn map(
+        &mut self,
+        runs: &[Run],
+        memory: M,
+        cut: &Cut,
+        direction: DataDirection,
+    ) -> Result<TableRef, MapError> {
         self.mapped.reserve(1, GFP_KERNEL)?;
         let table = match self.idle.take() {
             Some(table) => table,
-            None => Table::new(runs, cut)?,
+            // SAFETY: The caller's promise.
+            None => unsafe { Table::new(runs, cut)? },
         };
-        let raw = table.as_raw();
-        let device = as_raw(&self.device);
-        // SAFETY: The table is filled and not mapped, the device is alive and bound.
-        let status = unsafe { bindings::dma_map_sgtable(device, raw, direction.into(), 0) };
-        if let Err(error) = to_result(status) {
+        // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
+        // device is bound, as the caller promises.
+        if let Err(error) = unsafe { table.map(&self.device, direction) } {
             self.idle = Some(table);
             return Err(error);
         }
-        let mapped = Mapped { table, direction };
-        // SAFETY: Mapped above.
-        if unsafe { c::dbc_sg_table_bounced(device, raw) } {
-            self.unmap_table(mapped);
-            return Err(EIO);
-        }
-        let reference = TableRef::from_raw(raw).ok_or(ENOMEM)?;
+        let reference = table.reference();
         // There is room: it was reserved above.
-        self.mapped.push(mapped, GFP_KERNEL)?;
+        self.mapped.push(
+            Mapped {
+                table,
+                direction,
+                memory,
+            },
+            GFP_KERNEL,
+        )?;
         Ok(reference)
     }
 
-    /// Unmaps what [`map`](Self::map) returned. A table that is not mapped is ignored.
-    pub fn unmap(&mut self, table: TableRef) {
-        let is_it = |mapped: &Mapped| mapped.table.as_raw() == table.as_raw();
-        let Some(index) = self.mapped.iter().position(is_it) else {
-            return;
-        };
-        if let Ok(mapped) = self.mapped.remove(index) {
-            self.unmap_table(mapped);
+    /// Unmaps what [`map`](Self::map) returned, and returns what kept its memory. A table that is
+    /// not mapped is ignored.
+    ///
+    /// With `reuse`, the table may serve the next mapping: it shows the memory that is there now.
+    pub fn unmap(&mut self, table: TableRef, reuse: impl FnOnce(&M) -> bool) -> Option<M> {
+        let is_it = |mapped: &Mapped<M>| mapped.table.reference() == table;
+        let index = self.mapped.iter().position(is_it)?;
+        let Mapped {
+            table,
+            direction,
+            memory,
+        } = self.mapped.remove(index).ok()?;
+        // SAFETY: By the type's invariants.
+        unsafe { table.unmap(&self.device, direction) };
+        if reuse(&memory) {
+            self.idle = Some(table);
         }
-    }
-
-    fn unmap_table(&mut self, mapped: Mapped) {
-        let Mapped { table, direction } = mapped;
-        // SAFETY: By the type's invariants the table is mapped in this direction.
-        unsafe {
-            bindings::dma_unmap_sgtable(as_raw(&self.device), table.as_raw(), direction.into(), 0)
-        };
-        self.idle = Some(table);
+        Some(memory)
     }
 
     /// Drops the table that would be used again: the memory it shows is going away.
@@ -180,30 +280,27 @@ impl Tables {
 
     /// Makes what the device wrote visible to the CPU.
     pub fn sync_for_cpu(&self) {
-        for Mapped { table, direction } in &self.mapped {
-            // SAFETY: By the type's invariants the table is mapped in this direction.
-            unsafe {
-                c::dbc_sync_for_cpu(as_raw(&self.device), table.as_raw(), (*direction).into())
-            };
+        for mapped in &self.mapped {
+            // SAFETY: By the type's invariants.
+            unsafe { mapped.table.sync_for_cpu(&self.device, mapped.direction) };
         }
     }
 
     /// Makes what the CPU wrote visible to the device.
     pub fn sync_for_device(&self) {
-        for Mapped { table, direction } in &self.mapped {
-            // SAFETY: By the type's invariants the table is mapped in this direction.
-            unsafe {
-                c::dbc_sync_for_device(as_raw(&self.device), table.as_raw(), (*direction).into())
-            };
+        for mapped in &self.mapped {
+            // SAFETY: By the type's invariants.
+            unsafe { mapped.table.sync_for_device(&self.device, mapped.direction) };
         }
     }
 }
 
-impl Drop for Tables {
+impl<M> Drop for Tables<M> {
     /// An importer that detaches with a mapping has a bug; its mapping ends here.
     fn drop(&mut self) {
         while let Some(mapped) = self.mapped.pop() {
-            self.unmap_table(mapped);
+            // SAFETY: By the type's invariants.
+            unsafe { mapped.table.unmap(&self.device, mapped.direction) };
         }
     }
 }

@@ -33,9 +33,13 @@ impl KernelMapping {
     /// Maps `runs`, one behind the other. `ENOMEM`.
     ///
     /// One run that has a direct address needs no mapping. May sleep.
-    pub fn new(runs: &[Run]) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// `runs` are whole pages with struct pages, and stay allocated until the mapping is dropped.
+    pub unsafe fn new(runs: &[Run]) -> Result<Self> {
         if let [run] = runs {
-            // SAFETY: The memory has struct pages: it is from the page allocator.
+            // SAFETY: The memory has struct pages, as the caller promises.
             let direct = unsafe { c::dbc_direct_address(run.start) };
             if let Some(address) = NonNull::new(direct) {
                 // INVARIANT: A direct address.
@@ -53,7 +57,8 @@ impl KernelMapping {
         let mut rest = pages.as_mut_slice();
         for run in runs {
             let (here, behind) = rest.split_at_mut((run.len / page) as usize);
-            // SAFETY: `here` has room for as many pages as the run has, which have struct pages.
+            // SAFETY: `here` has room for as many pages as the run has. They have struct pages, as
+            // the caller promises.
             unsafe { c::dbc_pages_of_run(here.as_mut_ptr(), run.start, here.len()) };
             rest = behind;
         }

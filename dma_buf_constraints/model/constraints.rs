@@ -48,6 +48,17 @@ impl Placement {
         alignment: 1,
     };
 
+    /// The value of one field; 0 for a field of the table.
+    pub const fn get(&self, field: Field) -> u64 {
+        match field {
+            Field::AccessMask => self.access_mask,
+            Field::MaxAddress => self.max_address,
+            Field::MaxSegments => self.max_segments as u64,
+            Field::Alignment => self.alignment,
+            Field::MaxSegmentSize | Field::SegmentBoundary => 0,
+        }
+    }
+
     /// What satisfies both.
     #[must_use]
     pub const fn meet(&self, other: &Self) -> Self {
@@ -93,6 +104,64 @@ impl SegmentLimits {
         Self {
             max_size: min(self.max_size, other.max_size),
             boundary_mask: min(self.boundary_mask, other.boundary_mask),
+        }
+    }
+}
+
+/// Constraints as C and userspace write them: zero in any field is "don't care".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZeroIsAny {
+    /// [`Placement::access_mask`].
+    pub access_mask: u64,
+    /// [`Placement::max_address`].
+    pub max_address: u64,
+    /// [`SegmentLimits::max_size`].
+    pub max_segment_size: u64,
+    /// [`SegmentLimits::boundary_mask`].
+    pub segment_boundary_mask: u64,
+    /// [`Placement::alignment`].
+    pub alignment: u64,
+    /// [`Placement::max_segments`].
+    pub max_segments: u32,
+}
+
+impl From<ZeroIsAny> for Constraints {
+    fn from(raw: ZeroIsAny) -> Self {
+        let or_any = |value, any| if value == 0 { any } else { value };
+        Self {
+            placement: Placement {
+                access_mask: or_any(raw.access_mask, u64::MAX),
+                max_address: or_any(raw.max_address, u64::MAX),
+                max_segments: if raw.max_segments == 0 {
+                    u32::MAX
+                } else {
+                    raw.max_segments
+                },
+                alignment: or_any(raw.alignment, 1),
+            },
+            segments: SegmentLimits {
+                max_size: or_any(raw.max_segment_size, u64::MAX),
+                boundary_mask: or_any(raw.segment_boundary_mask, u64::MAX),
+            },
+        }
+    }
+}
+
+impl From<&Constraints> for ZeroIsAny {
+    fn from(constraints: &Constraints) -> Self {
+        let unless = |value, any| if value == any { 0 } else { value };
+        let placement = &constraints.placement;
+        Self {
+            access_mask: unless(placement.access_mask, u64::MAX),
+            max_address: unless(placement.max_address, u64::MAX),
+            max_segment_size: unless(constraints.segments.max_size, u64::MAX),
+            segment_boundary_mask: unless(constraints.segments.boundary_mask, u64::MAX),
+            alignment: unless(placement.alignment, 1),
+            max_segments: if placement.max_segments == u32::MAX {
+                0
+            } else {
+                placement.max_segments
+            },
         }
     }
 }

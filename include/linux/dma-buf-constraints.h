@@ -58,17 +58,31 @@ enum dma_buf_constraints_field {
 #define DMA_BUF_CONSTRAINTS_NAME_LEN	40
 
 /**
+ * enum dma_buf_conflict_with - with what a device's needs conflict
+ * @DMA_BUF_CONFLICT_WITH_USER: another user, or what the buffer itself needs
+ * @DMA_BUF_CONFLICT_WITH_OTHERS: all other users together, no two of which
+ *	conflict
+ * @DMA_BUF_CONFLICT_WITH_ITSELF: its own other needs, and the buffer's length
+ */
+enum dma_buf_conflict_with {
+	DMA_BUF_CONFLICT_WITH_USER = 1,
+	DMA_BUF_CONFLICT_WITH_OTHERS,
+	DMA_BUF_CONFLICT_WITH_ITSELF,
+};
+
+/**
  * struct dma_buf_conflict - why a device cannot share a buffer
  * @field: an &enum dma_buf_constraints_field
+ * @with: an &enum dma_buf_conflict_with
  * @wanted: what the refused device needs in that field
  * @found: what stands against it: what the other user needs, or the least that
  *	its own other needs leave
  * @who: the refused device
- * @other: the other user; empty where the device's own needs or all other users
- *	together stand against it
+ * @other: the other user with %DMA_BUF_CONFLICT_WITH_USER, otherwise empty
  */
 struct dma_buf_conflict {
 	u32 field;
+	u32 with;
 	u64 wanted;
 	u64 found;
 	char who[DMA_BUF_CONSTRAINTS_NAME_LEN];
@@ -83,14 +97,15 @@ struct dma_buf_constraints_set;
  * @constraints: what it needs beyond what struct device tells, or NULL for
  *	nothing; copied
  *
- * For the driver of @dev, usually from its probe. The declaration replaces an
- * earlier one and is gone when the driver unbinds. Buffers that the device has
- * already attached to keep what was valid then.
+ * For the driver of @dev, from its probe or while an unbind is excluded: what is
+ * declared while the driver unbinds would stay, and keep the next driver from
+ * binding. The declaration replaces an earlier one and is gone when the driver
+ * unbinds. Buffers that the device has already attached to keep what was valid
+ * then.
  *
- * Context: Process context, may sleep. Not under a dma_resv lock.
+ * Context: Process context, may sleep.
  * Return: 0; -EINVAL where a field makes no sense (an alignment or a boundary
- * that is no power of two, a segment size below a page); -ENODEV where no
- * driver is bound; -ENOMEM.
+ * that is no power of two, a segment size below a page); -ENOMEM.
  */
 int dma_buf_constraints_declare(struct device *dev,
 				const struct dma_buf_constraints *constraints);

@@ -99,7 +99,10 @@ impl EduFile {
             if step.is_some() {
                 return Err(EBUSY);
             }
-            *step = Some(Step::Attached(Attachment::new(buffer, device)?));
+            // SAFETY: Unbind waits for this session and then detaches everything, before the device
+            // loses its driver.
+            let attachment = unsafe { Attachment::new(buffer, device) }?;
+            *step = Some(Step::Attached(attachment));
             Ok(())
         })
     }

@@ -11,8 +11,7 @@ use dma_buf_constraints::{
     device::declare,
     model::{
         Constraints,
-        Placement,
-        SegmentLimits, //
+        ZeroIsAny, //
     },
 };
 use kernel::{
@@ -78,22 +77,15 @@ impl ImporterDevice {
 
 /// The constraints that are to be declared: in the request, zero is "don't care".
 fn declared(add: &c::importer_add) -> Constraints {
-    let or_any = |value, any| if value == 0 { any } else { value };
-    Constraints {
-        placement: Placement {
-            access_mask: or_any(add.access_mask, Placement::ANY.access_mask),
-            max_address: or_any(add.max_address, Placement::ANY.max_address),
-            max_segments: match add.max_segments {
-                0 => Placement::ANY.max_segments,
-                count => count,
-            },
-            alignment: or_any(add.alignment, Placement::ANY.alignment),
-        },
-        segments: SegmentLimits {
-            max_size: or_any(add.max_segment_size, SegmentLimits::ANY.max_size),
-            boundary_mask: or_any(add.segment_boundary_mask, SegmentLimits::ANY.boundary_mask),
-        },
+    ZeroIsAny {
+        access_mask: add.access_mask,
+        max_address: add.max_address,
+        max_segment_size: add.max_segment_size,
+        segment_boundary_mask: add.segment_boundary_mask,
+        alignment: add.alignment,
+        max_segments: add.max_segments,
     }
+    .into()
 }
 
 impl Deref for ImporterDevice {

@@ -186,7 +186,9 @@ impl ImporterFile {
         };
         request.attachment = handle;
         let result = DmaBuf::get(request.fd)
-            .and_then(|buffer| Attachment::new(buffer, &device))
+            // SAFETY: The device stays bound until it is dropped, by the invariants of
+            // `ImporterDevice`; the user that holds the attachment holds the device, too.
+            .and_then(|buffer| unsafe { Attachment::new(buffer, &device) })
             .and_then(|attachment| write(arg, &request).map(|()| attachment));
         match result {
             Ok(attachment) => {

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who may use a buffer, and when its memory moves for a newcomer.
+//!
+//! A buffer without memory is narrowed. One with memory takes whom its memory fits; for others
+//! the memory moves if nobody holds it where it is, and otherwise they come too late.
+
+use crate::{
+    allocator::{
+        self,
+        Need, //
+    },
+    backing::Backing,
+    buffer::{
+        Buffer,
+        Life,
+        State, //
+    },
+    c,
+    client::Client,
+    registry, //
+};
+use dma_buf_constraints::{
+    attach::{
+        Proposal,
+        Slot,
+        User, //
+    },
+    dma_buf::{
+        DmaBuf,
+        Guard, //
+    },
+    model::{
+        Conflict,
+        Misfit,
+        Name,
+        Party, //
+    },
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc, //
+};
+
+impl Buffer {
+    /// Lets `user` join, or says why not; then nothing has changed.
+    ///
+    /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
+    /// have, before the buffer had memory that now cannot move; `EINTR`, `ENOMEM`.
+    pub(crate) fn admit(
+        &self,
+        guard: &mut Guard<'_, State>,
+        dmabuf: &DmaBuf,
+        user: User<Client>,
+    ) -> Result<Slot> {
+        let name = *user.name();
+        let constraints = *user.constraints();
+        let proposal = match guard.users.consider(user) {
+            Ok(proposal) => proposal,
+            Err(conflict) => {
+                self.refuse(guard, conflict);
+                return Err(EINVAL);
+            }
+        };
+        let need = Need {
+            len: self.len,
+            placement: proposal.meet().placement,
+            killable: true,
+        };
+        let misfit = match &guard.life {
+            Life::Empty | Life::Gone => None,
+            Life::Backed(backing) => constraints.misfit(&backing.memory(), PAGE_SIZE as u64),
+        };
+        if matches!(guard.life, Life::Empty) || misfit.is_some() {
+            if let Err(unserved) = allocator::any_could(&need) {
+                let conflict = unserved_conflict(guard, &proposal, unserved);
+                self.refuse(guard, conflict);
+                return Err(EINVAL);
+            }
+        }
+        if let Some(misfit) = misfit {
+            let fits = |backing: &Backing| {
+                let page = PAGE_SIZE as u64;
+                constraints.misfit(&backing.memory(), page).is_none()
+            };
+            if let Err(error) = self.relocate(guard, dmabuf, &need, fits) {
+                if error == EINTR {
+                    return Err(error);
+                }
+                let conflict = Conflict {
+                    who: name,
+                    misfit,
+                    with: Party::Memory(mapped_by(guard)),
+                };
+                self.count_early(guard);
+                self.refuse(guard, conflict);
+                return Err(EBUSY);
+            }
+        }
+        guard.users.commit(proposal)
+    }
+
+    /// Remembers and tells why somebody was refused.
+    pub(crate) fn refuse(&self, state: &mut State, conflict: Conflict) {
+        registry::set_last_conflict(self.id, conflict);
+        state.conflict = Some(conflict);
+        // SAFETY: No requirements.
+        if unsafe { c::cenalloc_may_log() } {
+            pr_info!("buffer {}: {}\n", self.id, conflict);
+        }
+    }
+
+    /// Somebody came too late: counts it, for the buffer and for whoever mapped first.
+    fn count_early(&self, state: &mut State) {
+        state.early = state.early.saturating_add(1);
+        if let Some(user) = state.first.and_then(|slot| state.users.get_mut(slot)) {
+            user.data.early = user.data.early.saturating_add(1);
+        }
+    }
+
+    /// Moves the buffer to memory that satisfies `need`, and `fits` for a newcomer.
+    ///
+    /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
+    /// `EINTR`. On an error the memory is the old one, with its bytes.
+    fn relocate(
+        &self,
+        guard: &mut Guard<'_, State>,
+        dmabuf: &DmaBuf,
+        need: &Need,
+        fits: impl Fn(&Backing) -> bool,
+    ) -> Result {
+        let Life::Backed(old) = &guard.life else {
+            return Err(EBUSY);
+        };
+        let old = old.clone();
+        let is_held = guard.users.iter().any(|user| user.data.holds_memory());
+        let in_kernel = guard.kernel_mapping.is_some();
+        let in_section = guard.cpu_sections > 0;
+        if is_held || in_kernel || in_section || !guard.is_idle() {
+            return Err(EBUSY);
+        }
+        let users = &guard.users;
+        let fits_all =
+            |backing: &Backing| fits(backing) && users.misfit(&backing.memory()).is_none();
+        let new = self.payer.charge(|| allocator::provide(need, fits_all))?;
+        let new = Arc::new(new, GFP_KERNEL)?;
+
+        // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
+        // old memory until they unmap it.
+        guard.invalidate_mappings(dmabuf);
+        guard.wait_idle()?;
+        // Whoever touches the buffer now waits in the fault for the lock.
+        dmabuf.zap_user_mappings();
+        for user in guard.users.iter() {
+            if let Some(attached) = &user.data.attached {
+                attached.tables.sync_for_cpu();
+            }
+        }
+        new.copy_from(&old);
+        guard.life = Life::Backed(new);
+        for user in guard.users.iter_mut() {
+            if let Some(attached) = &mut user.data.attached {
+                attached.tables.forget();
+            }
+        }
+        guard.relocations = guard.relocations.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// A user that has the buffer mapped.
+fn mapped_by(state: &State) -> Option<Name> {
+    state
+        .users
+        .iter()
+        .find(|user| user.data.is_mapped())
+        .map(|user| *user.name())
+}
+
+/// The conflict of a newcomer with what allocators can give, when nobody else is against it.
+fn unserved_conflict(
+    state: &State,
+    proposal: &Proposal<Client>,
+    unserved: allocator::Unserved,
+) -> Conflict {
+    let allocator = Name::new(unserved.allocator.name().as_bytes());
+    // The newcomer may have brought the class alone, and somebody else the need that this class
+    // of memory cannot satisfy.
+    let Misfit { field, wanted, .. } = unserved.misfit;
+    let behind = if proposal.constraints().placement.get(field) == wanted {
+        None
+    } else {
+        state.users.binding(field).map(|user| *user.name())
+    };
+    Conflict {
+        who: *proposal.name(),
+        misfit: unserved.misfit,
+        with: Party::Allocator(allocator, behind),
+    }
+}

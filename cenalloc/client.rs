@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One user of a buffer, as the buffer keeps it: a device that is attached, one that was declared,
+//! or both.
+
+use crate::backing::Backing;
+use dma_buf_constraints::dma_buf::Tables;
+use kernel::{
+    device::Device,
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
+};
+
+/// A device that is attached.
+pub(crate) struct Attached {
+    pub(crate) tables: Tables<Arc<Backing>>,
+    /// A device without a DMA mask cannot map.
+    pub(crate) can_dma: bool,
+    /// Whether memory may move while it is mapped.
+    pub(crate) follows_moves: bool,
+    /// How often the importer has it pinned.
+    pub(crate) pins: usize,
+}
+
+/// A user that was declared, and will attach later.
+pub(crate) enum Declared {
+    /// A device, remembered until its driver unbinds.
+    Device(ARef<Device>),
+    /// Needs without a device.
+    Needs,
+}
+
+impl Declared {
+    /// Whether it is the declaration of `device`.
+    pub(crate) fn is_of(&self, device: &Device) -> bool {
+        match self {
+            Self::Device(declared) => core::ptr::eq(&**declared, device),
+            Self::Needs => false,
+        }
+    }
+}
+
+/// What is kept for a user.
+pub(crate) struct Client {
+    pub(crate) attached: Option<Attached>,
+    pub(crate) declared: Option<Declared>,
+    /// How many others were kept out because this one mapped before they attached.
+    pub(crate) early: u32,
+}
+
+impl Client {
+    /// A device that attaches.
+    pub(crate) fn attached(attached: Attached) -> Self {
+        Self {
+            attached: Some(attached),
+            declared: None,
+            early: 0,
+        }
+    }
+
+    /// A user that is declared.
+    pub(crate) fn declared(declared: Declared) -> Self {
+        Self {
+            attached: None,
+            declared: Some(declared),
+            early: 0,
+        }
+    }
+
+    /// Whether the user has the buffer mapped.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.attached
+            .as_ref()
+            .is_some_and(|attached| attached.tables.is_mapped())
+    }
+
+    /// Whether memory may not move now for this user: it is pinned, as it is while a static
+    /// importer has it mapped.
+    pub(crate) fn holds_memory(&self) -> bool {
+        self.attached.as_ref().is_some_and(|attached| {
+            attached.pins > 0 || attached.tables.is_mapped() && !attached.follows_moves
+        })
+    }
+}

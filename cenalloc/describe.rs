@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffers and their users as lines of text, for debugfs and for queries.
+
+use crate::buffer::{
+    Buffer,
+    Life,
+    State, //
+};
+use dma_buf_constraints::model::{
+    Limit,
+    Placement,
+    SegmentLimits, //
+};
+use kernel::fmt::{
+    self,
+    Write, //
+};
+
+/// Writes one line, without its end, about a buffer whose lock is held.
+pub(crate) fn write_buffer(f: &mut dyn Write, buffer: &Buffer, state: &State) -> fmt::Result {
+    let (life, allocator) = match &state.life {
+        Life::Empty => ("empty", "-"),
+        Life::Backed(backing) => ("backed", backing.allocator().name()),
+        Life::Gone => ("gone", "-"),
+    };
+    let maps = state.users.iter().filter(|user| user.data.is_mapped());
+    write!(
+        f,
+        "id={} name=\"{}\" size={} state={} ",
+        buffer.id, buffer.name, buffer.len, life
+    )?;
+    write_placement(f, &state.users.meet().placement)?;
+    write!(
+        f,
+        " allocator={} users={} maps={} early={} moves={} conflict=\"",
+        allocator,
+        state.users.len(),
+        maps.count(),
+        state.early,
+        state.relocations
+    )?;
+    if let Some(conflict) = &state.conflict {
+        write!(f, "{conflict}")?;
+    }
+    f.write_str("\"")
+}
+
+/// Writes one line a user of a buffer whose lock is held.
+pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> fmt::Result {
+    for user in state.users.iter() {
+        write!(f, "buffer={} device=\"{}\" ", buffer.id, user.name())?;
+        write_placement(f, &user.constraints().placement)?;
+        write_limits(f, &user.constraints().segments)?;
+        writeln!(
+            f,
+            " mapped={} declared={}",
+            u8::from(user.data.is_mapped()),
+            u8::from(user.data.declared.is_some())
+        )?;
+    }
+    Ok(())
+}
+
+fn write_placement(f: &mut dyn Write, placement: &Placement) -> fmt::Result {
+    match placement.access_mask {
+        u64::MAX => f.write_str("mask=any")?,
+        mask => write!(f, "mask={mask:#x}")?,
+    }
+    match placement.max_address {
+        u64::MAX => f.write_str(" below=any")?,
+        last => write!(f, " below={}", Limit(last))?,
+    }
+    match placement.max_segments {
+        u32::MAX => f.write_str(" segments=any")?,
+        most => write!(f, " segments={most}")?,
+    }
+    write!(f, " align={}", placement.alignment)
+}
+
+fn write_limits(f: &mut dyn Write, limits: &SegmentLimits) -> fmt::Result {
+    match limits.max_size {
+        u64::MAX => f.write_str(" segsize=any")?,
+        size => write!(f, " segsize={size}")?,
+    }
+    match limits.boundary_mask {
+        u64::MAX => f.write_str(" boundary=any"),
+        mask => write!(f, " boundary={}", Limit(mask)),
+    }
+}

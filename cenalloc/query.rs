@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a buffer tells of itself, and what would become of one that does not exist yet.
+
+use crate::{
+    account::Payer,
+    allocator::{
+        self,
+        Need, //
+    },
+    backing::Backing,
+    buffer::{
+        Buffer,
+        Life,
+        State, //
+    },
+    c,
+    client::Client,
+    describe,
+    uapi, //
+};
+use dma_buf_constraints::{
+    attach::User,
+    model::{
+        Conflict,
+        Constraints,
+        Party, //
+    },
+};
+use kernel::{
+    fmt::{
+        self,
+        Write, //
+    },
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// What a query found: copied while the lock was held, for userspace to read without it.
+pub(crate) struct Found {
+    /// The fixed part; what the caller gave is still missing.
+    pub(crate) query: c::cenalloc_query,
+    pub(crate) users: KVVec<c::cenalloc_user>,
+    pub(crate) text: KVVec<u8>,
+}
+
+impl Buffer {
+    /// Everything about this buffer. `ENOMEM`.
+    pub(crate) fn query(&self) -> Result<Found> {
+        let state = self.lock();
+        let mut users = KVVec::with_capacity(state.users.len(), GFP_KERNEL)?;
+        for user in state.users.iter() {
+            users.push(describe_user(user), GFP_KERNEL)?;
+        }
+        let mut text = Text(KVVec::new());
+        describe::write_buffer(&mut text, self, &state).map_err(|_| ENOMEM)?;
+        Ok(Found {
+            query: self.describe(&state),
+            users,
+            text: text.0,
+        })
+    }
+
+    fn describe(&self, state: &State) -> c::cenalloc_query {
+        let mut query = c::cenalloc_query {
+            user_count: state.users.len() as u32,
+            id: self.id,
+            len: self.len,
+            meet: uapi::constraints(state.users.meet()),
+            early: state.early,
+            relocations: state.relocations,
+            ..Zeroable::zeroed()
+        };
+        if let Life::Backed(backing) = &state.life {
+            query.state = c::CENALLOC_STATE_BACKED;
+            query.allocator = uapi::name(backing.allocator().name());
+        }
+        if let Some(conflict) = &state.conflict {
+            describe_conflict(&mut query, conflict);
+        }
+        query
+    }
+}
+
+fn describe_user(user: &User<Client>) -> c::cenalloc_user {
+    let client = &user.data;
+    let dynamic = client
+        .attached
+        .as_ref()
+        .is_some_and(|attached| attached.follows_moves);
+    let flags = [
+        (client.declared.is_some(), c::CENALLOC_USER_DECLARED),
+        (client.attached.is_some(), c::CENALLOC_USER_ATTACHED),
+        (client.is_mapped(), c::CENALLOC_USER_MAPPED),
+        (dynamic, c::CENALLOC_USER_DYNAMIC),
+    ];
+    c::cenalloc_user {
+        name: uapi::name(user.name().as_str()),
+        constraints: uapi::constraints(user.constraints()),
+        flags: flags
+            .iter()
+            .filter(|(is_set, _)| *is_set)
+            .fold(0, |flags, (_, flag)| flags | flag),
+        early: client.early,
+    }
+}
+
+fn describe_conflict(query: &mut c::cenalloc_query, conflict: &Conflict) {
+    let (with, other) = match &conflict.with {
+        Party::Device(name) => (c::CENALLOC_WITH_USER, Some(name)),
+        Party::Others => (c::CENALLOC_WITH_OTHERS, None),
+        Party::Itself => (c::CENALLOC_WITH_ITSELF, None),
+        Party::Allocator(name, _) => (c::CENALLOC_WITH_ALLOCATOR, Some(name)),
+        Party::Memory(name) => (c::CENALLOC_WITH_MEMORY, name.as_ref()),
+        Party::Bounce => (c::CENALLOC_WITH_BOUNCE, None),
+    };
+    query.conflict_with = with;
+    query.conflict_field = conflict.misfit.field as u32;
+    query.conflict_wanted = conflict.misfit.wanted;
+    query.conflict_found = conflict.misfit.found;
+    query.conflict_who = uapi::name(conflict.who.as_str());
+    query.conflict_other = uapi::name(other.map_or("", |name| name.as_str()));
+}
+
+/// Text that grows, and fails where there is no memory for it.
+struct Text(KVVec<u8>);
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0
+            .extend_from_slice(text.as_bytes(), GFP_KERNEL)
+            .map_err(|_| fmt::Error)
+    }
+}
+
+/// Fills in what would provide `len` bytes for users that need `constraints` together. `EINTR`.
+pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constraints) -> Result {
+    let page = PAGE_SIZE as u64;
+    let need = Need {
+        len,
+        placement: constraints.placement,
+        killable: true,
+    };
+    let never = match constraints.impossible(len, page) {
+        Some(misfit) => Some(("", misfit)),
+        None => allocator::any_could(&need)
+            .err()
+            .map(|unserved| (unserved.allocator.name(), unserved.misfit)),
+    };
+    if let Some((name, misfit)) = never {
+        test.result = c::CENALLOC_TEST_NEVER;
+        test.allocator = uapi::name(name);
+        test.field = misfit.field as u32;
+        test.wanted = misfit.wanted;
+        test.found = misfit.found;
+        return Ok(());
+    }
+    let fits = |backing: &Backing| constraints.misfit(&backing.memory(), page).is_none();
+    match Payer::current().charge(|| allocator::provide(&need, fits)) {
+        Ok(backing) => {
+            test.result = c::CENALLOC_TEST_OK;
+            test.allocator = uapi::name(backing.allocator().name());
+        }
+        Err(EINTR) => return Err(EINTR),
+        Err(_) => test.result = c::CENALLOC_TEST_NO_MEMORY,
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The structures of `/dev/cenalloc`, and how they become the model's and come from it.
+//!
+//! They are documented in
+//! [`include/uapi/linux/cenalloc.h`](srctree/include/uapi/linux/cenalloc.h), from which they are
+//! generated.
+
+use crate::c;
+use dma_buf_constraints::{
+    device,
+    model::{
+        Constraints,
+        ZeroIsAny, //
+    }, //
+};
+use kernel::{
+    build_assert::static_assert,
+    prelude::*,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    }, //
+};
+
+// The layout is fixed for ever, and the same for 32-bit and 64-bit callers.
+static_assert!(size_of::<c::cenalloc_create>() == 64);
+static_assert!(size_of::<c::cenalloc_allocator>() == 64);
+static_assert!(size_of::<c::cenalloc_allocators>() == 16);
+static_assert!(size_of::<c::cenalloc_constraints>() == 48);
+static_assert!(size_of::<c::cenalloc_declare>() == 152);
+static_assert!(size_of::<c::cenalloc_allocate>() == 8);
+static_assert!(size_of::<c::cenalloc_test>() == 120);
+static_assert!(size_of::<c::cenalloc_user>() == 120);
+static_assert!(size_of::<c::cenalloc_query>() == 296);
+
+macro_rules! plain {
+    ($($name:ident),* $(,)?) => { $(
+        // SAFETY: Numbers and arrays of numbers, without padding: the sizes above are the sums of
+        // their fields'. Any bits are valid.
+        unsafe impl FromBytes for c::$name {}
+        // SAFETY: As above.
+        unsafe impl AsBytes for c::$name {}
+        // SAFETY: As above.
+        unsafe impl Zeroable for c::$name {}
+    )* };
+}
+
+plain!(
+    cenalloc_create,
+    cenalloc_allocator,
+    cenalloc_allocators,
+    cenalloc_declare,
+    cenalloc_allocate,
+    cenalloc_test,
+    cenalloc_user,
+    cenalloc_query,
+);
+
+/// Constraints that userspace gave. `EINVAL` where one makes no sense.
+pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constraints> {
+    if raw.reserved != 0 {
+        return Err(EINVAL);
+    }
+    let constraints = ZeroIsAny {
+        access_mask: raw.access_mask,
+        max_address: raw.max_address,
+        max_segment_size: raw.max_segment_size,
+        segment_boundary_mask: raw.segment_boundary_mask,
+        alignment: raw.alignment,
+        max_segments: raw.max_segments,
+    }
+    .into();
+    match device::invalid(&constraints) {
+        Some(_) => Err(EINVAL),
+        None => Ok(constraints),
+    }
+}
+
+/// Constraints for userspace.
+pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints {
+    let raw = ZeroIsAny::from(constraints);
+    c::cenalloc_constraints {
+        access_mask: raw.access_mask,
+        max_address: raw.max_address,
+        max_segment_size: raw.max_segment_size,
+        segment_boundary_mask: raw.segment_boundary_mask,
+        alignment: raw.alignment,
+        max_segments: raw.max_segments,
+        reserved: 0,
+    }
+}
+
+/// `text`, cut to what fits with a NUL behind it.
+pub(crate) fn name<const N: usize>(text: &str) -> [u8; N] {
+    let mut name = [0; N];
+    for (to, from) in name[..N - 1].iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    name
+}
+
+/// The bytes of a name that userspace gave, before its NUL. `EINVAL` where there is none, or where
+/// it holds what is not printable, or a quotation mark, in which messages put it.
+pub(crate) fn read_name(name: &[u8]) -> Result<&[u8]> {
+    let len = name.iter().position(|byte| *byte == 0).ok_or(EINVAL)?;
+    let name = &name[..len];
+    let is_allowed = |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && *byte != b'"';
+    if !name.iter().all(is_allowed) {
+        return Err(EINVAL);
+    }
+    Ok(name)
+}
