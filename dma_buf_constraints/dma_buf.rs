@@ -27,6 +27,7 @@ pub use exporter::{
 pub use fault::Fault;
 pub use importer::{
     Attachment,
+    Follower,
     Mapping,
     Segment, //
 };

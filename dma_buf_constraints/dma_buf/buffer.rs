@@ -171,6 +171,14 @@ impl DmaBuf {
         }
     }
 
+    /// Takes the reservation lock, as an importer.
+    pub(super) fn lock(&self) -> ImporterLock<'_> {
+        // SAFETY: The object lives as long as the buffer. Without an acquire context the call
+        // sleeps until it has the lock and cannot fail.
+        unsafe { bindings::dma_resv_lock(self.reservation(), ptr::null_mut()) };
+        ImporterLock(self)
+    }
+
     /// The reservation object.
     pub(super) fn reservation(&self) -> *mut bindings::dma_resv {
         // SAFETY: `resv` never changes.
@@ -181,5 +189,15 @@ impl DmaBuf {
     pub fn size(&self) -> usize {
         // SAFETY: `size` never changes.
         unsafe { (*self.as_raw()).size }
+    }
+}
+
+/// Holds the reservation lock of a buffer, whoever exported it.
+pub(super) struct ImporterLock<'a>(&'a DmaBuf);
+
+impl Drop for ImporterLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `DmaBuf::lock` took the lock.
+        unsafe { bindings::dma_resv_unlock(self.0.reservation()) };
     }
 }

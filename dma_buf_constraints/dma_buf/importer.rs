@@ -2,7 +2,10 @@
 
 //! An importer's side: attach, map, unmap, detach, each undone by a drop.
 
-use super::buffer::DmaBuf;
+use super::{
+    buffer::DmaBuf,
+    exporter::Shared, //
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -11,20 +14,30 @@ use kernel::{
         Device, //
     },
     dma::DataDirection,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
-/// A device's attachment to a buffer, static: its mappings stay where they are. Detaches when
-/// dropped.
+/// A device's attachment to a buffer: static, so that memory stays where it is while it is mapped,
+/// or dynamic, with a [`Follower`]. Detaches when dropped.
 ///
 /// # Invariants
 ///
-/// `raw` is an attachment of `dmabuf`.
+/// - `raw` is an attachment of `dmabuf`, dynamic if there is a `follower`, to which its private
+///   data then points.
+/// - It is pinned `pins` times, by a dynamic importer alone.
 pub struct Attachment {
     dmabuf: ARef<DmaBuf>,
     raw: NonNull<bindings::dma_buf_attachment>,
+    follower: Option<KBox<Arc<dyn Follower>>>,
+    pins: usize,
 }
 
 // SAFETY: An attachment may be used and dropped by any thread.
@@ -49,7 +62,61 @@ impl Attachment {
         Ok(Self {
             dmabuf,
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            follower: None,
+            pins: 0,
         })
+    }
+
+    /// Attaches `device` dynamically: `follower` is told when memory moves. As [`new`](Self::new).
+    ///
+    /// # Safety
+    ///
+    /// The device stays bound to its driver until the attachment is dropped.
+    pub unsafe fn new_dynamic(
+        dmabuf: ARef<DmaBuf>,
+        device: &Device<Bound>,
+        follower: Arc<dyn Follower>,
+    ) -> Result<Self> {
+        let follower = KBox::new(follower, GFP_KERNEL)?;
+        let private: *const Arc<dyn Follower> = &*follower;
+        // SAFETY: As in `new`; the operations are static, and the follower stays where it is until
+        // the attachment is gone.
+        let raw = from_err_ptr(unsafe {
+            bindings::dma_buf_dynamic_attach(
+                dmabuf.as_raw(),
+                crate::device::as_raw(device),
+                &*DYNAMIC,
+                private.cast_mut().cast(),
+            )
+        })?;
+        Ok(Self {
+            dmabuf,
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            follower: Some(follower),
+            pins: 0,
+        })
+    }
+
+    /// Keeps the memory where it is until as many [`unpin`](Self::unpin)s, for a dynamic importer;
+    /// takes the reservation lock. `EINVAL` for a static one, whose mappings do that.
+    pub fn pin(&mut self) -> Result {
+        if self.follower.is_none() {
+            return Err(EINVAL);
+        }
+        let _lock = self.dmabuf.lock();
+        // SAFETY: By the type's invariants; the lock is held.
+        to_result(unsafe { bindings::dma_buf_pin(self.raw.as_ptr()) })?;
+        self.pins += 1;
+        Ok(())
+    }
+
+    /// Takes one [`pin`](Self::pin) back. `EINVAL` where there is none.
+    pub fn unpin(&mut self) -> Result {
+        self.pins = self.pins.checked_sub(1).ok_or(EINVAL)?;
+        let _lock = self.dmabuf.lock();
+        // SAFETY: By the type's invariants there was one more pin; the lock is held.
+        unsafe { bindings::dma_buf_unpin(self.raw.as_ptr()) };
+        Ok(())
     }
 
     /// The buffer.
@@ -84,9 +151,37 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        while self.unpin().is_ok() {}
         // SAFETY: By the type's invariants; a `Mapping` that used it has owned it.
         unsafe { bindings::dma_buf_detach(self.dmabuf.as_raw(), self.raw.as_ptr()) };
     }
+}
+
+/// A dynamic importer: it need not unmap before memory moves.
+pub trait Follower: Send + Sync {
+    /// The memory moves. What is mapped shows the old memory, which may still be read and no
+    /// longer be written, and has to be unmapped within bounded time; a new mapping shows the new
+    /// memory.
+    ///
+    /// Called with the reservation lock of the buffer held.
+    fn memory_moves(&self);
+}
+
+/// What the core calls of every dynamic attachment.
+static DYNAMIC: Shared<bindings::dma_buf_attach_ops> = Shared(bindings::dma_buf_attach_ops {
+    allow_peer2peer: false,
+    invalidate_mappings: Some(invalidate_mappings),
+});
+
+/// # Safety
+///
+/// For `DYNAMIC` alone: the dma-buf core calls it with an attachment of ours and the reservation
+/// lock held.
+unsafe extern "C" fn invalidate_mappings(attachment: *mut bindings::dma_buf_attachment) {
+    // SAFETY: The attachment is dynamic, so that its private data is a follower that lives until it
+    // is detached.
+    let follower = unsafe { &*(*attachment).importer_priv.cast::<Arc<dyn Follower>>() };
+    follower.memory_moves();
 }
 
 /// A piece of a mapped buffer as the device sees it.
