@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs every check of the tree, prints a line for each and, at the end,
+# "N passed, N failed, N skipped". Each step counts as one, and so does each test
+# that a step runs: the innermost results of the kselftests, the tests of cargo.
+# Runs inside the private root; called by scripts/check. With arguments only the
+# named steps run.
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+BUILD = f'{REPO}/build'
+LOGS = f'{BUILD}/logs'
+KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
+DEFAULT_GUESTS = 'default | | | |\n'
+
+# Files that cannot hold a licence line, or that a tool writes.
+NO_SPDX = re.compile(r'(^|/)(COPYING|LICENSE[^/]*|Cargo\.lock)$|^LICENSES/|\.(png|jpg)$|'
+                     r'proptest-regressions')
+
+
+class Failure(Exception):
+    """A step's failure; its text is shown."""
+
+
+class Tally:
+    """What has been counted so far, and the output."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.lock = threading.Lock()
+
+    def report(self, verdict, name, seconds, detail='', tests=(0, 0, 0)):
+        with self.lock:
+            self.passed += (verdict == 'ok') + tests[0]
+            self.failed += (verdict == 'FAIL') + tests[1]
+            self.skipped += (verdict == 'skip') + tests[2]
+            note = f' {sum(tests)} tests' if any(tests) else ''
+            print(f'{verdict:4}  {name}{note} ({seconds:.1f} s)', flush=True)
+            if detail:
+                print('\n'.join('      ' + line for line in detail.rstrip().split('\n')), flush=True)
+
+
+# Two things at a time, whatever the machine: the heavy ones use more than one
+# processor by themselves.
+SLOTS = threading.Semaphore(2)
+
+
+class Step(threading.Thread):
+    """One check, run when those that it waits for have succeeded."""
+
+    def __init__(self, tally, name, action, after=()):
+        super().__init__(daemon=True)
+        self.tally, self.title, self.action, self.after = tally, name, action, after
+        self.good = False
+
+    def run(self):
+        for step in self.after:
+            step.join()
+        started = time.monotonic()
+        if not all(step.good for step in self.after):
+            blocked = ', '.join(s.title for s in self.after if not s.good)
+            self.tally.report('FAIL', self.title, 0, f'not run: {blocked} failed')
+            return
+        with SLOTS:
+            started = time.monotonic()
+            tests = (0, 0, 0)
+            try:
+                tests, detail = self.action() or (tests, '')
+                verdict = 'ok'
+            except Failure as failure:
+                verdict, detail = 'FAIL', failure.args[0]
+                tests = failure.args[1] if len(failure.args) > 1 else tests
+            except Exception as error:  # pylint: disable=broad-except
+                verdict, detail = 'FAIL', f'{type(error).__name__}: {error}'
+        self.good = verdict == 'ok'
+        self.tally.report(verdict, self.title, time.monotonic() - started, detail, tests)
+
+
+def run(command, **options):
+    """Runs a command; its output as one text is the result, or the failure."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors='replace', check=False,
+                          **options)
+    if done.returncode:
+        raise Failure(done.stdout or f'{command[0]} ended with {done.returncode}')
+    return done.stdout
+
+
+def files():
+    """Every file of the tree that git would know."""
+    out = subprocess.run(['git', '-c', 'safe.directory=*', 'ls-files', '-z', '--cached',
+                          '--others', '--exclude-standard'], cwd=REPO, check=True,
+                         capture_output=True, text=True).stdout
+    return sorted(f for f in set(out.split('\0')) if f and os.path.isfile(f'{REPO}/{f}'))
+
+
+# --- Steps on the sources ----------------------------------------------------
+
+def check_checkpatch():
+    sources = [f for f in files() if f.endswith(('.c', '.h'))]
+    out = subprocess.run(
+        ['perl', f'{os.environ["KDIR"]}/scripts/checkpatch.pl', '--strict', '--no-tree',
+         '--terse', '--show-types', '--no-summary', '--quiet', '-f'] + sources,
+        cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if sources and (out.returncode or out.stdout.strip()):
+        raise Failure(out.stdout or 'checkpatch failed')
+
+
+def check_spdx():
+    bare = []
+    for name in files():
+        if NO_SPDX.search(name):
+            continue
+        with open(f'{REPO}/{name}', encoding='utf-8', errors='replace') as f:
+            if 'SPDX-License-Identifier:' not in ''.join(f.readline() for _ in range(5)):
+                bare.append(f'{name}: no SPDX-License-Identifier line at its top')
+    if bare:
+        raise Failure('\n'.join(bare))
+
+
+def check_shell():
+    scripts = []
+    for name in files():
+        with open(f'{REPO}/{name}', 'rb') as f:
+            first = f.readline()
+        if name.endswith('.sh') or re.match(rb'#!.*\b(ba)?sh\b', first):
+            scripts.append(name)
+    run(['shellcheck', '-x'] + scripts, cwd=REPO)
+
+
+# --- Cargo -------------------------------------------------------------------
+
+def cargo_packages():
+    """Directories of packages that stand for themselves (no workspace members)."""
+    found = []
+    for manifest in (f for f in files() if os.path.basename(f) == 'Cargo.toml'):
+        where = os.path.dirname(manifest)
+        if not any(where.startswith(f'{other}/') for other in found):
+            found.append(where)
+    return found
+
+
+def check_cargo(where):
+    env = dict(os.environ, RUSTFLAGS='-Dwarnings',
+               CARGO_TARGET_DIR=f'{BUILD}/cargo/{where.replace("/", "-")}')
+    cwd = f'{REPO}/{where}'
+    # The network is needed only if the lock file names something new.
+    try:
+        run(['cargo', 'fetch', '--locked', '--offline'], cwd=cwd, env=env)
+    except Failure:
+        run(['cargo', 'fetch', '--locked'], cwd=cwd, env=env)
+    run(['cargo', 'clippy', '--quiet', '--locked', '--offline', '--workspace', '--all-targets'],
+        cwd=cwd, env=env)
+    done = subprocess.run(['cargo', 'test', '--locked', '--offline', '--workspace'],
+                          cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    results = re.findall(r'^test .* \.\.\. (ok|FAILED|ignored)', done.stdout, re.M)
+    tests = tuple(results.count(kind) for kind in ('ok', 'FAILED', 'ignored'))
+    if done.returncode or not results:
+        raise Failure(done.stdout + ('' if results else '\nno tests were run'), tests)
+    return tests, ''
+
+
+# --- Guests ------------------------------------------------------------------
+
+class Tap:
+    """Counts the innermost results of (K)TAP, nested by indentation or by "# "."""
+
+    LINE = re.compile(r'((?:#? +)*)(?:(K?TAP version )|1\.\.(\d+)(.*)|(not )?ok\b(.*)|'
+                      r'(Bail out!.*))')
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.problems = []
+        # Open blocks, outermost first: [indentation, plan, results seen,
+        # failures counted before it].
+        self.blocks = []
+
+    def fail(self, what, count=1):
+        self.failed += count
+        self.problems.append(what)
+
+    def close(self):
+        _, plan, seen, _ = self.blocks.pop()
+        if plan is None:
+            self.fail('a block of results has no plan')
+        elif seen < plan:
+            self.fail(f'{plan - seen} of {plan} planned results are missing', plan - seen)
+        elif seen > plan:
+            self.fail(f'{seen} results where {plan} were planned')
+
+    def block(self, depth):
+        """The open block at this indentation, deeper ones being closed, and the
+        failures counted before those (None: there were none)."""
+        before = None
+        while self.blocks and self.blocks[-1][0] > depth:
+            before = self.blocks[-1][3]
+            self.close()
+        if not self.blocks or self.blocks[-1][0] < depth:
+            self.blocks.append([depth, None, 0, self.failed])
+        return self.blocks[-1], before
+
+    def feed(self, line):
+        match = self.LINE.match(line)
+        if not match:
+            return
+        block, before = self.block(len(match[1]))
+        if match[2]:
+            if block[1] is not None or block[2]:
+                # A second block at the same place.
+                self.close()
+                self.blocks.append([block[0], None, 0, block[3]])
+        elif match[3] is not None:
+            block[1] = int(match[3])
+            if block[1] == 0:
+                self.skipped += 1
+        elif match[7]:
+            self.fail(line.strip())
+        else:
+            block[2] += 1
+            self.result(line.strip(), bool(match[5]), match[6], before)
+
+    def result(self, line, bad, rest, before):
+        if before is not None:
+            # A summary of what was counted already, unless it says more.
+            if bad and self.failed == before:
+                self.fail(line)
+        elif re.search(r'#\s*SKIP\b', rest, re.I):
+            self.skipped += 1
+            self.problems.append(line)
+        elif bad and not re.search(r'#\s*(TODO|XFAIL)\b', rest):
+            self.fail(line)
+        else:
+            self.passed += 1
+
+    def end(self):
+        while self.blocks:
+            self.close()
+        if not self.passed + self.failed + self.skipped:
+            self.fail('no results at all')
+
+
+def guests():
+    """Name, kernel arguments, QEMU arguments, memory and command of each guest."""
+    table = f'{KSELFTESTS}/guests'
+    text = DEFAULT_GUESTS
+    if os.path.exists(table):
+        with open(table, encoding='utf-8') as f:
+            text = f.read()
+    for line in text.split('\n'):
+        if line.strip() and not line.startswith('#'):
+            fields = [field.strip() for field in line.split('|', 4)]
+            if len(fields) != 5:
+                sys.exit(f'{table}: not "name | append | qemu | mem | command": {line}')
+            yield fields
+
+
+def check_guest(name, append, qemu, mem, command):
+    command = f'cd cenalloc && {command or "./run.sh"}'
+    output = f'{LOGS}/check-{name}.out'
+    done = subprocess.run(
+        [f'{REPO}/scripts/testguest', '--payload', f'{BUILD}/payload',
+         '--log', f'{LOGS}/check-{name}.log', '--append', append, '--qemu', qemu,
+         '--mem', mem or '3G', '--', command],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors='replace', check=False)
+    with open(output, 'w', encoding='utf-8') as f:
+        f.write(done.stdout + done.stderr)
+    tap = Tap()
+    for line in done.stdout.split('\n'):
+        tap.feed(line)
+    tap.end()
+    tests = (tap.passed, tap.failed, tap.skipped)
+    text = '\n'.join(tap.problems)
+    if done.returncode or tap.failed:
+        raise Failure(f'{text}\n{done.stderr}\nstatus {done.returncode}; '
+                      f'the output is {output}', tests)
+    return tests, text
+
+
+# --- All of it ---------------------------------------------------------------
+
+def main():
+    tally = Tally()
+    started = time.monotonic()
+    os.makedirs(LOGS, exist_ok=True)
+    wanted = sys.argv[1:]
+    steps = []
+
+    def step(name, action, after=()):
+        made = Step(tally, name, action, [s for s in after if s in steps])
+        if not wanted or any(name == w or name.startswith(w + ' ') for w in wanted):
+            steps.append(made)
+        return made
+
+    def script(name, *args):
+        def action():
+            run([f'{REPO}/scripts/{name}', *args])
+        return action
+
+    # The kernel's rules for tests do not see a changed header.
+    shutil.rmtree(f'{BUILD}/payload/cenalloc', ignore_errors=True)
+    built = [step('modules with clippy', script('modules')),
+             step('kselftests build', script('selftests'))]
+    for fields in guests():
+        step(f'guest {fields[0]}', lambda fields=fields: check_guest(*fields), built)
+    step('rustfmt', script('fmt', '--check'))
+    step('checkpatch', check_checkpatch)
+    step('SPDX', check_spdx)
+    step('shellcheck', check_shell)
+    for where in cargo_packages():
+        step(f'cargo {where}', lambda where=where: check_cargo(where))
+    if os.path.exists(f'{REPO}/Documentation/index.rst'):
+        step('docs', script('docs'))
+    if not steps:
+        sys.exit(f'check: there is no step {" or ".join(wanted)}')
+    for one in steps:
+        one.start()
+    for one in steps:
+        one.join()
+    print(f'in {time.monotonic() - started:.0f} s; logs are in {LOGS}')
+    print(f'{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped')
+    sys.exit(1 if tally.failed else 0)
+
+
+main()

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the workbench's scripts share: names of places, messages, the namespace
+# in which the private root is used. Sourced, never run.
+
+set -euo pipefail
+umask 022
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CACHE=${CENALLOC_CACHE:-${HOME:?set HOME or CENALLOC_CACHE}/.cache/cenalloc}
+export BUILD=$REPO/build
+
+say() { printf '%s\n' "$*" >&2; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# Which root and which kernel this clone uses: a change of the package list names
+# another root. To be counted up when setup makes roots or kernels differently.
+SETUP_FORMAT=1
+SETUP_ID=$({ echo $SETUP_FORMAT; cat "$REPO/scripts/packages"; } | sha256sum | cut -c1-12)
+STATE=$CACHE/state-$SETUP_ID-${KVER:-default}
+
+# Reads ROOT, KREL (the kernel's release), KDIR (its prepared source) and KIMAGE
+# (the unpacked stock image) as scripts/setup recorded them.
+load_state() {
+	[ -e "$STATE" ] || return 1
+	# shellcheck disable=SC1090
+	. "$STATE"
+	[ -d "$ROOT" ] && [ -d "$KDIR" ] && [ -d "$KIMAGE" ]
+}
+
+# Runs the rest of a script inside the private root; to be called with the
+# script's own arguments before anything else happens.
+need_root() {
+	if [ -z "${CENALLOC_IN_ROOT:-}" ]; then
+		exec "$REPO/scripts/in-root" ${IN_ROOT_OPTIONS[@]+"${IN_ROOT_OPTIONS[@]}"} \
+			"$REPO/scripts/${0##*/}" "$@"
+	fi
+	load_state || die "no usable root in $CACHE: run scripts/setup"
+	export CENALLOC_STATE=$STATE KDIR
+}
+
+# The command that starts another one in a mount namespace of its own, as root
+# of that namespace: NS. An ordinary user becomes root of a user namespace.
+# shellcheck disable=SC2034	# used by the scripts that source this
+set_ns() {
+	if [ "$(id -u)" = 0 ]; then
+		NS=(unshare --mount --propagation private --)
+	else
+		NS=(unshare --user --map-root-user --map-auto
+			--mount --propagation private --)
+	fi
+}
+
+# Directories that a guest is given must be visible in the private root.
+guest_binds() {
+	local dir
+
+	IN_ROOT_OPTIONS=()
+	while [ $# -gt 1 ]; do
+		case $1 in
+		--share | --payload)
+			dir=$(cd "$2" && pwd -P) || die "no directory $2"
+			IN_ROOT_OPTIONS+=(--bind "$dir")
+			;;
+		--) break ;;
+		esac
+		shift
+	done
+}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The workbench's targets. Each does the set-up that it needs; scripts/setup
+# tells where things are kept.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup modules guest check demo fmt docs clean
+
+# Recipes take the user's words from the environment, as they were written: make
+# would take the dollar signs of a command for its own.
+export GUEST_CMD = $(value CMD)
+export SHARE MEM CPUS APPEND QEMU KVER V
+
+help:
+	@echo 'make demo       show it all working, in a virtual machine'
+	@echo 'make check      check and test everything'
+	@echo 'make modules    build the modules, into build/modules'
+	@echo "make guest CMD='...'"
+	@echo '                boot the stock kernel with the modules and run CMD; without'
+	@echo '                CMD a shell. Also: SHARE=directory (seen as /share), MEM=3G,'
+	@echo "                CPUS=2, APPEND='kernel arguments', QEMU='arguments'"
+	@echo 'make fmt        format the Rust files'
+	@echo 'make docs       build the papers, into build/docs'
+	@echo 'make setup      only make the private root and the kernel tree'
+	@echo 'make clean      remove build/'
+	@echo
+	@echo 'KVER=7.3.4 names a kernel version; CENALLOC_CACHE=directory another place'
+	@echo 'for the private root (now ~/.cache/cenalloc). scripts/setup --update looks'
+	@echo 'for newer packages, scripts/setup --prune removes what is unused.'
+
+setup:
+	@scripts/setup
+
+modules:
+	@scripts/modules
+
+guest:
+	@scripts/modules >&2
+	@scripts/guest $${SHARE:+--share "$$SHARE"} $${MEM:+--mem "$$MEM"} \
+		$${CPUS:+--cpus "$$CPUS"} $${APPEND:+--append "$$APPEND"} \
+		$${QEMU:+--qemu "$$QEMU"} -- $${GUEST_CMD:+"$$GUEST_CMD"}
+
+check:
+	@scripts/check
+
+demo:
+	@scripts/demo
+
+fmt:
+	@scripts/fmt
+
+docs:
+	@scripts/docs
+
+clean:
+	rm -rf build
