@@ -22,9 +22,9 @@ use crate::{
 };
 use dma_buf_constraints::{
     attach::{
+        Named,
         Proposal,
-        Slot,
-        User, //
+        Slot, //
     },
     dma_buf::{
         DmaBuf,
@@ -32,6 +32,7 @@ use dma_buf_constraints::{
     },
     model::{
         Conflict,
+        Constraints,
         Misfit,
         Name,
         Party, //
@@ -44,7 +45,7 @@ use kernel::{
 };
 
 impl Buffer {
-    /// Lets `user` join, or says why not; then nothing has changed.
+    /// Lets `client`, which needs `constraints`, join, or says why not; then nothing has changed.
     ///
     /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
     /// have, before the buffer had memory that now cannot move; `EINTR`, `ENOMEM`.
@@ -52,11 +53,10 @@ impl Buffer {
         &self,
         guard: &mut Guard<'_, State>,
         dmabuf: &DmaBuf,
-        user: User<Client>,
+        constraints: &Constraints,
+        client: Client,
     ) -> Result<Slot> {
-        let name = *user.name();
-        let constraints = *user.constraints();
-        let proposal = match guard.users.consider(user) {
+        let proposal = match guard.users.consider(constraints, || client.name()) {
             Ok(proposal) => proposal,
             Err(conflict) => {
                 self.refuse(guard, conflict);
@@ -72,9 +72,11 @@ impl Buffer {
             Life::Empty | Life::Gone => None,
             Life::Backed(backing) => constraints.misfit(&backing.memory(), PAGE_SIZE as u64),
         };
-        if matches!(guard.life, Life::Empty) || misfit.is_some() {
+        // What all needed before, somebody could give: that was checked when it came about.
+        let is_narrower = need.placement != guard.users.meet().placement;
+        if is_narrower && (matches!(guard.life, Life::Empty) || misfit.is_some()) {
             if let Err(unserved) = allocator::any_could(&need) {
-                let conflict = unserved_conflict(guard, &proposal, unserved);
+                let conflict = unserved_conflict(guard, &proposal, client.name(), unserved);
                 self.refuse(guard, conflict);
                 return Err(EINVAL);
             }
@@ -89,7 +91,7 @@ impl Buffer {
                     return Err(error);
                 }
                 let conflict = Conflict {
-                    who: name,
+                    who: client.name(),
                     misfit,
                     with: Party::Memory(mapped_by(guard)),
                 };
@@ -98,7 +100,7 @@ impl Buffer {
                 return Err(EBUSY);
             }
         }
-        guard.users.commit(proposal)
+        guard.users.commit(proposal, client)
     }
 
     /// Remembers and tells why somebody was refused.
@@ -175,13 +177,14 @@ fn mapped_by(state: &State) -> Option<Name> {
         .users
         .iter()
         .find(|user| user.data.is_mapped())
-        .map(|user| *user.name())
+        .map(|user| user.name())
 }
 
 /// The conflict of a newcomer with what allocators can give, when nobody else is against it.
 fn unserved_conflict(
     state: &State,
-    proposal: &Proposal<Client>,
+    proposal: &Proposal,
+    who: Name,
     unserved: allocator::Unserved,
 ) -> Conflict {
     let allocator = Name::new(unserved.allocator.name().as_bytes());
@@ -191,10 +194,10 @@ fn unserved_conflict(
     let behind = if proposal.constraints().placement.get(field) == wanted {
         None
     } else {
-        state.users.binding(field).map(|user| *user.name())
+        state.users.binding(field).map(|user| user.name())
     };
     Conflict {
-        who: *proposal.name(),
+        who,
         misfit: unserved.misfit,
         with: Party::Allocator(allocator, behind),
     }

@@ -26,7 +26,6 @@ use core::{
 use dma_buf_constraints::{
     attach::{
         Slot,
-        User,
         Users, //
     },
     device,
@@ -273,12 +272,8 @@ unsafe impl Exporter for Buffer {
                 return Ok(slot);
             }
         }
-        let user = User::new(
-            device::name(device),
-            needs.constraints,
-            Client::attached(attached),
-        );
-        self.admit(&mut guard, importer.buffer(), user)
+        let client = Client::attached(attached);
+        self.admit(&mut guard, importer.buffer(), &needs.constraints, client)
     }
 
     fn detach(&self, slot: Slot) {
@@ -325,7 +320,6 @@ unsafe impl Exporter for Buffer {
         let (Life::Backed(backing), Some(user)) = (life, users.get_mut(slot)) else {
             return Err(ENODEV);
         };
-        let name = *user.name();
         let constraints = *user.constraints();
         let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
         let tables = &mut user.data.attached.as_mut().ok_or(EINVAL)?.tables;
@@ -335,7 +329,7 @@ unsafe impl Exporter for Buffer {
         let result = unsafe { tables.map(backing.runs(), backing.clone(), &cut, direction) };
         if let Err(MapError::Bounced) = result {
             let conflict = Conflict {
-                who: name,
+                who: device::name(tables.device()),
                 misfit: Misfit {
                     field: Field::MaxAddress,
                     wanted: constraints.placement.max_address,

@@ -4,9 +4,15 @@
 //! or both.
 
 use crate::backing::Backing;
-use dma_buf_constraints::dma_buf::Tables;
+use dma_buf_constraints::{
+    attach::Named,
+    device,
+    dma_buf::Tables,
+    model::Name, //
+};
 use kernel::{
     device::Device,
+    prelude::*,
     sync::{
         aref::ARef,
         Arc, //
@@ -28,8 +34,8 @@ pub(crate) struct Attached {
 pub(crate) enum Declared {
     /// A device, remembered until its driver unbinds.
     Device(ARef<Device>),
-    /// Needs without a device.
-    Needs,
+    /// Needs without a device, with a name.
+    Needs(KBox<Name>),
 }
 
 impl Declared {
@@ -37,7 +43,7 @@ impl Declared {
     pub(crate) fn is_of(&self, device: &Device) -> bool {
         match self {
             Self::Device(declared) => core::ptr::eq(&**declared, device),
-            Self::Needs => false,
+            Self::Needs(_) => false,
         }
     }
 }
@@ -82,5 +88,17 @@ impl Client {
         self.attached.as_ref().is_some_and(|attached| {
             attached.pins > 0 || attached.tables.is_mapped() && !attached.follows_moves
         })
+    }
+}
+
+impl Named for Client {
+    fn name(&self) -> Name {
+        match (&self.attached, &self.declared) {
+            (Some(attached), _) => device::name(attached.tables.device()),
+            (None, Some(Declared::Device(device))) => device::name(device),
+            (None, Some(Declared::Needs(name))) => **name,
+            // A user is one of both.
+            (None, None) => Name::new(b"nobody"),
+        }
     }
 }

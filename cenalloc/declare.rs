@@ -21,7 +21,6 @@ use core::ptr::NonNull;
 use dma_buf_constraints::{
     attach::{
         Slot,
-        User,
         Users, //
     },
     device,
@@ -53,8 +52,8 @@ impl Buffer {
         } else {
             Name::new(name)
         };
-        let user = User::new(name, *constraints, Client::declared(Declared::Needs));
-        self.admit(&mut self.lock(), dmabuf, user)?;
+        let client = Client::declared(Declared::Needs(KBox::new(name, GFP_KERNEL)?));
+        self.admit(&mut self.lock(), dmabuf, constraints, client)?;
         Ok(())
     }
 
@@ -76,8 +75,7 @@ impl Buffer {
         let resource = Resource::new(self.id)?;
         let together = needs.constraints.meet(constraints);
         let client = Client::declared(Declared::Device(device::reference(device)));
-        let user = User::new(device::name(device), together, client);
-        let slot = self.admit(&mut self.lock(), dmabuf, user)?;
+        let slot = self.admit(&mut self.lock(), dmabuf, &together, client)?;
         // The device may unbind at any time: before this, it has no driver any more; after this,
         // the entry takes the declaration back.
         if !resource.add(device) {

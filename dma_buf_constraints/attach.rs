@@ -37,56 +37,49 @@ impl Slot {
     }
 }
 
-/// One user: its name, its needs, and what the exporter keeps for it.
+/// What an exporter keeps for a user, which has a name in messages.
+pub trait Named {
+    /// The name. It need not be quick: it is asked for when somebody is refused or looks.
+    fn name(&self) -> Name;
+}
+
+/// One user: what it needs, and what the exporter keeps for it.
 pub struct User<T> {
-    name: Name,
     constraints: Constraints,
     /// What the exporter keeps for this user.
     pub data: T,
 }
 
-impl<T> User<T> {
-    /// A user that is in no set yet.
-    pub fn new(name: Name, constraints: Constraints, data: T) -> Self {
-        Self {
-            name,
-            constraints,
-            data,
-        }
-    }
-
+impl<T: Named> User<T> {
     /// The name in messages.
-    pub fn name(&self) -> &Name {
-        &self.name
+    pub fn name(&self) -> Name {
+        self.data.name()
     }
+}
 
+impl<T> User<T> {
     /// What this user needs. It does not change while the user is in the set.
     pub fn constraints(&self) -> &Constraints {
         &self.constraints
     }
 }
 
-/// What the buffer and all its users would need together with one more: computed, checked, and
-/// not yet true. Only [`Users::commit`] makes it so.
-pub struct Proposal<T> {
-    user: User<T>,
+/// What a newcomer needs, and what the buffer and all users would need together with it: computed,
+/// checked, and not yet true. Only [`Users::commit`] makes it so.
+pub struct Proposal {
+    constraints: Constraints,
     meet: Constraints,
 }
 
-impl<T> Proposal<T> {
+impl Proposal {
     /// What everybody would need together.
     pub fn meet(&self) -> &Constraints {
         &self.meet
     }
 
-    /// The name of the newcomer.
-    pub fn name(&self) -> &Name {
-        &self.user.name
-    }
-
     /// What the newcomer needs.
     pub fn constraints(&self) -> &Constraints {
-        &self.user.constraints
+        &self.constraints
     }
 }
 
@@ -104,7 +97,7 @@ pub struct Users<T> {
     meet: Constraints,
 }
 
-impl<T> Users<T> {
+impl<T: Named> Users<T> {
     /// No users yet, of a buffer of `len` bytes that itself needs `base`.
     pub fn new(base: Constraints, len: u64) -> Self {
         Self {
@@ -157,37 +150,47 @@ impl<T> Users<T> {
         self.slots.get_mut(slot.0 as usize)?.as_mut()
     }
 
-    /// Whether `user` could join. Nothing changes.
+    /// Whether a user that needs `constraints` could join. Nothing changes.
     ///
     /// It cannot where no memory of the buffer's length could ever satisfy its own needs, or
-    /// those of all together. The reason names the user that stands against it, where it is one.
+    /// those of all together. The reason names the user that stands against it, where it is one;
+    /// `name` tells the newcomer's.
     #[expect(
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
-    pub fn consider(&self, user: User<T>) -> Result<Proposal<T>, Conflict> {
+    pub fn consider(
+        &self,
+        constraints: &Constraints,
+        name: impl FnOnce() -> Name,
+    ) -> Result<Proposal, Conflict> {
         let page = PAGE_SIZE as u64;
-        let conflict = |misfit, with| Conflict {
-            who: user.name,
-            misfit,
-            with,
-        };
-        if let Some(misfit) = user.constraints.impossible(self.len, page) {
-            return Err(conflict(misfit, Party::Itself));
+        if let Some(misfit) = constraints.impossible(self.len, page) {
+            return Err(Conflict {
+                who: name(),
+                misfit,
+                with: Party::Itself,
+            });
         }
         // Each user has a table of its own, cut to its own limits: only what binds the memory
         // has to be possible for all together.
-        let together = self.meet.placement.meet(&user.constraints.placement);
+        let together = self.meet.placement.meet(&constraints.placement);
         let common = Constraints {
             placement: together,
             ..Constraints::ANY
         };
         if let Some(misfit) = common.impossible(self.len, page) {
-            let (misfit, with) = self.opponent(&user.constraints.placement, misfit);
-            return Err(conflict(misfit, with));
+            let (misfit, with) = self.opponent(&constraints.placement, misfit);
+            return Err(Conflict {
+                who: name(),
+                misfit,
+                with,
+            });
         }
-        let meet = self.meet.meet(&user.constraints);
-        Ok(Proposal { user, meet })
+        Ok(Proposal {
+            constraints: *constraints,
+            meet: self.meet.meet(constraints),
+        })
     }
 
     /// Which one user makes `misfit` together with a newcomer's `placement`.
@@ -208,7 +211,7 @@ impl<T> Users<T> {
         for user in self.iter() {
             let other = &user.constraints.placement;
             if stands_against(other) {
-                return (against(other), Party::Device(user.name));
+                return (against(other), Party::Device(user.name()));
             }
         }
         if stands_against(&self.base.placement) {
@@ -218,25 +221,31 @@ impl<T> Users<T> {
         (against(&self.meet.placement), Party::Others)
     }
 
-    /// Lets a considered user join.
+    /// Lets a considered user join, for whom the exporter keeps `data`.
     ///
-    /// Fails with `ENOMEM` alone; the set is then as before and the user is dropped. Nothing may
+    /// Fails with `ENOMEM` alone; the set is then as before and `data` is dropped. Nothing may
     /// have joined or left since [`consider`](Self::consider): both belong under one hold of the
     /// lock.
-    pub fn commit(&mut self, proposal: Proposal<T>) -> Result<Slot> {
+    pub fn commit(&mut self, proposal: Proposal, data: T) -> Result<Slot> {
+        let user = User {
+            constraints: proposal.constraints,
+            data,
+        };
         let index = match self.slots.iter().position(Option::is_none) {
-            Some(index) => index,
+            Some(index) => {
+                self.slots[index] = Some(user);
+                index
+            }
             None => {
                 // 2^31 attachments of one buffer are more than memory holds, but a slot must
                 // stay a number that C can return beside errors.
                 if self.slots.len() >= i32::MAX as usize {
                     return Err(ENOMEM);
                 }
-                self.slots.push(None, GFP_KERNEL)?;
+                self.slots.push(Some(user), GFP_KERNEL)?;
                 self.slots.len() - 1
             }
         };
-        self.slots[index] = Some(proposal.user);
         self.count += 1;
         self.meet = proposal.meet;
         Ok(Slot(index as u32))
@@ -261,7 +270,7 @@ impl<T> Users<T> {
         }
         self.iter().find_map(|user| {
             let misfit = user.constraints.misfit(memory, page)?;
-            Some((user.name, misfit))
+            Some((user.name(), misfit))
         })
     }
 

@@ -9,7 +9,6 @@
 use crate::{
     attach::{
         Slot,
-        User,
         Users, //
     },
     c,
@@ -158,13 +157,11 @@ unsafe extern "C" fn dma_buf_constraints_admit(
     // SAFETY: The caller's promise.
     let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
     let needs = device::needs(device);
-    let user = User::new(
-        device::name(device),
-        needs.constraints,
-        device::reference(device),
-    );
-    match set.consider(user) {
-        Ok(proposal) => from_result(|| Ok(set.commit(proposal)?.index() as c_int)),
+    match set.consider(&needs.constraints, || device::name(device)) {
+        Ok(proposal) => from_result(|| {
+            let slot = set.commit(proposal, device::reference(device))?;
+            Ok(slot.index() as c_int)
+        }),
         Err(reason) => {
             if !conflict.is_null() {
                 // SAFETY: The caller's promise.

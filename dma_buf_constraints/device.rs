@@ -4,6 +4,7 @@
 //! declared.
 
 use crate::{
+    attach::Named,
     c,
     model::{
         Constraints,
@@ -26,7 +27,13 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+    }, //
 };
 
 /// What a device needs, and whether it does DMA at all.
@@ -85,8 +92,14 @@ fn facts(device: &Device) -> (Constraints, bool) {
     (constraints, facts.can_dma)
 }
 
+/// How many declarations there are: on most systems none, and then an attach need not look.
+static DECLARATIONS: Atomic<usize> = Atomic::new(0);
+
 /// What the driver of `device` declared last.
 fn declared(device: &Device) -> Option<Constraints> {
+    if DECLARATIONS.load(Relaxed) == 0 {
+        return None;
+    }
     let mut declared = None;
     // SAFETY: The device is alive, and `declared` outlives the call. devres calls `copy_declared`
     // under its lock, so that the entry does not go meanwhile.
@@ -158,6 +171,7 @@ impl Resource {
     /// Puts the entry on `device`. While it is there, this module stays: its release function
     /// is called from the device's unbind.
     fn add(self, device: &Device<Bound>) {
+        DECLARATIONS.fetch_add(1, Relaxed);
         // SAFETY: The caller's module uses a symbol of this one, which therefore is loaded.
         unsafe { bindings::__module_get(this_module()) };
         // SAFETY: The device is alive; the entry is from `__devres_alloc_node`, and forgotten
@@ -177,6 +191,7 @@ impl Resource {
                 return;
             };
             drop(Self(entry));
+            DECLARATIONS.fetch_sub(1, Relaxed);
             // SAFETY: `add` took this reference.
             unsafe { bindings::module_put(this_module()) };
         }
@@ -225,6 +240,7 @@ unsafe extern "C" fn is_other(
 ///
 /// The device carries an entry that [`Resource::add`] put there.
 unsafe extern "C" fn undeclare(_device: *mut bindings::device, _entry: *mut c_void) {
+    DECLARATIONS.fetch_sub(1, Relaxed);
     // SAFETY: `Resource::add` took this reference.
     unsafe { bindings::module_put(this_module()) };
 }
@@ -261,6 +277,12 @@ pub fn name(device: &Device) -> Name {
         }
     }
     Name::new(&both)
+}
+
+impl Named for ARef<Device> {
+    fn name(&self) -> Name {
+        name(self)
+    }
 }
 
 /// A counted reference to `device`.

@@ -90,8 +90,13 @@ impl Source {
             has_sure: false,
             has_maybe: false,
         };
-        // SAFETY: `zones` is ours to write.
-        unsafe { c::cenalloc_zones_below(max_address, &mut zones) };
+        if max_address == u64::MAX {
+            // Any zone will do: that takes no flags.
+            zones.has_sure = true;
+        } else {
+            // SAFETY: `zones` is ours to write.
+            unsafe { c::cenalloc_zones_below(max_address, &mut zones) };
+        }
         Self {
             max_address,
             zones,
@@ -177,22 +182,28 @@ fn take(
     })
 }
 
-/// The first address of memory that the page allocator has, and how many bytes it has in all.
-pub(crate) fn extent() -> (u64, u64) {
+/// How many bytes of memory the page allocator has.
+pub(crate) fn total() -> u64 {
     // SAFETY: No requirements.
-    unsafe { (c::cenalloc_lowest_address(), c::cenalloc_total_memory()) }
+    unsafe { c::cenalloc_total_memory() }
+}
+
+/// The first address of memory that the page allocator has.
+fn lowest() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { c::cenalloc_lowest_address() }
 }
 
 /// Whether the page allocator has memory in the range, of the length and the alignment that is
 /// needed.
 pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
-    let (lowest, total) = extent();
-    let last = lowest.saturating_add(need.len - 1);
-    if need.len > total || need.placement.max_address < last {
+    let max_address = need.placement.max_address;
+    let is_within = max_address == u64::MAX || lowest().saturating_add(need.len - 1) <= max_address;
+    if !is_within || need.len > total() {
         return Err(Misfit {
             field: Field::MaxAddress,
-            wanted: need.placement.max_address,
-            found: lowest,
+            wanted: max_address,
+            found: lowest(),
         });
     }
     if need.placement.alignment > MAX_CHUNK {

@@ -45,7 +45,7 @@ impl Allocator for System {
     }
 
     fn max_len(&self) -> u64 {
-        pages::extent().1
+        pages::total()
     }
 
     fn is_contiguous(&self) -> bool {

@@ -205,6 +205,11 @@ impl<M> Tables<M> {
         }
     }
 
+    /// The device they are mapped for.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Whether the importer has a mapping.
     pub fn is_mapped(&self) -> bool {
         !self.mapped.is_empty()
