@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one device needs of shared buffers: the facts of `struct device`, and what its driver
-//! declared.
+//! What one device needs of shared buffers: the facts of `struct device`, what its driver declared,
+//! what the administrator says of it, and what it inherits.
 
 use crate::{
     attach::Named,
@@ -13,6 +13,7 @@ use crate::{
         Placement,
         SegmentLimits, //
     },
+    policy, //
 };
 use core::ptr::{
     self,
@@ -57,8 +58,8 @@ pub fn needs(device: &Device) -> Needs {
         };
     }
     Needs {
-        constraints: match declared(device) {
-            Some(declared) => facts.meet(&declared),
+        constraints: match said(device) {
+            Some(said) => facts.meet(&said),
             None => facts,
         },
         can_dma,
@@ -90,6 +91,49 @@ fn facts(device: &Device) -> (Constraints, bool) {
         },
     };
     (constraints, facts.can_dma)
+}
+
+/// What is said of `device`, by its driver and by the administrator together, or else of the nearest
+/// ancestor of which anything is said: the parts of a device are its children.
+fn said(device: &Device) -> Option<Constraints> {
+    if DECLARATIONS.load(Relaxed) == 0 && policy::is_empty() {
+        return None;
+    }
+    let mut next = Some(device);
+    while let Some(device) = next {
+        match (declared(device), policy_of(device)) {
+            (Some(declared), Some(policy)) => return Some(declared.meet(&policy)),
+            (None, None) => next = parent(device),
+            (one, other) => return one.or(other),
+        }
+    }
+    None
+}
+
+/// What the administrator says of `device`.
+fn policy_of(device: &Device) -> Option<Constraints> {
+    if policy::is_empty() {
+        return None;
+    }
+    // SAFETY: The reference proves that the device is alive.
+    let bus = unsafe { c::dbc_device_bus(as_raw(device)) };
+    if bus.is_null() {
+        return None;
+    }
+    // SAFETY: A bus's name is a string that lives as long as the bus, which outlives its devices.
+    let bus = unsafe { CStr::from_char_ptr(bus) };
+    policy::of(bus.to_bytes(), device.name().to_bytes())
+}
+
+/// The parent of `device`.
+fn parent(device: &Device) -> Option<&Device> {
+    // SAFETY: The reference proves that the device is alive.
+    let parent = unsafe { c::dbc_device_parent(as_raw(device)) };
+    if parent.is_null() {
+        return None;
+    }
+    // SAFETY: A device keeps its parent as long as it lives.
+    Some(unsafe { Device::from_raw(parent) })
 }
 
 /// How many declarations there are: on most systems none, and then an attach need not look.

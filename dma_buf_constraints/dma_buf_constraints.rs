@@ -3,7 +3,7 @@
 //! What devices need of the memory of a shared buffer, and dma-buf in safe Rust.
 //!
 //! - [`model`]: constraints, how they combine, whether memory satisfies them. No kernel types.
-//! - [`device`]: what one device needs.
+//! - [`device`]: what one device needs. [`policy`]: what the administrator says of it.
 //! - [`attach`]: the users of one buffer, and what they need together.
 //! - [`dma_buf`]: exporters and importers over the C dma-buf core.
 //!
@@ -16,6 +16,7 @@ mod c_api;
 pub mod device;
 pub mod dma_buf;
 pub mod model;
+mod policy;
 
 module! {
     type: DmaBufConstraints,
@@ -26,12 +27,19 @@ module! {
     imports_ns: ["DMA_BUF"],
 }
 
-/// The module. It holds nothing: declarations and buffers hold it.
-struct DmaBufConstraints;
+/// The module. Declarations and buffers keep it loaded by themselves.
+#[pin_data]
+struct DmaBufConstraints {
+    #[pin]
+    policies: kernel::configfs::Subsystem<policy::Directory>,
+}
 
-impl kernel::Module for DmaBufConstraints {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+impl kernel::InPlaceModule for DmaBufConstraints {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        policy::init();
+        try_pin_init!(Self {
+            policies <- policy::directory(),
+        })
     }
 }
 

@@ -105,6 +105,18 @@ const char *dbc_device_driver(struct device *dev)
 	return driver ? driver->name : NULL;
 }
 
+/* The name of the bus of a device, or NULL. */
+const char *dbc_device_bus(struct device *dev)
+{
+	return dev->bus ? dev->bus->name : NULL;
+}
+
+/* The parent, which lives as long as the device, or NULL. */
+struct device *dbc_device_parent(struct device *dev)
+{
+	return dev->parent;
+}
+
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len)
 {
 	sg_set_page(sg, pfn_to_page(PHYS_PFN(start)), len, offset_in_page(start));

@@ -32,6 +32,8 @@ struct dbc_device_facts {
 
 void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
 const char *dbc_device_driver(struct device *dev);
+const char *dbc_device_bus(struct device *dev);
+struct device *dbc_device_parent(struct device *dev);
 
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len);
 bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table);

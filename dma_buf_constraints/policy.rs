@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the administrator says of devices whose drivers nobody will change.
+//!
+//! A directory `/sys/kernel/config/dma_buf_constraints/<bus>:<device>/` with a file for each field.
+//! It counts for the device of that name as soon as it exists, whenever the device appears;
+//! buffers that the device has already attached to keep what was valid then.
+
+use crate::{
+    device::invalid,
+    model::{
+        Constraints,
+        ZeroIsAny, //
+    }, //
+};
+use kernel::{
+    configfs::{
+        AttributeOperations,
+        Group,
+        GroupOperations,
+        Subsystem, //
+    },
+    configfs_attrs,
+    fmt::Write,
+    page::PAGE_SIZE,
+    prelude::*,
+    str::Formatter,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+/// What is said of one device.
+struct Entry {
+    /// `<bus>:<device>`.
+    name: KVec<u8>,
+    values: ZeroIsAny,
+}
+
+kernel::sync::global_lock! {
+    /// All entries: few, so that they are looked through one by one.
+    // SAFETY: `init` runs in the module's initialiser, before anything can use the lock.
+    unsafe(uninit) static ENTRIES: Mutex<KVec<Entry>> = KVec::new();
+}
+
+/// How many entries there are: on most systems none, and then an attach need not look.
+static COUNT: Atomic<usize> = Atomic::new(0);
+
+/// Makes the table usable. For the module's initialiser.
+pub(crate) fn init() {
+    // SAFETY: The module's initialiser calls this exactly once, before the directory exists and
+    // before the module's symbols can be used.
+    unsafe { ENTRIES.init() };
+}
+
+/// Whether anything is said of any device.
+pub(crate) fn is_empty() -> bool {
+    COUNT.load(Relaxed) == 0
+}
+
+/// What is said of the device `device` on `bus`.
+pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Constraints> {
+    let entries = ENTRIES.lock();
+    let entry = entries.iter().find(|entry| {
+        let rest = entry.name.strip_prefix(bus);
+        rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
+    })?;
+    Some(entry.values.into())
+}
+
+/// The directory of all policies, there as long as this is.
+pub(crate) fn directory() -> impl PinInit<Subsystem<Directory>, Error> {
+    let item_type = configfs_attrs! {
+        container: Subsystem<Directory>,
+        data: Directory,
+        child: Policy,
+        attributes: [],
+    };
+    Subsystem::new(
+        c"dma_buf_constraints",
+        item_type,
+        try_pin_init!(Directory {}),
+    )
+}
+
+/// `/sys/kernel/config/dma_buf_constraints/`.
+#[pin_data]
+pub(crate) struct Directory {}
+
+#[vtable]
+impl GroupOperations for Directory {
+    type Child = Policy;
+
+    /// `EINVAL` for a name that is not of the form `<bus>:<device>`.
+    fn make_group(&self, name: &CStr) -> Result<impl PinInit<Group<Policy>, Error>> {
+        let item_type = configfs_attrs! {
+            container: Group<Policy>,
+            data: Policy,
+            attributes: [
+                access_mask: 0,
+                max_address: 1,
+                max_segments: 2,
+                max_segment_size: 3,
+                segment_boundary_mask: 4,
+                alignment: 5,
+            ],
+        };
+        let bytes = name.to_bytes();
+        match bytes.iter().position(|byte| *byte == b':') {
+            Some(colon) if colon > 0 && colon + 1 < bytes.len() => {}
+            _ => return Err(EINVAL),
+        }
+        Ok(Group::new(name.try_into()?, item_type, Policy::new(bytes)))
+    }
+}
+
+/// One policy: its entry in the table goes when it is dropped.
+pub(crate) struct Policy {
+    name: KVec<u8>,
+}
+
+impl Policy {
+    fn new(name: &[u8]) -> Result<Self> {
+        let copy = || -> Result<KVec<u8>> {
+            let mut copy = KVec::with_capacity(name.len(), GFP_KERNEL)?;
+            copy.extend_from_slice(name, GFP_KERNEL)?;
+            Ok(copy)
+        };
+        // configfs makes no two directories of one name.
+        let entry = Entry {
+            name: copy()?,
+            values: ZeroIsAny::default(),
+        };
+        let policy = Self { name: copy()? };
+        ENTRIES.lock().push(entry, GFP_KERNEL)?;
+        COUNT.fetch_add(1, Relaxed);
+        Ok(policy)
+    }
+
+    /// Calls `act` with the values of this policy.
+    fn with<R>(&self, act: impl FnOnce(&mut ZeroIsAny) -> R) -> Result<R> {
+        let mut entries = ENTRIES.lock();
+        let entry = entries
+            .iter_mut()
+            .find(|entry| *entry.name == *self.name)
+            .ok_or(ENOENT)?;
+        Ok(act(&mut entry.values))
+    }
+
+    /// Changes the values if what they become makes sense: `EINVAL`.
+    fn change(&self, change: impl FnOnce(&mut ZeroIsAny)) -> Result {
+        self.with(|values| {
+            let mut changed = *values;
+            change(&mut changed);
+            if invalid(&changed.into()).is_some() {
+                return Err(EINVAL);
+            }
+            *values = changed;
+            Ok(())
+        })?
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        let mut entries = ENTRIES.lock();
+        let index = entries.iter().position(|entry| *entry.name == *self.name);
+        if let Some(index) = index {
+            drop(entries.remove(index));
+            COUNT.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// A number as it is written into a file: decimal, or hexadecimal behind `0x`.
+fn parse(page: &[u8]) -> Result<u64> {
+    let text = core::str::from_utf8(page).map_err(|_| EINVAL)?.trim();
+    match text.strip_prefix("0x") {
+        // `from_str_radix` would take a sign.
+        Some(digits) if digits.starts_with('+') => Err(EINVAL),
+        Some(digits) => u64::from_str_radix(digits, 16).map_err(|_| EINVAL),
+        None if text.starts_with('+') => Err(EINVAL),
+        None => text.parse().map_err(|_| EINVAL),
+    }
+}
+
+macro_rules! attribute {
+    ($id:literal, $field:ident, $format:literal) => {
+        #[vtable]
+        impl AttributeOperations<$id> for Policy {
+            type Data = Policy;
+
+            fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+                let value = policy.with(|values| values.$field)?;
+                let mut writer = Formatter::new(page);
+                writeln!(writer, $format, value).map_err(|_| EIO)?;
+                Ok(writer.bytes_written())
+            }
+
+            fn store(policy: &Policy, page: &[u8]) -> Result {
+                let value = parse(page)?.try_into().map_err(|_| EINVAL)?;
+                policy.change(|values| values.$field = value)
+            }
+        }
+    };
+}
+
+attribute!(0, access_mask, "{:#x}");
+attribute!(1, max_address, "{:#x}");
+attribute!(2, max_segments, "{}");
+attribute!(3, max_segment_size, "{}");
+attribute!(4, segment_boundary_mask, "{:#x}");
+attribute!(5, alignment, "{}");
