@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the administrator knows of devices' needs: from TOML into configfs, and back.
+//!
+//! In configfs each device has a directory `<bus>:<device>` with an attribute a field. In TOML it
+//! has a table:
+//!
+//! ```toml
+//! [platform."vivid.0"]
+//! max_address = "2^32"
+//! max_segments = 1
+//! ```
+
+use crate::{
+    args::{Args, Policy, PolicyCommand},
+    emit,
+    failure::{Failure, Result},
+    show,
+    table::{Align, Table},
+    view::{PolicyDevice, PolicyDevices},
+};
+use cenalloc::{Classes, Constraints, Field, Limit, Size};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+/// Where the policy is.
+pub(crate) const CONFIGFS: &str = "/sys/kernel/config/dma_buf_constraints";
+
+/// A device by its bus and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeviceId {
+    bus: String,
+    name: String,
+}
+
+impl DeviceId {
+    fn new(bus: &str, name: &str) -> Result<Self> {
+        let is_good = |text: &str, most| {
+            !text.is_empty() && text.len() <= most && !text.contains(['/', '\0', '\n'])
+        };
+        // As long as DECLARE takes them.
+        if is_good(bus, 31) && !bus.contains(':') && is_good(name, 63) {
+            Ok(Self {
+                bus: bus.to_owned(),
+                name: name.to_owned(),
+            })
+        } else {
+            Err(Failure::new(format!("[{bus}.{name:?}] names no device")))
+        }
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.bus, self.name)
+    }
+}
+
+/// The needs of devices.
+pub(crate) type Needs = BTreeMap<DeviceId, Constraints>;
+
+/// Where a policy holds.
+pub(crate) trait Store {
+    /// The devices that it is about.
+    fn devices(&self) -> Result<Vec<DeviceId>>;
+    /// What is set for a device.
+    fn get(&self, device: &DeviceId) -> Result<Constraints>;
+    /// Sets all fields of a device.
+    fn set(&mut self, device: &DeviceId, needs: &Constraints) -> Result<()>;
+    /// Forgets a device.
+    fn remove(&mut self, device: &DeviceId) -> Result<()>;
+
+    /// All of it.
+    fn all(&self) -> Result<Needs> {
+        self.devices()?
+            .into_iter()
+            .map(|device| {
+                let needs = self.get(&device)?;
+                Ok((device, needs))
+            })
+            .collect()
+    }
+
+    /// Makes it `wanted`; with `prune`, without any other device. The result tells what was done,
+    /// or, with `dry_run`, what would be.
+    fn apply(&mut self, wanted: &Needs, prune: bool, dry_run: bool) -> Result<Vec<String>> {
+        let now = self.all()?;
+        let mut done = Vec::new();
+        for (device, needs) in wanted {
+            if now.get(device) != Some(needs) {
+                if !dry_run {
+                    self.set(device, needs)?;
+                }
+                done.push(format!("{device}: {needs}"));
+            }
+        }
+        for device in now.keys() {
+            if prune && !wanted.contains_key(device) {
+                if !dry_run {
+                    self.remove(device)?;
+                }
+                done.push(format!("{device}: removed"));
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// The policy in configfs, or in a directory that looks the same.
+#[derive(Debug)]
+pub(crate) struct Configfs {
+    path: PathBuf,
+}
+
+impl Configfs {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    fn directory(&self, device: &DeviceId) -> PathBuf {
+        self.path.join(device.to_string())
+    }
+}
+
+fn failure(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
+    |error| {
+        let failure = Failure::from_io(&path.display().to_string(), &error);
+        match error.kind() {
+            ErrorKind::NotFound => failure.hint(
+                "Is the module loaded (modprobe dma_buf_constraints), and configfs mounted \
+                 (mount -t configfs none /sys/kernel/config)?",
+            ),
+            ErrorKind::PermissionDenied => failure.hint("That takes root."),
+            _ => failure,
+        }
+    }
+}
+
+impl Store for Configfs {
+    fn devices(&self) -> Result<Vec<DeviceId>> {
+        let mut devices = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failure(&self.path))? {
+            let entry = entry.map_err(failure(&self.path))?;
+            if !entry.file_type().map_err(failure(&entry.path()))?.is_dir() {
+                continue;
+            }
+            let name = entry.file_name();
+            // A device's name may have colons; that of a bus has none.
+            let parts = name.to_str().and_then(|name| name.split_once(':'));
+            let (bus, name) = parts.ok_or_else(|| {
+                let path = entry.path();
+                Failure::new(format!("{}: that is not <bus>:<device>", path.display()))
+            })?;
+            devices.push(DeviceId::new(bus, name)?);
+        }
+        devices.sort();
+        Ok(devices)
+    }
+
+    fn get(&self, device: &DeviceId) -> Result<Constraints> {
+        let directory = self.directory(device);
+        let mut needs = Constraints::ANY;
+        for field in Field::ALL {
+            let path = directory.join(field.name());
+            match fs::read_to_string(&path) {
+                Ok(text) => {
+                    attribute(text.trim())
+                        .and_then(|value| set(&mut needs, field, value))
+                        .map_err(|why| Failure::new(format!("{}: {why}", path.display())))?;
+                }
+                // A kernel that does not know the field.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failure(&path)(error)),
+            }
+        }
+        Ok(needs)
+    }
+
+    fn set(&mut self, device: &DeviceId, needs: &Constraints) -> Result<()> {
+        let directory = self.directory(device);
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(failure(&directory)(error));
+            }
+            _ => {}
+        }
+        for field in Field::ALL {
+            let path = directory.join(field.name());
+            let value = needs.get(field);
+            // A field that the kernel does not know need not be taken back.
+            if value.is_none() && !path.exists() {
+                continue;
+            }
+            let text = match (field, value.unwrap_or(0)) {
+                (Field::AccessMask | Field::MaxAddress | Field::SegmentBoundary, value) => {
+                    format!("{value:#x}\n")
+                }
+                (_, value) => format!("{value}\n"),
+            };
+            fs::write(&path, text).map_err(failure(&path))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, device: &DeviceId) -> Result<()> {
+        let directory = self.directory(device);
+        fs::remove_dir(&directory).map_err(failure(&directory))
+    }
+}
+
+/// The value of an attribute: a number, where 0, and `any`, is "don't care".
+fn attribute(text: &str) -> Result<Option<u64>, String> {
+    if text == "any" {
+        return Ok(None);
+    }
+    // Of a limit's forms only plain numbers are ever read here.
+    let Limit(value) = text.parse().map_err(|why| format!("{why}"))?;
+    Ok(Some(value).filter(|value| *value != 0 && *value != u64::MAX))
+}
+
+/// Sets one field.
+fn set(needs: &mut Constraints, field: Field, value: Option<u64>) -> Result<(), String> {
+    match field {
+        Field::AccessMask => needs.access_mask = value,
+        Field::MaxAddress => needs.max_address = value,
+        Field::MaxSegmentSize => needs.max_segment_size = value,
+        Field::SegmentBoundary => needs.segment_boundary_mask = value,
+        Field::Alignment => needs.alignment = value,
+        _ => {
+            let value = value.map(u32::try_from).transpose();
+            needs.max_segments = value.map_err(|_| "that is more than 32 bits hold")?;
+        }
+    }
+    Ok(())
+}
+
+/// A number in TOML: 64 bits do not all fit into an integer there.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Number {
+    Integer(u64),
+    Text(String),
+}
+
+impl Number {
+    fn text(&self) -> String {
+        match self {
+            Self::Integer(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// A device in TOML.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    access_mask: Option<Number>,
+    max_address: Option<Number>,
+    max_segments: Option<Number>,
+    max_segment_size: Option<Number>,
+    segment_boundary_mask: Option<Number>,
+    alignment: Option<Number>,
+}
+
+impl Entry {
+    fn get(&self, field: Field) -> Option<&Number> {
+        match field {
+            Field::AccessMask => self.access_mask.as_ref(),
+            Field::MaxAddress => self.max_address.as_ref(),
+            Field::MaxSegments => self.max_segments.as_ref(),
+            Field::MaxSegmentSize => self.max_segment_size.as_ref(),
+            Field::SegmentBoundary => self.segment_boundary_mask.as_ref(),
+            Field::Alignment => self.alignment.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn constraints(&self) -> Result<Constraints, String> {
+        let mut needs = Constraints::ANY;
+        for field in Field::ALL {
+            let Some(number) = self.get(field) else {
+                continue;
+            };
+            let text = number.text();
+            let value = match field {
+                Field::AccessMask => text.parse().map(|Classes(mask)| mask),
+                Field::MaxAddress | Field::SegmentBoundary => text.parse().map(|Limit(last)| last),
+                _ => text.parse().map(|Size(size)| size),
+            };
+            value
+                .map_err(|why| why.to_string())
+                .and_then(|value| set(&mut needs, field, Some(value)))
+                .map_err(|why| format!("{field}: {why}"))?;
+        }
+        needs.check().map_err(|why| why.to_string())?;
+        Ok(needs)
+    }
+}
+
+impl From<&Constraints> for Entry {
+    fn from(needs: &Constraints) -> Self {
+        fn text(value: impl fmt::Display) -> Number {
+            Number::Text(value.to_string())
+        }
+        Self {
+            access_mask: needs.access_mask.map(|mask| text(Classes(mask))),
+            max_address: needs.max_address.map(|last| text(Limit(last))),
+            max_segments: needs.max_segments.map(|most| Number::Integer(most.into())),
+            max_segment_size: needs.max_segment_size.map(|size| text(Size(size))),
+            segment_boundary_mask: needs.segment_boundary_mask.map(|mask| text(Limit(mask))),
+            alignment: needs.alignment.map(|size| text(Size(size))),
+        }
+    }
+}
+
+type Document = BTreeMap<String, BTreeMap<String, Entry>>;
+
+/// Reads TOML.
+fn from_toml(text: &str) -> Result<Needs> {
+    let document: Document = toml::from_str(text).map_err(|e| Failure::new(e.to_string()))?;
+    let mut needs = Needs::new();
+    for (bus, devices) in &document {
+        for (name, entry) in devices {
+            let wrong = |why| Failure::new(format!("[{bus}.{name:?}] {why}"));
+            let constraints = entry.constraints().map_err(wrong)?;
+            needs.insert(DeviceId::new(bus, name)?, constraints);
+        }
+    }
+    Ok(needs)
+}
+
+/// Writes TOML.
+fn to_toml(needs: &Needs) -> Result<String> {
+    let mut document = Document::new();
+    for (device, constraints) in needs {
+        let devices = document.entry(device.bus.clone()).or_default();
+        devices.insert(device.name.clone(), constraints.into());
+    }
+    toml::to_string(&document).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// `cenalloc policy`.
+pub(crate) fn policy(args: &Args, policy: &Policy) -> Result<()> {
+    let mut store = Configfs::new(&policy.configfs);
+    match &policy.command {
+        PolicyCommand::Show => {
+            let needs = store.all()?;
+            show(args, &view(&needs), || text(&needs))
+        }
+        PolicyCommand::Save { file } => {
+            let needs = store.all()?;
+            if args.json {
+                return Err(Failure::new("save writes TOML: `policy show` prints JSON"));
+            }
+            let toml = to_toml(&needs)?;
+            match file {
+                None => emit(&toml),
+                Some(path) => fs::write(path, toml)
+                    .map_err(|error| Failure::from_io(&path.display().to_string(), &error)),
+            }
+        }
+        PolicyCommand::Load {
+            file,
+            prune,
+            dry_run,
+        } => {
+            let mut text = String::new();
+            let (name, read) = match file {
+                None => ("standard input".to_owned(), {
+                    std::io::stdin().read_to_string(&mut text).map(|_| ())
+                }),
+                Some(path) => (path.display().to_string(), {
+                    fs::read_to_string(path).map(|all| text = all)
+                }),
+            };
+            read.map_err(|error| Failure::from_io(&name, &error))?;
+            let needs = from_toml(&text).map_err(|failure| Failure {
+                message: format!("{name}: {}", failure.message),
+                ..failure
+            })?;
+            let done = store.apply(&needs, *prune, *dry_run)?;
+            show(args, &serde_json::json!({ "changes": done }), || {
+                done.iter().map(|line| crate::plain(line) + "\n").collect()
+            })
+        }
+    }
+}
+
+fn view(needs: &Needs) -> PolicyDevices {
+    let devices = needs.iter().map(|(device, needs)| PolicyDevice {
+        bus: device.bus.clone(),
+        device: device.name.clone(),
+        needs: needs.into(),
+    });
+    PolicyDevices {
+        devices: devices.collect(),
+    }
+}
+
+fn text(needs: &Needs) -> String {
+    if needs.is_empty() {
+        return "no policy\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("BUS", Align::Left),
+        ("DEVICE", Align::Left),
+        ("NEEDS", Align::Left),
+    ]);
+    for (device, needs) in needs {
+        table.row([device.bus.clone(), device.name.clone(), needs.to_string()]);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{option::of, prelude::*};
+    use tempfile::TempDir;
+
+    fn constraints() -> impl Strategy<Value = Constraints> {
+        (
+            of(1..u64::MAX),
+            of(1..u64::MAX),
+            of(1..u64::MAX),
+            of(1..64u32),
+            of(0..64u32),
+            of(1..=u32::MAX),
+        )
+            .prop_map(
+                |(mask, last, size, boundary, align, segments)| Constraints {
+                    access_mask: mask,
+                    max_address: last,
+                    max_segment_size: size,
+                    segment_boundary_mask: boundary.map(|bits| (1 << bits) - 1),
+                    alignment: align.map(|bits| 1 << bits),
+                    max_segments: segments,
+                },
+            )
+    }
+
+    fn policies() -> impl Strategy<Value = Needs> {
+        let id = ("[a-z][a-z0-9_-]{0,8}", "[ -.0-~]{1,20}")
+            .prop_map(|(bus, name)| DeviceId::new(&bus, &name).unwrap());
+        proptest::collection::btree_map(id, constraints(), 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn toml_and_back(needs in policies()) {
+            let toml = to_toml(&needs).unwrap();
+            prop_assert_eq!(from_toml(&toml), Ok(needs));
+        }
+
+        #[test]
+        fn configfs_and_back(first in policies(), second in policies()) {
+            let directory = TempDir::new().unwrap();
+            let mut store = Configfs::new(directory.path());
+            store.apply(&first, false, false).unwrap();
+            prop_assert_eq!(&store.all().unwrap(), &first);
+            store.apply(&second, false, false).unwrap();
+            let mut both = first;
+            both.extend(second);
+            prop_assert_eq!(&store.all().unwrap(), &both);
+            // Nothing is left to do.
+            prop_assert_eq!(store.apply(&both, true, false), Ok(vec![]));
+        }
+
+        #[test]
+        fn pruning_leaves_the_file(first in policies(), second in policies()) {
+            let mut store = Memory(first.clone());
+            store.apply(&second, true, true).unwrap();
+            prop_assert_eq!(&store.0, &first);
+            store.apply(&second, true, false).unwrap();
+            prop_assert_eq!(store.0, second);
+        }
+    }
+
+    /// A policy that holds nowhere.
+    struct Memory(Needs);
+
+    impl Store for Memory {
+        fn devices(&self) -> Result<Vec<DeviceId>> {
+            Ok(self.0.keys().cloned().collect())
+        }
+
+        fn get(&self, device: &DeviceId) -> Result<Constraints> {
+            Ok(self.0[device])
+        }
+
+        fn set(&mut self, device: &DeviceId, needs: &Constraints) -> Result<()> {
+            self.0.insert(device.clone(), *needs);
+            Ok(())
+        }
+
+        fn remove(&mut self, device: &DeviceId) -> Result<()> {
+            self.0.remove(device);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn toml_as_people_write_it() {
+        let needs = from_toml(
+            "[platform.\"vivid.0\"]\nmax_address = \"2^32\"\nmax_segments = 1\n\
+             [pci.\"0000:00:05.0\"]\nmax_segment_size = \"64 KiB\"\naccess_mask = \"system,cma\"\n\
+             segment_boundary_mask = 0x3fffff\nalignment = 4096\n[faux.vgem]\n",
+        )
+        .unwrap();
+        let id = |bus, name| DeviceId::new(bus, name).unwrap();
+        assert_eq!(needs.len(), 3);
+        assert_eq!(
+            needs[&id("platform", "vivid.0")],
+            Constraints::ANY.contiguous().max_address(0xffff_ffff)
+        );
+        let edu = Constraints::ANY
+            .max_segment_size(1 << 16)
+            .classes(Classes::SYSTEM | Classes::CMA)
+            .segment_boundary_mask(0x3f_ffff)
+            .alignment(4096);
+        assert_eq!(needs[&id("pci", "0000:00:05.0")], edu);
+        assert_eq!(needs[&id("faux", "vgem")], Constraints::ANY);
+        assert_eq!(
+            to_toml(&needs).unwrap(),
+            "[faux.vgem]\n\n[pci.\"0000:00:05.0\"]\naccess_mask = \"system,cma\"\n\
+             max_segment_size = \"64 KiB\"\nsegment_boundary_mask = \"2^22\"\n\
+             alignment = \"4 KiB\"\n\n[platform.\"vivid.0\"]\nmax_address = \"2^32\"\n\
+             max_segments = 1\n"
+        );
+    }
+
+    #[test]
+    fn toml_that_makes_no_sense() {
+        for (toml, word) in [
+            ("x = 1", "x"),
+            ("[platform.x]\nmax_adress = 1", "max_adress"),
+            ("[platform.x]\nmax_address = 0", "max_address is 0"),
+            ("[platform.x]\nmax_address = -1", "max_address"),
+            ("[platform.x]\nmax_address = \"8MB\"", "MiB"),
+            ("[platform.x]\nalignment = 3", "power of two"),
+            (
+                "[platform.x]\nsegment_boundary_mask = 4096",
+                "segment_boundary_mask",
+            ),
+            ("[platform.x]\nmax_segments = 4294967296", "32 bits"),
+            ("[platform.\"a/b\"]", "names no device"),
+            ("[platform.\"\"]", "names no device"),
+            ("[\"a:b\".c]", "names no device"),
+        ] {
+            let failure = from_toml(toml).unwrap_err();
+            assert!(
+                failure.message.contains(word),
+                "{toml}: {}",
+                failure.message
+            );
+        }
+    }
+
+    #[test]
+    fn attributes_are_plain_numbers() {
+        let directory = TempDir::new().unwrap();
+        let mut store = Configfs::new(directory.path());
+        let device = DeviceId::new("pci", "0000:00:05.0").unwrap();
+        let needs = Constraints::ANY.max_address(0xffff_ffff).contiguous();
+        store.set(&device, &needs).unwrap();
+        let path = directory.path().join("pci:0000:00:05.0");
+        let read = |field: &str| fs::read_to_string(path.join(field)).unwrap();
+        assert_eq!(read("max_address"), "0xffffffff\n");
+        assert_eq!(read("max_segments"), "1\n");
+        // Taken back by 0.
+        store.set(&device, &Constraints::ANY).unwrap();
+        assert_eq!(read("max_segments"), "0\n");
+        assert_eq!(store.get(&device), Ok(Constraints::ANY));
+        fs::write(path.join("alignment"), "any\n").unwrap();
+        assert_eq!(store.get(&device), Ok(Constraints::ANY));
+        fs::write(path.join("alignment"), "odd\n").unwrap();
+        assert!(store
+            .get(&device)
+            .unwrap_err()
+            .message
+            .contains("alignment"));
+        fs::create_dir(directory.path().join("nocolon")).unwrap();
+        assert!(store.devices().unwrap_err().message.contains("nocolon"));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there() {
+        let directory = TempDir::new().unwrap();
+        let store = Configfs::new(directory.path().join("none"));
+        assert!(store.all().unwrap_err().hint.unwrap().contains("modprobe"));
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_removed() {
+        let directory = TempDir::new().unwrap();
+        let mut store = Configfs::new(directory.path());
+        let device = DeviceId::new("pci", "x").unwrap();
+        store.set(&device, &Constraints::ANY).unwrap();
+        store.remove(&device).unwrap();
+        assert_eq!(store.devices(), Ok(vec![]));
+        assert!(store.remove(&device).is_err());
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ABI as bindgen reads it from `include/uapi/linux/cenalloc.h`: for those who call the kernel
+//! themselves. The header tells what everything means.
+
+#![allow(
+    missing_docs,
+    non_camel_case_types,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks
+)]
+
+include!(concat!(env!("OUT_DIR"), "/abi.rs"));
+
+// Every field has a fixed width, and there is no padding: the sizes are part of the ABI.
+const _: () = {
+    assert!(size_of::<cenalloc_create>() == 64);
+    assert!(size_of::<cenalloc_allocator>() == 64);
+    assert!(size_of::<cenalloc_allocators>() == 16);
+    assert!(size_of::<cenalloc_constraints>() == 48);
+    assert!(size_of::<cenalloc_allocate>() == 8);
+    assert!(size_of::<cenalloc_declare>() == 8 + 32 + 64 + size_of::<cenalloc_constraints>());
+};
