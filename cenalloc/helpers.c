@@ -286,8 +286,9 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 		if (!type)
 			return NULL;
 		dev = bus_find_device_by_name(type, NULL, name);
-		if (!buses[i].type)
-			symbol_put_addr((void *)type);
+		/* Not symbol_put_addr(), which takes functions alone. */
+		if (buses[i].symbol)
+			__symbol_put(buses[i].symbol);
 		return dev;
 	}
 	return NULL;

@@ -141,6 +141,10 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
         placement: constraints.placement,
         killable: true,
     };
+    test.result = c::CENALLOC_TEST_OK;
+    test.allocator = uapi::name("");
+    (test.field, test.reserved) = (0, 0);
+    (test.wanted, test.found) = (0, 0);
     let never = match constraints.impossible(len, page) {
         Some(misfit) => Some(("", misfit)),
         None => allocator::any_could(&need)
@@ -158,7 +162,6 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
     let fits = |backing: &Backing| constraints.misfit(&backing.memory(), page).is_none();
     match Payer::current().charge(|| allocator::provide(&need, fits)) {
         Ok(backing) => {
-            test.result = c::CENALLOC_TEST_OK;
             test.allocator = uapi::name(backing.allocator().name());
         }
         Err(EINTR) => return Err(EINTR),

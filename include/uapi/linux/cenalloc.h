@@ -220,8 +220,9 @@ struct cenalloc_allocate {
  * @constraints: in: what all users need together
  * @flags: in: must be zero
  * @result: out: CENALLOC_TEST_*
- * @allocator: out: the allocator that would be chosen; where none could, the one
- *	that comes nearest, which may be none
+ * @allocator: out: the allocator that would be chosen; with CENALLOC_TEST_NEVER,
+ *	the one that comes nearest, or none where the needs contradict each
+ *	other; none with CENALLOC_TEST_NO_MEMORY
  * @field: out: with CENALLOC_TEST_NEVER, what it lacks: a CENALLOC_FIELD_*
  * @reserved: out: zero
  * @wanted: out: with CENALLOC_TEST_NEVER, what is needed in that field
