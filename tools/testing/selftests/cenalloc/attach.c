@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who may share a buffer: how needs narrow it and widen it again, and who is
+ * refused, with which error and which reason.
+ */
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+
+#define BUFFER_LEN	(64 * KIB)
+#include "buffer_fixture.h"
+
+#define EXPECT_NEEDS(fd, mask, below, segments, align) do {	\
+	int _fd = (fd);						\
+								\
+	EXPECT_STREQ(mask, buffer_field(_fd, "mask"));		\
+	EXPECT_STREQ(below, buffer_field(_fd, "below"));	\
+	EXPECT_STREQ(segments, buffer_field(_fd, "segments"));	\
+	EXPECT_STREQ(align, buffer_field(_fd, "align"));	\
+} while (0)
+
+/* --- An empty buffer: narrowed by each user ------------------------------- */
+
+TEST_F(buffer, unrestricted_device_adds_nothing)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE()));
+	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
+	EXPECT_EQ(1, buffer_number(self->fd, "users"));
+	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
+}
+
+TEST_F(buffer, dma_mask_narrows)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(40))));
+	EXPECT_STREQ("2^40", buffer_field(self->fd, "below"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_STREQ("2^32", buffer_field(self->fd, "below"));
+	/* A wider one changes nothing. */
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(36))));
+	EXPECT_NEEDS(self->fd, "any", "2^32", "any", "1");
+	EXPECT_EQ(3, buffer_number(self->fd, "users"));
+}
+
+TEST_F(buffer, declared_address_meets_dma_mask)
+{
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.dma_mask = BITS(32), .max_address = BITS(28))));
+	EXPECT_STREQ("2^28", buffer_field(self->fd, "below"));
+}
+
+TEST_F(buffer, address_no_power_of_two)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_address = 0x13fffffff)));
+	EXPECT_STREQ("0x1_4000_0000", buffer_field(self->fd, "below"));
+}
+
+TEST_F(buffer, access_masks_are_anded)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0xf)));
+	EXPECT_STREQ("0xf", buffer_field(self->fd, "mask"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x1b)));
+	EXPECT_STREQ("0xb", buffer_field(self->fd, "mask"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x1)));
+	EXPECT_STREQ("0x1", buffer_field(self->fd, "mask"));
+}
+
+TEST_F(buffer, fewest_segments_win)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 16)));
+	EXPECT_STREQ("16", buffer_field(self->fd, "segments"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
+	EXPECT_STREQ("1", buffer_field(self->fd, "segments"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 2)));
+	EXPECT_STREQ("1", buffer_field(self->fd, "segments"));
+}
+
+TEST_F(buffer, largest_alignment_wins)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.alignment = 8192)));
+	EXPECT_STREQ("8192", buffer_field(self->fd, "align"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.alignment = 65536)));
+	EXPECT_STREQ("65536", buffer_field(self->fd, "align"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.alignment = 4096)));
+	EXPECT_STREQ("65536", buffer_field(self->fd, "align"));
+}
+
+TEST_F(buffer, fields_are_independent)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x3)));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.alignment = 16384)));
+	EXPECT_NEEDS(self->fd, "0x3", "2^32", "1", "16384");
+}
+
+TEST_F(buffer, limits_of_tables_do_not_bind_the_memory)
+{
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.max_segment_size = 4096, .segment_boundary_mask = 0xffff)));
+	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
+	/* Nor does the table of one limit another's. */
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
+	EXPECT_EQ(2, buffer_number(self->fd, "users"));
+}
+
+TEST_F(buffer, creators_alignment_is_a_need)
+{
+	int fd = create_aligned(64 * KIB, 32 * KIB);
+
+	ASSERT_LE(0, fd);
+	EXPECT_LE(0, join(self->importer, fd, DEVICE(.alignment = 8192)));
+	EXPECT_STREQ("32768", buffer_field(fd, "align"));
+	close(fd);
+}
+
+TEST_F(buffer, device_without_dma_adds_nothing)
+{
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.flags = IMPORTER_NO_DMA, .access_mask = 0x8, .max_segments = 1)));
+	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
+	EXPECT_EQ(1, buffer_number(self->fd, "users"));
+}
+
+TEST_F(buffer, one_device_twice)
+{
+	int device = add_device(self->importer, DEVICE(.dma_mask = BITS(32)));
+	int a = attach(self->importer, device, self->fd);
+	int b = attach(self->importer, device, self->fd);
+
+	EXPECT_LE(0, a);
+	EXPECT_LE(0, b);
+	EXPECT_NE(a, b);
+	EXPECT_EQ(2, buffer_number(self->fd, "users"));
+	EXPECT_EQ(0, detach(self->importer, a));
+	EXPECT_STREQ("2^32", buffer_field(self->fd, "below"));
+	EXPECT_EQ(0, detach(self->importer, b));
+	EXPECT_STREQ("any", buffer_field(self->fd, "below"));
+}
+
+TEST_F(buffer, one_device_on_two_buffers)
+{
+	int device = add_device(self->importer, DEVICE(.dma_mask = BITS(32)));
+	int other = create(PAGE);
+
+	ASSERT_LE(0, other);
+	EXPECT_LE(0, attach(self->importer, device, self->fd));
+	EXPECT_LE(0, attach(self->importer, device, other));
+	EXPECT_LE(0, join(self->importer, other, DEVICE(.max_segments = 1)));
+	EXPECT_NEEDS(self->fd, "any", "2^32", "any", "1");
+	EXPECT_NEEDS(other, "any", "2^32", "1", "1");
+	close(other);
+}
+
+TEST_F(buffer, devices_in_debugfs)
+{
+	char lines[4 * KIB], expected[LINE];
+
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.name = "codec", .dma_mask = BITS(28), .access_mask = 0x3,
+				 .max_segments = 4, .alignment = 8192, .max_segment_size = 65536,
+				 .segment_boundary_mask = 0xfffff)));
+	snprintf(expected, sizeof(expected),
+		 "buffer=%s device=\"*codec.*\" mask=0x3 below=2^28 segments=4 align=8192 segsize=65536 boundary=2^20 mapped=0 declared=0\n",
+		 buffer_field(self->fd, "id"));
+	device_lines(self->fd, lines, sizeof(lines));
+	EXPECT_MATCH(lines, expected);
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "screen")));
+	device_lines(self->fd, lines, sizeof(lines));
+	EXPECT_NE(NULL, strstr(lines, "codec."));
+	EXPECT_NE(NULL, strstr(lines, "screen."));
+}
+
+TEST_F(buffer, dma_parms_are_facts)
+{
+	char lines[4 * KIB];
+
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.parms_max_segment_size = 32768,
+				 .parms_segment_boundary_mask = 0xffff)));
+	device_lines(self->fd, lines, sizeof(lines));
+	EXPECT_STREQ("32768", field(lines, "segsize"));
+	EXPECT_STRNE("any", field(lines, "boundary"));
+}
+
+TEST_F(buffer, default_segment_size_is_no_fact)
+{
+	char lines[4 * KIB];
+
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.parms_max_segment_size = 65536)));
+	device_lines(self->fd, lines, sizeof(lines));
+	EXPECT_STREQ("any", field(lines, "segsize"));
+}
+
+/* --- Detach: what remains is computed from who remains -------------------- */
+
+TEST_F(buffer, detach_recomputes)
+{
+	int address, segments, mask, align;
+
+	address = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+	segments = join(self->importer, self->fd, DEVICE(.max_segments = 1, .dma_mask = BITS(32)));
+	mask = join(self->importer, self->fd, DEVICE(.access_mask = 0x2));
+	align = join(self->importer, self->fd, DEVICE(.alignment = 16384));
+	EXPECT_NEEDS(self->fd, "0x2", "2^28", "1", "16384");
+	EXPECT_EQ(0, detach(self->importer, address));
+	EXPECT_NEEDS(self->fd, "0x2", "2^32", "1", "16384");
+	EXPECT_EQ(0, detach(self->importer, align));
+	EXPECT_NEEDS(self->fd, "0x2", "2^32", "1", "1");
+	EXPECT_EQ(0, detach(self->importer, mask));
+	EXPECT_NEEDS(self->fd, "any", "2^32", "1", "1");
+	EXPECT_EQ(0, detach(self->importer, segments));
+	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
+	EXPECT_EQ(0, buffer_number(self->fd, "users"));
+}
+
+TEST_F(buffer, detach_of_one_of_two_alike)
+{
+	int a = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+	int b = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+
+	EXPECT_EQ(0, detach(self->importer, a));
+	EXPECT_STREQ("2^28", buffer_field(self->fd, "below"));
+	EXPECT_EQ(0, detach(self->importer, b));
+	EXPECT_STREQ("any", buffer_field(self->fd, "below"));
+}
+
+TEST_F(buffer, detach_lets_the_refused_in)
+{
+	int first = join(self->importer, self->fd, DEVICE(.access_mask = 0x1));
+
+	ASSERT_LE(0, first);
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, DEVICE(.access_mask = 0x2)));
+	EXPECT_EQ(0, detach(self->importer, first));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x2)));
+	EXPECT_STREQ("0x2", buffer_field(self->fd, "mask"));
+}
+
+TEST_F(buffer, closing_the_importer_detaches)
+{
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28))));
+	close(self->importer);
+	EXPECT_EQ(0, buffer_number(self->fd, "users"));
+	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
+	self->importer = open_importer();
+}
+
+TEST_F(buffer, sixty_four_users)
+{
+	int attachments[64];
+	int i;
+
+	for (i = 0; i < 64; i++) {
+		attachments[i] = join(self->importer, self->fd,
+				      DEVICE(.max_segments = 100 - i,
+					     .max_address = (1ULL << 40) - 1 - i * PAGE));
+		ASSERT_LE(0, attachments[i]);
+	}
+	EXPECT_EQ(64, buffer_number(self->fd, "users"));
+	EXPECT_STREQ("37", buffer_field(self->fd, "segments"));
+	/* Odd ones, from the first; what remains is that of the last even one. */
+	for (i = 1; i < 64; i += 2)
+		EXPECT_EQ(0, detach(self->importer, attachments[i]));
+	EXPECT_EQ(32, buffer_number(self->fd, "users"));
+	EXPECT_STREQ("38", buffer_field(self->fd, "segments"));
+	/* Room that became free is used again. */
+	for (i = 1; i < 64; i += 2) {
+		attachments[i] = join(self->importer, self->fd, DEVICE(.max_segments = 20 + i));
+		ASSERT_LE(0, attachments[i]);
+	}
+	EXPECT_EQ(64, buffer_number(self->fd, "users"));
+	EXPECT_STREQ("21", buffer_field(self->fd, "segments"));
+	for (i = 0; i < 64; i++)
+		EXPECT_EQ(0, detach(self->importer, attachments[i]));
+	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
+}
+
+/* --- Refused on an empty buffer ------------------------------------------- */
+
+TEST_F(buffer, refused_disjoint_masks)
+{
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.name = "first", .access_mask = 0x1)));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "second", .access_mask = 0x2), -EINVAL,
+		      "*second.* needs memory of class 0x2, *first.* needs memory of class 0x1");
+	EXPECT_STREQ("0x1", buffer_field(self->fd, "mask"));
+}
+
+TEST_F(buffer, refused_masks_disjoint_with_all_others_together)
+{
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x3)));
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x6)));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "third", .access_mask = 0x5), -EINVAL,
+		      "*third.* needs memory of class 0x5, all others together need memory of class 0x2");
+}
+
+TEST_F(buffer, refused_mask_of_no_allocator)
+{
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "alien", .access_mask = 1ULL << 63), -EINVAL,
+		      "*alien.* needs memory of class 0x8000000000000000, system* gives class 0x[12]");
+}
+
+TEST_F(buffer, refused_longer_than_what_it_reaches)
+{
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "tiny", .max_address = 0x7fff), -EINVAL,
+		      "*tiny.* needs addresses below 2^15, the buffer has 65536 bytes");
+}
+
+TEST_F(buffer, refused_own_needs_contradict)
+{
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "odd", .max_segments = 15, .max_segment_size = 4096), -EINVAL,
+		      "*odd.* needs at most 15 segments, its own limits take at least 16");
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "odd", .max_segments = 1, .segment_boundary_mask = 0x7fff),
+		      -EINVAL,
+		      "*odd.* needs one contiguous segment, its own limits take at least 2");
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "odd", .alignment = 65536, .max_segment_size = 4096), -EINVAL,
+		      "*odd.* needs segments of at most 4096 bytes, its segments start every 65536 bytes");
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "odd", .alignment = 65536, .segment_boundary_mask = 0xfff),
+		      -EINVAL,
+		      "*odd.* needs segments that do not cross 2^12, its segments start every 65536 bytes");
+}
+
+TEST_F(buffer, refused_more_contiguous_than_there_is)
+{
+	__u64 most = find_allocator("system-contig").max_len;
+	int fd = create(most);
+
+	ASSERT_LE(0, fd);
+	EXPECT_LE(0, join(self->importer, fd, DEVICE(.max_segments = 1)));
+	close(fd);
+	fd = create(most + PAGE);
+	ASSERT_LE(0, fd);
+	check_refused(_metadata, self->importer, fd,
+		      DEVICE(.name = "linear", .max_segments = 1), -EINVAL,
+		      "*linear.* needs one contiguous segment, system-contig gives no fewer than 2");
+	close(fd);
+}
+
+TEST_F(buffer, refused_alignment_of_no_allocator)
+{
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "coarse", .alignment = 1ULL << 40), -EINVAL,
+		      "*coarse.* needs an alignment of 1099511627776 bytes, system* gives at most *");
+}
+
+/* Each can be served, both together cannot. */
+TEST_F(buffer, refused_together_by_every_allocator)
+{
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x1)));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "linear", .max_segments = 1), -EINVAL,
+		      "*linear.* needs one contiguous segment, system gives no fewer than 2");
+	/* The other way round it is the mask that is in the way. */
+	close(self->importer);
+	self->importer = open_importer();
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "scattered", .access_mask = 0x1), -EINVAL,
+		      "*scattered.* joins *device.*, which needs one contiguous segment, system gives no fewer than 2");
+}
+
+TEST_F(buffer, refused_then_another_is_not)
+{
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x1)));
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, DEVICE(.access_mask = 0x2)));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x5)));
+	EXPECT_EQ(2, buffer_number(self->fd, "users"));
+	EXPECT_STREQ("0x1", buffer_field(self->fd, "mask"));
+}
+
+TEST_F(buffer, refusal_is_in_the_kernel_log)
+{
+	static char log[1024 * 1024];
+	char expected[LINE];
+	int kmsg, i;
+	bool found = false;
+	ssize_t got;
+
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	ASSERT_LE(0, kmsg);
+	lseek(kmsg, 0, SEEK_END);
+	/* The log is limited to some lines in some time, and others were refused before. */
+	for (i = 0; i < 70 && !found; i++) {
+		ASSERT_EQ(-EINVAL, join(self->importer, self->fd,
+					DEVICE(.name = "logged", .max_address = 0x7fff)));
+		snprintf(expected, sizeof(expected), "cenalloc: buffer %s: %s\n",
+			 buffer_field(self->fd, "id"), buffer_field(self->fd, "conflict"));
+		while ((got = read(kmsg, log, sizeof(log) - 1)) > 0) {
+			log[got] = '\0';
+			found |= strstr(log, "logged.") && strchr(log, ';') &&
+				 !strncmp(strchr(log, ';') + 1, expected, strlen(expected));
+		}
+		if (!found)
+			usleep(100000);
+	}
+	EXPECT_TRUE(found);
+	close(kmsg);
+}
+
+/* --- Late: the memory is there -------------------------------------------- */
+
+TEST_F(buffer, late_joiner_that_fits)
+{
+	int first = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+
+	ASSERT_LE(0, first);
+	ASSERT_EQ(0, map(self->importer, first, NULL));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE()));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 0x2)));
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.max_segments = 16, .max_segment_size = 4096)));
+	EXPECT_EQ(5, buffer_number(self->fd, "users"));
+	EXPECT_EQ(0, buffer_number(self->fd, "early"));
+}
+
+/* Memory above 4 GiB, where the kernel takes it from if nobody minds. */
+static int back_high(struct __test_metadata *_metadata, int importer, int fd)
+{
+	static struct mapping mapping;
+	int attachment = join(importer, fd, DEVICE(.name = "early", .access_mask = 0x1));
+
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(importer, attachment, &mapping));
+	ASSERT_LE(1ULL << 32, mapping.segments[0].address);
+	return attachment;
+}
+
+TEST_F(buffer, late_joiner_out_of_reach)
+{
+	back_high(_metadata, self->importer, self->fd);
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "late", .dma_mask = BITS(32)), -EBUSY,
+		      "*late.* needs addresses below 2^32, memory is at 0x*_*_* and mapped by *early.*");
+}
+
+TEST_F(buffer, late_joiner_of_another_class)
+{
+	int first = join(self->importer, self->fd, DEVICE(.name = "early", .access_mask = 0x3));
+
+	ASSERT_LE(0, first);
+	ASSERT_EQ(0, map(self->importer, first, NULL));
+	ASSERT_STREQ("system", buffer_field(self->fd, "allocator"));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "late", .access_mask = 0x2), -EBUSY,
+		      "*late.* needs memory of class 0x2, memory is of class 0x1 and mapped by *early.*");
+}
+
+TEST_F(buffer, late_joiner_that_nothing_could_serve)
+{
+	back_high(_metadata, self->importer, self->fd);
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "late", .max_segments = 2, .max_segment_size = 4096),
+		      -EINVAL, "*late.* needs at most 2 segments, its own limits take at least 16");
+}
+
+TEST_F(buffer, late_joiner_with_too_few_segments)
+{
+	static struct mapping mapping;
+	int fd, first, tries;
+
+	/* A length that takes pieces of many sizes: almost never one run. */
+	for (tries = 0; tries < 8; tries++) {
+		fd = create(700 * KIB);
+		ASSERT_LE(0, fd);
+		first = join(self->importer, fd, DEVICE(.name = "early", .access_mask = 0x1));
+		ASSERT_LE(0, first);
+		ASSERT_EQ(0, map(self->importer, first, &mapping));
+		if (mapping.count > 1)
+			break;
+		ASSERT_EQ(0, detach(self->importer, first));
+		close(fd);
+	}
+	ASSERT_LT(1, mapping.count);
+	check_refused(_metadata, self->importer, fd,
+		      DEVICE(.name = "late", .max_segments = mapping.count - 1), -EBUSY,
+		      "*late.* needs *segment*, memory is in * segments and mapped by *early.*");
+	EXPECT_LE(0, join(self->importer, fd, DEVICE(.max_segments = mapping.count)));
+	close(fd);
+}
+
+TEST_F(buffer, late_joiner_with_larger_alignment)
+{
+	static struct mapping mapping;
+	__u64 align = 2 * PAGE;
+	int first = join(self->importer, self->fd,
+			 DEVICE(.name = "early", .access_mask = 0x2, .max_segments = 1));
+
+	ASSERT_LE(0, first);
+	ASSERT_EQ(0, map(self->importer, first, &mapping));
+	while (!(mapping.segments[0].address & (align - 1)))
+		align *= 2;
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.alignment = align / 2)));
+	if (align > 2 * MIB)
+		return;
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "late", .alignment = align), -EBUSY,
+		      "*late.* needs an alignment of * bytes, memory is at 0x* and mapped by *early.*");
+}
+
+TEST_F(buffer, early_map_is_counted)
+{
+	back_high(_metadata, self->importer, self->fd);
+	EXPECT_EQ(0, buffer_number(self->fd, "early"));
+	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_EQ(1, buffer_number(self->fd, "early"));
+}
+
+/* --- What is no dma-buf of ours, or no dma-buf ---------------------------- */
+
+TEST_F(buffer, wrong_descriptors)
+{
+	int device = add_device(self->importer, DEVICE());
+	int pipes[2], null = open("/dev/null", O_RDWR);
+	int cenalloc = open_device("/dev/cenalloc");
+
+	ASSERT_LE(0, device);
+	ASSERT_EQ(0, pipe(pipes));
+	EXPECT_EQ(-EBADF, attach(self->importer, device, -1));
+	EXPECT_EQ(-EBADF, attach(self->importer, device, 1000));
+	EXPECT_EQ(-EBADF, attach(self->importer, device, INT32_MIN));
+	EXPECT_EQ(-EBADF, attach(self->importer, device, INT32_MAX));
+	EXPECT_EQ(-EINVAL, attach(self->importer, device, null));
+	EXPECT_EQ(-EINVAL, attach(self->importer, device, pipes[0]));
+	EXPECT_EQ(-EINVAL, attach(self->importer, device, cenalloc));
+	EXPECT_EQ(-EINVAL, attach(self->importer, device, self->importer));
+	close(null);
+	EXPECT_EQ(-EBADF, attach(self->importer, device, null));
+	EXPECT_EQ(-ENOENT, attach(self->importer, device + 1, self->fd));
+	EXPECT_EQ(-ENOENT, detach(self->importer, 77));
+	EXPECT_EQ(0, buffer_number(self->fd, "users"));
+}
+
+TEST_F(buffer, closed_after_attach)
+{
+	unsigned int buffers = count_buffers();
+	int fd = create(PAGE);
+	int attachment = join(self->importer, fd, DEVICE());
+
+	ASSERT_LE(0, attachment);
+	close(fd);
+	/* The attachment keeps the buffer. */
+	EXPECT_EQ(buffers + 1, settled_buffers(buffers + 1));
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+	EXPECT_EQ(0, detach(self->importer, attachment));
+	EXPECT_EQ(buffers, settled_buffers(buffers));
+}
+
+TEST_F(buffer, device_cannot_go_while_attached)
+{
+	int device = add_device(self->importer, DEVICE());
+	int attachment = attach(self->importer, device, self->fd);
+
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(-EBUSY, call_number(self->importer, IMPORTER_REMOVE, device));
+	EXPECT_EQ(0, detach(self->importer, attachment));
+	EXPECT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
+	EXPECT_EQ(-ENOENT, attach(self->importer, device, self->fd));
+}
+
+/* A declaration goes with the driver's hold on the device: none is left for the next. */
+TEST_F(buffer, declaration_goes_with_the_device)
+{
+	int i;
+
+	for (i = 0; i < 32; i++) {
+		int device = add_device(self->importer, DEVICE(.max_segments = 1));
+
+		ASSERT_LE(0, device);
+		ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
+		device = add_device(self->importer, DEVICE());
+		ASSERT_LE(0, attach(self->importer, device, self->fd));
+	}
+	EXPECT_STREQ("any", buffer_field(self->fd, "segments"));
+}
+
+TEST_HARNESS_MAIN

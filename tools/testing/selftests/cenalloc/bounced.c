@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For a guest with swiotlb=force: the DMA layer puts memory of its own between
+ * every device and every buffer. Such a mapping is never handed out. (All devices
+ * here reach what it bounces with: for others, like edu, the kernel warns.)
+ */
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+
+#define BUFFER_LEN	(256 * KIB)
+#include "buffer_fixture.h"
+
+static long slots_in_use(void)
+{
+	char text[64];
+
+	slurp("/sys/kernel/debug/swiotlb/io_tlb_used", text, sizeof(text));
+	return text[0] ? strtol(text, NULL, 10) : -1;
+}
+
+TEST(guest_bounces)
+{
+	char text[4096];
+
+	slurp("/proc/cmdline", text, sizeof(text));
+	ASSERT_NE(NULL, strstr(text, "swiotlb=force"));
+	ASSERT_LE(0, slots_in_use());
+}
+
+TEST_F(buffer, map_is_refused)
+{
+	static struct snapshot before, after;
+	int attachment = join(self->importer, self->fd, DEVICE(.name = "bounced"));
+
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(-EIO, map(self->importer, attachment, NULL));
+	EXPECT_EQ(0, buffer_number(self->fd, "maps"));
+	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
+		     "*bounced.* needs *, the DMA layer bounced memory at 0x*");
+	/* Again it is the same. */
+	snapshot(self->fd, &before);
+	EXPECT_EQ(-EIO, map(self->importer, attachment, NULL));
+	EXPECT_STREQ(before.text, snapshot(self->fd, &after)->text);
+	EXPECT_EQ(0, detach(self->importer, attachment));
+	EXPECT_EQ(0, buffer_number(self->fd, "users"));
+}
+
+TEST_F(buffer, every_kind_of_memory_is_refused)
+{
+	const struct importer_add needs[] = {
+		{ .max_segments = 1 }, { .dma_mask = BITS(32) }, { .max_address = BITS(28) },
+		{ .max_segment_size = 4096 }, { .access_mask = 2 },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(needs); i++) {
+		int fd = create(64 * KIB);
+		int attachment = join(self->importer, fd, needs[i]);
+
+		ASSERT_LE(0, attachment);
+		EXPECT_EQ(-EIO, map(self->importer, attachment, NULL)) {
+			TH_LOG("needs %zu", i);
+		}
+		close(fd);
+	}
+}
+
+TEST_F(buffer, cpu_still_has_its_memory)
+{
+	int attachment = join(self->importer, self->fd, DEVICE());
+	char *memory = map_cpu(self->fd, 256 * KIB);
+	__u64 at;
+
+	ASSERT_LE(0, attachment);
+	ASSERT_NE(MAP_FAILED, memory);
+	memset(memory, 0x3c, 256 * KIB);
+	EXPECT_EQ(-EIO, map(self->importer, attachment, NULL));
+	for (at = 0; at < 256 * KIB; at++)
+		ASSERT_EQ(0x3c, memory[at]);
+	munmap(memory, 256 * KIB);
+}
+
+/* More in all than there is to bounce with. */
+TEST_F(buffer, nothing_is_left_of_a_refused_map)
+{
+	int attachment = join(self->importer, self->fd, DEVICE());
+	long before = slots_in_use();
+	int i;
+
+	ASSERT_LE(0, attachment);
+	for (i = 0; i < 1000; i++)
+		ASSERT_EQ(-EIO, map(self->importer, attachment, NULL));
+	/* Others use it, too. */
+	EXPECT_GT(before + 1000, slots_in_use());
+}
+
+TEST_HARNESS_MAIN

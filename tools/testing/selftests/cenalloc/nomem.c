@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For a guest with little memory: buffers that take all of it, and more. Who
+ * asks is told; nobody is killed for it.
+ */
+
+#include <setjmp.h>
+#include <signal.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+
+#define BUFFER_LEN	(find_allocator("system").max_len)
+#include "buffer_fixture.h"
+
+static long counter(const char *name)
+{
+	static char text[32 * KIB];
+	char line[128];
+
+	slurp("/proc/vmstat", text, sizeof(text));
+	if (!find_line(text, name, line, sizeof(line)))
+		return -1;
+	return strtol(line + strlen(name), NULL, 10);
+}
+
+static __u64 used_by_all(void)
+{
+	return find_allocator("system").used + find_allocator("system-contig").used;
+}
+
+TEST(guest_is_small)
+{
+	ASSERT_GE(1 * GIB, find_allocator("system").max_len);
+	ASSERT_EQ(0, counter("oom_kill "));
+}
+
+/* All the memory there is, of which the kernel has some: no half of a buffer stays. */
+TEST_F(buffer, map_of_all_memory)
+{
+	int attachment = join(self->importer, self->fd, DEVICE());
+	__u64 used = used_by_all();
+
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(-ENOMEM, map(self->importer, attachment, NULL));
+	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
+	EXPECT_STREQ("-", buffer_field(self->fd, "allocator"));
+	EXPECT_EQ(0, buffer_number(self->fd, "maps"));
+	EXPECT_EQ(used, used_by_all());
+	EXPECT_EQ(0, counter("oom_kill "));
+}
+
+static sigjmp_buf jump;
+
+static void caught(int signal)
+{
+	siglongjmp(jump, signal);
+}
+
+TEST_F(buffer, touch_of_all_memory)
+{
+	__u64 len = find_allocator("system").max_len;
+	char *memory = map_cpu(self->fd, len);
+	struct sigaction action = { .sa_handler = caught };
+	int signal;
+
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, sigaction(SIGBUS, &action, NULL));
+	signal = sigsetjmp(jump, 1);
+	if (!signal)
+		__atomic_store_n(memory + len / 2, 1, __ATOMIC_RELAXED);
+	EXPECT_EQ(SIGBUS, signal);
+	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
+	EXPECT_EQ(0, counter("oom_kill "));
+	munmap(memory, len);
+}
+
+/* Buffer after buffer until there is no more, three times over. */
+TEST_F(buffer, one_buffer_too_many)
+{
+	__u64 used = used_by_all();
+	int round, i, ret, fds[256], counts[3];
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < (int)ARRAY_SIZE(fds); i++) {
+			fds[i] = create(4 * MIB);
+			ASSERT_LE(0, fds[i]);
+			ret = join(self->importer, fds[i],
+				   i % 2 ? DEVICE(.max_segments = 1) : DEVICE());
+			ASSERT_LE(0, ret);
+			ret = map(self->importer, ret, NULL);
+			if (ret)
+				break;
+		}
+		ASSERT_EQ(-ENOMEM, ret);
+		EXPECT_EQ(used + i * 4 * MIB, used_by_all());
+		EXPECT_STREQ("empty", buffer_field(fds[i], "state"));
+		EXPECT_STREQ("backed", buffer_field(fds[i - 1], "state"));
+		counts[round] = i;
+		close(self->importer);
+		self->importer = open_importer();
+		ASSERT_LE(0, self->importer);
+		for (; i >= 0; i--)
+			close(fds[i]);
+		usleep(50000);
+		EXPECT_EQ(used, used_by_all());
+	}
+	/* What was given back was there again. */
+	EXPECT_LE(counts[0] * 9 / 10, counts[2]);
+	EXPECT_LT(16, counts[0]);
+	EXPECT_EQ(0, counter("oom_kill "));
+}
+
+/* A process that is killed while it waits for much memory goes. */
+TEST_F(buffer, killed_while_it_allocates)
+{
+	int status;
+	pid_t child = fork();
+
+	ASSERT_LE(0, child);
+	if (!child) {
+		int importer = open_importer();
+		int attachment = join(importer, self->fd, DEVICE());
+
+		for (;;)
+			map(importer, attachment, NULL);
+	}
+	usleep(300000);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
+	EXPECT_EQ(0, buffer_number(self->fd, "users"));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs the tests in a guest, as root: loads the modules, prints the results of
+# every program as nested TAP, ends with 1 if any failed.
+#
+# usage: run.sh [PROGRAM]...
+
+cd "$(dirname "$0")" || exit 1
+
+# leak looks for what all before it left; vivid_refused leaves a buffer where the
+# kernel's videobuf2 does.
+all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi log race
+	module leak vivid_refused"
+# shellcheck disable=SC2086	# one program a word
+[ $# -gt 0 ] || set -- $all
+
+modprobe vgem
+# A camera that takes one run of memory below 4 GiB, and one that takes any.
+modprobe vivid n_devs=2 allocators=1,0
+for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenalloc_c_exporter; do
+	modprobe "$module"
+done
+[ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs debugfs /sys/kernel/debug
+
+echo "TAP version 13"
+echo "1..$#"
+number=0
+failed=0
+result=/tmp/cenalloc-selftest.$$
+for program; do
+	number=$((number + 1))
+	echo "# selftests: cenalloc: $program"
+	{
+		timeout 60 "./$program" 2>&1
+		echo $? >"$result"
+	} | sed 's/^/# /'
+	status=$(cat "$result")
+	case $status in
+	0) echo "ok $number selftests: cenalloc: $program" ;;
+	*)
+		echo "not ok $number selftests: cenalloc: $program # exit=$status"
+		failed=1
+		;;
+	esac
+done
+exit $failed
