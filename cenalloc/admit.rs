@@ -113,11 +113,13 @@ impl Buffer {
         }
     }
 
-    /// Somebody came too late: counts it, for the buffer and for whoever mapped first.
+    /// Somebody came too late: counts it, for the buffer and for those who hold its memory.
     fn count_early(&self, state: &mut State) {
         state.early = state.early.saturating_add(1);
-        if let Some(user) = state.first.and_then(|slot| state.users.get_mut(slot)) {
-            user.data.early = user.data.early.saturating_add(1);
+        for user in state.users.iter_mut() {
+            if user.data.holds_memory() {
+                user.data.early = user.data.early.saturating_add(1);
+            }
         }
     }
 

@@ -90,8 +90,6 @@ pub(crate) struct State {
     pub(crate) kernel_mapping: Option<KernelMapping>,
     /// Sections of CPU access that are open.
     pub(crate) cpu_sections: u32,
-    /// Whose mapping gave the buffer its memory.
-    pub(crate) first: Option<Slot>,
     /// How often a user was refused that could have taken part before the buffer had memory.
     pub(crate) early: u32,
     /// How often the memory moved.
@@ -168,7 +166,6 @@ impl Buffer {
                     life: Life::Empty,
                     kernel_mapping: None,
                     cpu_sections: 0,
-                    first: None,
                     early: 0,
                     relocations: 0,
                     conflict: None,
@@ -222,14 +219,10 @@ impl Buffer {
 
     /// As [`back`](Self::back), for the attached user in `slot`. `ENODEV` where it does no DMA.
     fn back_for(&self, state: &mut State, slot: Slot) -> Result {
-        let was_empty = matches!(state.life, Life::Empty);
         if !attached(&mut state.users, slot)?.can_dma {
             return Err(ENODEV);
         }
         self.back(state, true)?;
-        if was_empty {
-            state.first = Some(slot);
-        }
         Ok(())
     }
 }
@@ -278,9 +271,6 @@ unsafe impl Exporter for Buffer {
 
     fn detach(&self, slot: Slot) {
         let mut guard = self.lock();
-        if guard.first == Some(slot) {
-            guard.first = None;
-        }
         let declared = guard
             .users
             .get_mut(slot)

@@ -52,7 +52,7 @@ impl Declared {
 pub(crate) struct Client {
     pub(crate) attached: Option<Attached>,
     pub(crate) declared: Option<Declared>,
-    /// How many others were kept out because this one mapped before they attached.
+    /// How many others were kept out because this one held the memory when they came.
     pub(crate) early: u32,
 }
 

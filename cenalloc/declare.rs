@@ -69,7 +69,9 @@ impl Buffer {
         constraints: &Constraints,
     ) -> Result {
         let needs = device::needs(device);
-        if !needs.can_dma {
+        // SAFETY: The reference proves that the device is alive.
+        let is_bound = unsafe { c::cenalloc_device_is_bound(device::as_raw(device)) };
+        if !needs.can_dma || !is_bound {
             return Err(ENODEV);
         }
         let resource = Resource::new(self.id)?;

@@ -294,6 +294,12 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 	return NULL;
 }
 
+/* Whether a driver is bound now; it may unbind at any time. */
+bool cenalloc_device_is_bound(struct device *dev)
+{
+	return READ_ONCE(dev->driver);
+}
+
 /*
  * Puts a devres entry on a device unless it has no driver: with the device's
  * lock held, so that it cannot unbind in between. False where it has none.

@@ -267,7 +267,7 @@ struct cenalloc_test {
  * @name: ends in NUL
  * @constraints: what it contributed
  * @flags: CENALLOC_USER_*
- * @early: how many others it kept out by mapping before they attached
+ * @early: how many others it kept out by having the buffer mapped when they came
  */
 struct cenalloc_user {
 	char name[CENALLOC_DEVICE_LEN];
