@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the administrator says of devices, through configfs, and what a device
+ * inherits from those above it.
+ */
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+
+#define CONFIGFS	"/sys/kernel/config"
+#define POLICIES	CONFIGFS "/dma_buf_constraints/"
+
+static void make_path(char *path, size_t size, const char *policy, const char *attribute)
+{
+	snprintf(path, size, POLICIES "%s%s%s", policy, attribute ? "/" : "",
+		 attribute ? attribute : "");
+}
+
+static int make_policy(const char *policy)
+{
+	char path[256];
+
+	make_path(path, sizeof(path), policy, NULL);
+	return mkdir(path, 0755) ? -errno : 0;
+}
+
+static int remove_policy(const char *policy)
+{
+	char path[256];
+
+	make_path(path, sizeof(path), policy, NULL);
+	return rmdir(path) ? -errno : 0;
+}
+
+static int say(const char *policy, const char *attribute, const char *value)
+{
+	char path[256];
+
+	make_path(path, sizeof(path), policy, attribute);
+	return write_file(path, value);
+}
+
+static const char *said(const char *policy, const char *attribute)
+{
+	static char text[64];
+	char path[256];
+
+	make_path(path, sizeof(path), policy, attribute);
+	return slurp(path, text, sizeof(text));
+}
+
+/* What a device of a bus needs, as a declaration of it shows. */
+static struct cenalloc_constraints needs_of(const char *bus, const char *device)
+{
+	struct cenalloc_constraints needs;
+	struct told told;
+	int fd = create(MIB);
+
+	memset(&needs, 0xff, sizeof(needs));
+	if (!declare_device(fd, bus, device) && !query(fd, &told) && told.query.user_count == 1)
+		needs = told.users[0].constraints;
+	close(fd);
+	return needs;
+}
+
+FIXTURE(policy) {
+	int importer;
+	/* A device, and what a policy for it is called. */
+	char device[64];
+	char policy[128];
+};
+
+FIXTURE_SETUP(policy)
+{
+	mount("none", CONFIGFS, "configfs", 0, NULL);
+	ASSERT_EQ(0, access(POLICIES, F_OK));
+	self->importer = open_importer();
+	ASSERT_LE(0, self->importer);
+	ASSERT_LE(0, add_device(self->importer, DEVICE(.name = "plane")));
+	ASSERT_TRUE(find_device("platform", "plane.", self->device, sizeof(self->device)));
+	snprintf(self->policy, sizeof(self->policy), "platform:%s", self->device);
+	ASSERT_EQ(0, make_policy(self->policy));
+}
+
+FIXTURE_TEARDOWN(policy)
+{
+	remove_policy(self->policy);
+	close(self->importer);
+}
+
+TEST_F(policy, names)
+{
+	EXPECT_EQ(-EINVAL, make_policy("no-colon"));
+	EXPECT_EQ(-EINVAL, make_policy(":device"));
+	EXPECT_EQ(-EINVAL, make_policy("bus:"));
+	EXPECT_EQ(-EEXIST, make_policy(self->policy));
+	/* Of a device that there is not, and of one whose name has colons. */
+	EXPECT_EQ(0, make_policy("bus:device"));
+	EXPECT_EQ(0, remove_policy("bus:device"));
+	EXPECT_EQ(0, make_policy("pci:ffff:00:00.0"));
+	EXPECT_EQ(0, remove_policy("pci:ffff:00:00.0"));
+	EXPECT_EQ(-ENOENT, remove_policy("pci:ffff:00:00.0"));
+}
+
+TEST_F(policy, a_new_one_says_nothing)
+{
+	struct cenalloc_constraints needs = needs_of("platform", self->device);
+
+	EXPECT_STREQ("0x0\n", said(self->policy, "access_mask"));
+	EXPECT_STREQ("0x0\n", said(self->policy, "max_address"));
+	EXPECT_STREQ("0\n", said(self->policy, "max_segments"));
+	EXPECT_STREQ("0\n", said(self->policy, "max_segment_size"));
+	EXPECT_STREQ("0x0\n", said(self->policy, "segment_boundary_mask"));
+	EXPECT_STREQ("0\n", said(self->policy, "alignment"));
+	EXPECT_EQ(0, needs.access_mask);
+	EXPECT_EQ(0, needs.max_segments);
+}
+
+TEST_F(policy, every_field_counts)
+{
+	struct cenalloc_constraints needs;
+
+	EXPECT_EQ(0, say(self->policy, "access_mask", "0x3\n"));
+	EXPECT_EQ(0, say(self->policy, "max_address", "0xfffffff\n"));
+	EXPECT_EQ(0, say(self->policy, "max_segments", "70"));
+	EXPECT_EQ(0, say(self->policy, "max_segment_size", " 65536 \n"));
+	EXPECT_EQ(0, say(self->policy, "segment_boundary_mask", "0xfffff"));
+	EXPECT_EQ(0, say(self->policy, "alignment", "8192"));
+	needs = needs_of("platform", self->device);
+	EXPECT_EQ(3, needs.access_mask);
+	EXPECT_EQ(BITS(28), needs.max_address);
+	EXPECT_EQ(70, needs.max_segments);
+	EXPECT_EQ(65536, needs.max_segment_size);
+	EXPECT_EQ(0xfffff, needs.segment_boundary_mask);
+	EXPECT_EQ(8192, needs.alignment);
+
+	EXPECT_STREQ("0xfffffff\n", said(self->policy, "max_address"));
+	EXPECT_STREQ("70\n", said(self->policy, "max_segments"));
+
+	/* And no longer. */
+	EXPECT_EQ(0, say(self->policy, "max_segments", "0"));
+	EXPECT_EQ(0, needs_of("platform", self->device).max_segments);
+	EXPECT_EQ(0, remove_policy(self->policy));
+	needs = needs_of("platform", self->device);
+	EXPECT_EQ(0, needs.access_mask);
+	EXPECT_EQ(0, needs.alignment);
+	EXPECT_NE(BITS(28), needs.max_address);
+}
+
+TEST_F(policy, wrong_values_change_nothing)
+{
+	static const struct {
+		char attribute[24], value[24];
+	} wrong[] = {
+		{ "alignment", "3" }, { "alignment", "-1" }, { "alignment", "\n" },
+		{ "alignment", "4096x" }, { "alignment", "+4096" }, { "alignment", "0x" },
+		{ "alignment", "18446744073709551616" },
+		{ "max_segments", "4294967296" }, { "max_segments", "0x+1" },
+		{ "max_segment_size", "4095" }, { "segment_boundary_mask", "0x1000" },
+		{ "segment_boundary_mask", "0x7ff" }, { "max_address", "all" },
+		{ "access_mask", "\xff\xfe" },
+	};
+	size_t i;
+
+	EXPECT_EQ(0, say(self->policy, "alignment", "8192"));
+	for (i = 0; i < ARRAY_SIZE(wrong); i++)
+		EXPECT_EQ(-EINVAL, say(self->policy, wrong[i].attribute, wrong[i].value)) {
+			TH_LOG("%s: '%s'", wrong[i].attribute, wrong[i].value);
+		}
+	EXPECT_STREQ("8192\n", said(self->policy, "alignment"));
+	EXPECT_EQ(8192, needs_of("platform", self->device).alignment);
+	EXPECT_EQ(0, needs_of("platform", self->device).max_segments);
+}
+
+/* A display without IOMMU that sees the lowest GiB, and no driver says so. */
+TEST_F(policy, memory_is_chosen_by_it)
+{
+	int fd = create(MIB), attachment;
+	struct mapping mapping;
+
+	ASSERT_EQ(0, say(self->policy, "max_address", "0x3fffffff"));
+	ASSERT_EQ(0, say(self->policy, "max_segments", "1"));
+	attachment = attach(self->importer, 0, fd);
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(self->importer, attachment, &mapping));
+	EXPECT_EQ(1, mapping.count);
+	EXPECT_GE(BITS(30), last_address(&mapping));
+	EXPECT_STREQ("system-contig", buffer_field(fd, "allocator"));
+	close(fd);
+}
+
+/* What is attached keeps what was valid then. */
+TEST_F(policy, changes_count_for_the_next_attach)
+{
+	int early = create(MIB), late = create(MIB);
+
+	ASSERT_LE(0, attach(self->importer, 0, early));
+	EXPECT_EQ(0, say(self->policy, "max_segments", "1"));
+	ASSERT_LE(0, attach(self->importer, 0, late));
+	EXPECT_STREQ("any", buffer_field(early, "segments"));
+	EXPECT_STREQ("1", buffer_field(late, "segments"));
+	close(early);
+	close(late);
+}
+
+TEST_F(policy, it_adds_to_what_the_driver_declares)
+{
+	struct cenalloc_constraints needs;
+	char device[64], policy[128];
+
+	ASSERT_LE(0, add_device(self->importer,
+				DEVICE(.name = "declared", .flags = IMPORTER_DECLARE,
+				       .alignment = 8192, .max_segments = 4)));
+	ASSERT_TRUE(find_device("platform", "declared.", device, sizeof(device)));
+	snprintf(policy, sizeof(policy), "platform:%s", device);
+	ASSERT_EQ(0, make_policy(policy));
+	EXPECT_EQ(0, say(policy, "max_segments", "2"));
+	EXPECT_EQ(0, say(policy, "alignment", "4096"));
+	needs = needs_of("platform", device);
+	EXPECT_EQ(2, needs.max_segments);
+	EXPECT_EQ(8192, needs.alignment);
+	EXPECT_EQ(0, remove_policy(policy));
+	EXPECT_EQ(4, needs_of("platform", device).max_segments);
+}
+
+TEST_F(policy, a_device_that_appears_later)
+{
+	char device[64];
+	int handle;
+
+	handle = add_device(self->importer, DEVICE(.name = "later"));
+	ASSERT_LE(0, handle);
+	ASSERT_TRUE(find_device("platform", "later.", device, sizeof(device)));
+	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, handle));
+	remove_policy(self->policy);
+	snprintf(self->policy, sizeof(self->policy), "platform:%s", device);
+	ASSERT_EQ(0, make_policy(self->policy));
+	ASSERT_EQ(0, say(self->policy, "alignment", "16384"));
+	ASSERT_LE(0, add_device(self->importer, DEVICE(.name = "later")));
+	EXPECT_EQ(16384, needs_of("platform", device).alignment);
+}
+
+/*
+ * A device of which nothing is said takes what is said of its nearest ancestor:
+ * a random number generator below a PCI Express port, which the guest has.
+ */
+TEST_F(policy, inherited_from_the_nearest_ancestor)
+{
+	char port[64] = "", child[64] = "", path[256], target[512], policy[128], own[128];
+	struct dirent *entry;
+	DIR *dir = opendir("/sys/bus/pci/devices");
+	char *last;
+
+	while (dir && (entry = readdir(dir))) {
+		ssize_t len;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.64s", entry->d_name);
+		len = readlink(path, target, sizeof(target) - 1);
+		ASSERT_LT(0, len);
+		target[len] = '\0';
+		last = strrchr(target, '/');
+		*last = '\0';
+		if (strstr(strrchr(target, '/'), "/pci"))
+			continue;
+		snprintf(port, sizeof(port), "%.63s", strrchr(target, '/') + 1);
+		snprintf(child, sizeof(child), "%.63s", entry->d_name);
+	}
+	closedir(dir);
+	ASSERT_STRNE("", child);
+	snprintf(policy, sizeof(policy), "pci:%s", port);
+	snprintf(own, sizeof(own), "pci:%s", child);
+
+	EXPECT_EQ(0, needs_of("pci", child).alignment);
+	ASSERT_EQ(0, make_policy(policy));
+	EXPECT_EQ(0, say(policy, "alignment", "32768"));
+	EXPECT_EQ(0, say(policy, "max_segments", "9"));
+	EXPECT_EQ(32768, needs_of("pci", child).alignment);
+	EXPECT_EQ(9, needs_of("pci", child).max_segments);
+	/* Its own stands instead, not beside it. */
+	ASSERT_EQ(0, make_policy(own));
+	EXPECT_EQ(0, say(own, "alignment", "8192"));
+	EXPECT_EQ(8192, needs_of("pci", child).alignment);
+	EXPECT_EQ(0, needs_of("pci", child).max_segments);
+	EXPECT_EQ(0, remove_policy(own));
+	EXPECT_EQ(32768, needs_of("pci", child).alignment);
+	EXPECT_EQ(0, remove_policy(policy));
+	EXPECT_EQ(0, needs_of("pci", child).alignment);
+}
+
+TEST_HARNESS_MAIN
