@@ -137,6 +137,13 @@ def check_shell():
     run(['shellcheck', '-x'] + scripts, cwd=REPO)
 
 
+def check_example():
+    """The program in the papers compiles as it stands there."""
+    run(['x86_64-linux-gnu-gcc-14', '-Wall', '-Wextra', '-Werror', f'-I{REPO}/include/uapi',
+         '-o', f'{BUILD}/cenalloc-example',
+         f'{REPO}/Documentation/userspace-api/cenalloc-example.c'])
+
+
 # --- Cargo -------------------------------------------------------------------
 
 def cargo_packages():
@@ -313,6 +320,8 @@ def main():
              step('kselftests build', script('selftests'))]
     for fields in guests():
         step(f'guest {fields[0]}', lambda fields=fields: check_guest(*fields), built)
+    step('demo', script('demo'), built[:1])
+    step('example of the ABI', check_example)
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)
