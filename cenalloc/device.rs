@@ -196,11 +196,12 @@ fn query(argument: &Argument) -> Result {
         return Err(EINVAL);
     }
     let mut array = Array::new::<c::cenalloc_user>(asked.users, asked.user_count, asked.user_size)?;
-    let found = with_buffer(asked.fd, |_, buffer| buffer.query())?;
+    let with_text = asked.text != 0 && asked.text_len != 0;
+    let found = with_buffer(asked.fd, |_, buffer| buffer.query(array.room(), with_text))?;
     for user in &found.users {
         array.push(user)?;
     }
-    if asked.text != 0 && asked.text_len != 0 {
+    if with_text {
         let address = usize::try_from(asked.text).map_err(|_| EFAULT)?;
         let room = asked.text_len as usize;
         let fits = found.text.len().min(room - 1);

@@ -115,6 +115,11 @@ impl Array {
         })
     }
 
+    /// How many more entries there is room for.
+    pub(crate) fn room(&self) -> u32 {
+        self.room
+    }
+
     /// Writes the next entry if there is room, zeroes behind what the kernel knows of it.
     pub(crate) fn push<T: AsBytes>(&mut self, entry: &T) -> Result {
         if self.room == 0 {

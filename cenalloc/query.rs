@@ -45,15 +45,18 @@ pub(crate) struct Found {
 }
 
 impl Buffer {
-    /// Everything about this buffer. `ENOMEM`.
-    pub(crate) fn query(&self) -> Result<Found> {
+    /// What there is to tell of this buffer; of its users, at most `most_users`, and the line of
+    /// text, which is dear, if `with_text`. `ENOMEM`.
+    pub(crate) fn query(&self, most_users: u32, with_text: bool) -> Result<Found> {
         let state = self.lock();
-        let mut users = KVVec::with_capacity(state.users.len(), GFP_KERNEL)?;
-        for user in state.users.iter() {
+        let mut users = KVVec::new();
+        for user in state.users.iter().take(most_users as usize) {
             users.push(describe_user(user), GFP_KERNEL)?;
         }
         let mut text = Text(KVVec::new());
-        describe::write_buffer(&mut text, self, &state).map_err(|_| ENOMEM)?;
+        if with_text {
+            describe::write_buffer(&mut text, self, &state).map_err(|_| ENOMEM)?;
+        }
         Ok(Found {
             query: self.describe(&state),
             users,

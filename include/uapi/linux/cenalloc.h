@@ -300,7 +300,7 @@ struct cenalloc_user {
  *	@users is
  * @text: in: address of room for one line of text, or 0
  * @text_len: in: bytes of that room; out: length of the line, without the NUL
- *	that ends what fits
+ *	that ends what fits; 0 without room
  * @state: out: CENALLOC_STATE_*
  * @id: out: the buffer's number in messages
  * @len: out: length in bytes
