@@ -48,7 +48,8 @@ impl Buffer {
     /// Lets `client`, which needs `constraints`, join, or says why not; then nothing has changed.
     ///
     /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
-    /// have, before the buffer had memory that now cannot move; `EINTR`, `ENOMEM`.
+    /// have, before the buffer had memory that somebody now holds; `EINTR`; `ENOMEM`, also where
+    /// the memory could move but there is no other.
     pub(crate) fn admit(
         &self,
         guard: &mut Guard<'_, State>,
@@ -81,19 +82,20 @@ impl Buffer {
                 return Err(EINVAL);
             }
         }
+        guard.users.reserve()?;
         if let Some(misfit) = misfit {
             let fits = |backing: &Backing| {
                 let page = PAGE_SIZE as u64;
                 constraints.misfit(&backing.memory(), page).is_none()
             };
             if let Err(error) = self.relocate(guard, dmabuf, &need, fits) {
-                if error == EINTR {
+                if error != EBUSY {
                     return Err(error);
                 }
                 let conflict = Conflict {
                     who: client.name(),
                     misfit,
-                    with: Party::Memory(mapped_by(guard)),
+                    with: Party::Memory(held_by(guard)),
                 };
                 self.count_early(guard);
                 self.refuse(guard, conflict);
@@ -155,7 +157,7 @@ impl Buffer {
         guard.invalidate_mappings(dmabuf);
         guard.wait_idle()?;
         // Whoever touches the buffer now waits in the fault for the lock.
-        dmabuf.zap_user_mappings();
+        guard.zap_user_mappings(dmabuf);
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
                 attached.tables.sync_for_cpu();
@@ -173,12 +175,12 @@ impl Buffer {
     }
 }
 
-/// A user that has the buffer mapped.
-fn mapped_by(state: &State) -> Option<Name> {
+/// A user that holds the memory where it is.
+fn held_by(state: &State) -> Option<Name> {
     state
         .users
         .iter()
-        .find(|user| user.data.is_mapped())
+        .find(|user| user.data.holds_memory())
         .map(|user| user.name())
 }
 

@@ -41,13 +41,13 @@ impl Collected {
         let run = chunk.run();
         match self.runs.last_mut() {
             Some(last) if last.start.checked_add(last.len) == Some(run.start) => {
-                self.chunks.push(chunk, GFP_KERNEL)?;
+                self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
                 last.len += run.len;
             }
             _ => {
-                self.runs.reserve(1, GFP_KERNEL)?;
-                self.chunks.push(chunk, GFP_KERNEL)?;
-                self.runs.push(run, GFP_KERNEL)?;
+                self.runs.reserve(1, GFP_KERNEL_ACCOUNT)?;
+                self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
+                self.runs.push(run, GFP_KERNEL_ACCOUNT)?;
             }
         }
         Ok(())
@@ -79,11 +79,11 @@ impl Backing {
         let mut offsets = KVVec::new();
         let mut len = 0;
         if runs.len() > INDEX_ABOVE {
-            offsets.reserve(runs.len(), GFP_KERNEL)?;
+            offsets.reserve(runs.len(), GFP_KERNEL_ACCOUNT)?;
         }
         for run in &runs {
             if runs.len() > INDEX_ABOVE {
-                offsets.push(len, GFP_KERNEL)?;
+                offsets.push(len, GFP_KERNEL_ACCOUNT)?;
             }
             len += run.len;
         }

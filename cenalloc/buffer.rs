@@ -344,7 +344,10 @@ unsafe impl Exporter for Buffer {
         drop(attached.tables.unmap(table, is_current));
     }
 
-    fn begin_cpu_access(&self, _direction: DataDirection) -> Result {
+    fn begin_cpu_access(&self, direction: DataDirection) -> Result {
+        // The core waits, too, but only after this: for a section that it then fails to open, there
+        // would be no end.
+        self.reservation.wait_for_devices(direction)?;
         let mut guard = self.lock();
         guard.cpu_sections = guard.cpu_sections.saturating_add(1);
         for user in guard.users.iter() {
@@ -376,7 +379,8 @@ unsafe impl Exporter for Buffer {
 
     fn vmap(&self, held: &mut Held<'_>) -> Result<NonNull<c_void>> {
         let state = self.reservation.state(held);
-        // The core warns of an error, so that a process which is being killed makes none.
+        // The core warns of an error: here a process that is being killed goes on, as far as the
+        // page allocator lets it.
         let runs = self.back(state, false)?.runs();
         // SAFETY: The backing is from the page allocator; while there is a kernel mapping it does
         // not move, and the core has taken it back before the buffer is released.
@@ -394,10 +398,11 @@ unsafe impl Exporter for Buffer {
         registry::remove(self.id);
         let mut guard = self.lock();
         let life = core::mem::replace(&mut guard.life, Life::Gone);
-        let declared = declare::take_all(&mut guard.users);
+        let nobody = Users::new(Constraints::ANY, self.len);
+        let users = core::mem::replace(&mut guard.users, nobody);
         drop(guard);
         // Memory is freed, and devices are let go, without the lock.
         drop(life);
-        declare::forget(self.id, declared);
+        declare::forget(self.id, &users);
     }
 }

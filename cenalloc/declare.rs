@@ -68,23 +68,47 @@ impl Buffer {
         device: &Device,
         constraints: &Constraints,
     ) -> Result {
+        // Until the end: what is known of a device is true while it is bound, and `unbound` comes
+        // when everything is in its place.
+        let bound = BoundLock::new(device).ok_or(ENODEV)?;
         let needs = device::needs(device);
-        // SAFETY: The reference proves that the device is alive.
-        let is_bound = unsafe { c::cenalloc_device_is_bound(device::as_raw(device)) };
-        if !needs.can_dma || !is_bound {
+        if !needs.can_dma {
             return Err(ENODEV);
         }
-        let resource = Resource::new(self.id)?;
         let together = needs.constraints.meet(constraints);
+        let resource = Resource::new(self.id)?;
         let client = Client::declared(Declared::Device(device::reference(device)));
-        let slot = self.admit(&mut self.lock(), dmabuf, &together, client)?;
-        // The device may unbind at any time: before this, it has no driver any more; after this,
-        // the entry takes the declaration back.
-        if !resource.add(device) {
-            release(&mut self.lock(), slot);
-            return Err(ENODEV);
+        let mut guard = self.lock();
+        if of_device(&guard.users, device, &together).is_some() {
+            return Ok(());
         }
+        self.admit(&mut guard, dmabuf, &together, client)?;
+        resource.add(&bound);
         Ok(())
+    }
+}
+
+/// Keeps a device bound to its driver: the device's lock, which an unbind takes.
+///
+/// # Invariants
+///
+/// The lock of the device is held by this thread, and a driver is bound.
+struct BoundLock<'a>(&'a Device);
+
+impl<'a> BoundLock<'a> {
+    /// Nothing where no driver is bound.
+    fn new(device: &'a Device) -> Option<Self> {
+        // SAFETY: The reference proves that the device is alive.
+        let is_bound = unsafe { c::cenalloc_device_lock(device::as_raw(device)) };
+        // INVARIANT: The call has taken the lock if it says so.
+        is_bound.then_some(Self(device))
+    }
+}
+
+impl Drop for BoundLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants.
+        unsafe { c::cenalloc_device_unlock(device::as_raw(self.0)) };
     }
 }
 
@@ -115,25 +139,12 @@ fn release(state: &mut State, slot: Slot) {
     }
 }
 
-/// Takes all declared devices from a buffer that is going away.
-pub(crate) fn take_all(users: &mut Users<Client>) -> impl Iterator<Item = ARef<Device>> {
-    let mut devices = KVec::new();
-    while let Some(slot) = users.position(|user| user.data.declared.is_some()) {
-        if let Some(user) = users.release(slot) {
-            if let Some(Declared::Device(device)) = user.data.declared {
-                // Without room the entry stays on the device until it unbinds, and then finds no
-                // buffer: harmless.
-                let _ = devices.push(device, GFP_KERNEL);
-            }
+/// Forgets what was declared for the buffer `id`, whose users `users` were.
+pub(crate) fn forget(id: u64, users: &Users<Client>) {
+    for user in users.iter() {
+        if let Some(Declared::Device(device)) = &user.data.declared {
+            Resource::remove(device, id);
         }
-    }
-    devices.into_iter()
-}
-
-/// Takes the entries of the buffer `id` from `devices`.
-pub(crate) fn forget(id: u64, devices: impl Iterator<Item = ARef<Device>>) {
-    for device in devices {
-        Resource::remove(&device, id);
     }
 }
 
@@ -167,19 +178,14 @@ impl Resource {
         Ok(Self(entry))
     }
 
-    /// Puts the entry on `device`, unless no driver is bound to it. While it is there, this
-    /// module stays.
-    fn add(self, device: &Device) -> bool {
-        // SAFETY: The caller runs code of this module.
+    /// Puts the entry on a device. While it is there, this module stays.
+    fn add(self, device: &BoundLock<'_>) {
+        // SAFETY: An open file of this module, or its caller, keeps it loaded now.
         unsafe { bindings::__module_get(this_module()) };
-        // SAFETY: The device is alive, and the entry is from `__devres_alloc_node`.
-        if unsafe { c::cenalloc_device_add_resource(device::as_raw(device), self.0.as_ptr()) } {
-            core::mem::forget(self);
-            return true;
-        }
-        // SAFETY: Taken above.
-        unsafe { bindings::module_put(this_module()) };
-        false
+        // SAFETY: The device is alive and bound; the entry is from `__devres_alloc_node`, and
+        // forgotten here, so that devres alone owns it.
+        unsafe { bindings::devres_add(device::as_raw(device.0), self.0.as_ptr()) };
+        core::mem::forget(self);
     }
 
     /// Takes one entry with the number `id` from `device`, if it is still there.
@@ -241,6 +247,7 @@ unsafe extern "C" fn unbound(device: *mut bindings::device, entry: *mut c_void) 
             release(&mut guard, slot);
         }
     }
+    // Nothing of this module but the return from here runs after it.
     // SAFETY: `Resource::add` took this reference.
     unsafe { bindings::module_put(this_module()) };
 }

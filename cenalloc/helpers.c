@@ -5,8 +5,10 @@
  */
 
 #include <linux/highmem.h>
+#include <linux/hugetlb.h>
 #include <linux/io.h>
 #include <linux/memcontrol.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
@@ -17,6 +19,9 @@
 #include <linux/sched/signal.h>
 
 #include "helpers.h"
+
+/* After how many pages a loop lets others run; a power of two. */
+#define RESCHED_PAGES	256
 
 /* From the zone with the lowest addresses to that with the highest. */
 static const struct {
@@ -132,11 +137,9 @@ static bool may_be_had(struct zone *zone, unsigned long pfn, unsigned long count
 	for (; count--; pfn++) {
 		struct page *page;
 
-		if (!pfn_valid(pfn))
-			return false;
-		page = pfn_to_page(pfn);
-		if (page_zone(page) != zone || PageReserved(page) ||
-		    PageSlab(page))
+		page = pfn_to_online_page(pfn);
+		if (!page || page_zone(page) != zone || PageReserved(page) ||
+		    PageSlab(page) || PageHuge(page))
 			return false;
 	}
 	return true;
@@ -170,6 +173,7 @@ struct page *cenalloc_alloc_range(unsigned int type, u64 max_address,
 			    (max_address >> PAGE_SHIFT) +
 			    ((max_address & ~PAGE_MASK) == ~PAGE_MASK));
 		for (; pfn + count <= end; pfn += step) {
+			cond_resched();
 			if (cenalloc_killed())
 				return NULL;
 			if (!may_be_had(zone, pfn, count))
@@ -190,17 +194,23 @@ void cenalloc_clear(u64 address, unsigned long count)
 {
 	unsigned long pfn = PHYS_PFN(address);
 
-	while (count--)
+	while (count--) {
 		clear_highpage(pfn_to_page(pfn++));
+		if (!(count % RESCHED_PAGES))
+			cond_resched();
+	}
 }
 
 /* Frees pages with a reference each. */
 void cenalloc_free_split(u64 address, unsigned long count)
 {
-	struct page *page = pfn_to_page(PHYS_PFN(address));
+	unsigned long pfn = PHYS_PFN(address);
 
-	while (count--)
-		__free_page(page++);
+	while (count--) {
+		__free_page(pfn_to_page(pfn++));
+		if (!(count % RESCHED_PAGES))
+			cond_resched();
+	}
 }
 
 /* Splits 2^@order pages and keeps the first @count. */
@@ -215,12 +225,14 @@ void cenalloc_trim(struct page *page, unsigned int order, unsigned long count)
 
 void cenalloc_copy(u64 to, u64 from, u64 len)
 {
-	struct page *source = pfn_to_page(PHYS_PFN(from));
-	struct page *target = pfn_to_page(PHYS_PFN(to));
+	unsigned long source = PHYS_PFN(from), target = PHYS_PFN(to);
 	u64 pages = len >> PAGE_SHIFT;
 
-	while (pages--)
-		copy_highpage(target++, source++);
+	while (pages--) {
+		copy_highpage(pfn_to_page(target++), pfn_to_page(source++));
+		if (!(pages % RESCHED_PAGES))
+			cond_resched();
+	}
 }
 
 /* The memory cgroup of the current process, with a reference; NULL without. */
@@ -260,7 +272,6 @@ static const struct {
 	{ "amba", .symbol = "amba_bustype" },
 	{ "cdx", .symbol = "cdx_bus_type" },
 	{ "fsl-mc", .symbol = "fsl_mc_bus_type" },
-	{ "hid", .symbol = "hid_bus_type" },
 	{ "host1x-context", .symbol = "host1x_context_device_bus_type" },
 	{ "i2c", .symbol = "i2c_bus_type" },
 	{ "mipi-dsi", .symbol = "mipi_dsi_bus_type" },
@@ -294,23 +305,22 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 	return NULL;
 }
 
-/* Whether a driver is bound now; it may unbind at any time. */
-bool cenalloc_device_is_bound(struct device *dev)
+/*
+ * Keeps a device bound, if it is: false, and unlocked, if it is not. What else
+ * struct device tells is only valid meanwhile.
+ */
+bool cenalloc_device_lock(struct device *dev)
 {
-	return READ_ONCE(dev->driver);
+	device_lock(dev);
+	if (dev->driver)
+		return true;
+	device_unlock(dev);
+	return false;
 }
 
-/*
- * Puts a devres entry on a device unless it has no driver: with the device's
- * lock held, so that it cannot unbind in between. False where it has none.
- */
-bool cenalloc_device_add_resource(struct device *dev, void *resource)
+void cenalloc_device_unlock(struct device *dev)
 {
-	guard(device)(dev);
-	if (!dev->driver)
-		return false;
-	devres_add(dev, resource);
-	return true;
+	device_unlock(dev);
 }
 
 bool cenalloc_killed(void)

@@ -26,7 +26,7 @@ use kernel::{
 pub struct Slot(u32);
 
 impl Slot {
-    /// The slot as a number below 2^31.
+    /// The slot as a number below [`MAX_USERS`].
     pub fn index(self) -> u32 {
         self.0
     }
@@ -83,6 +83,9 @@ impl Proposal {
     }
 }
 
+/// The most users of one buffer: what looks through all of them stays short.
+pub const MAX_USERS: usize = 4096;
+
 /// The users of one buffer.
 pub struct Users<T> {
     /// What the buffer needs whoever uses it.
@@ -90,7 +93,7 @@ pub struct Users<T> {
     /// The buffer's length in bytes.
     len: u64,
     /// By slot.
-    slots: KVec<Option<User<T>>>,
+    slots: KVVec<Option<User<T>>>,
     /// How many slots are taken.
     count: usize,
     /// The meet of `base` and of all users.
@@ -103,7 +106,7 @@ impl<T: Named> Users<T> {
         Self {
             base,
             len,
-            slots: KVec::new(),
+            slots: KVVec::new(),
             count: 0,
             meet: base,
         }
@@ -221,12 +224,25 @@ impl<T: Named> Users<T> {
         (against(&self.meet.placement), Party::Others)
     }
 
+    /// Makes room for one more user, so that the next [`commit`](Self::commit) does not fail.
+    /// `ENOMEM`, also where there are as many as there may be.
+    pub fn reserve(&mut self) -> Result {
+        if self.count >= MAX_USERS {
+            return Err(ENOMEM);
+        }
+        if self.count == self.slots.len() {
+            self.slots.reserve(1, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
     /// Lets a considered user join, for whom the exporter keeps `data`.
     ///
     /// Fails with `ENOMEM` alone; the set is then as before and `data` is dropped. Nothing may
     /// have joined or left since [`consider`](Self::consider): both belong under one hold of the
     /// lock.
     pub fn commit(&mut self, proposal: Proposal, data: T) -> Result<Slot> {
+        self.reserve()?;
         let user = User {
             constraints: proposal.constraints,
             data,
@@ -237,11 +253,6 @@ impl<T: Named> Users<T> {
                 index
             }
             None => {
-                // 2^31 attachments of one buffer are more than memory holds, but a slot must
-                // stay a number that C can return beside errors.
-                if self.slots.len() >= i32::MAX as usize {
-                    return Err(ENOMEM);
-                }
                 self.slots.push(Some(user), GFP_KERNEL)?;
                 self.slots.len() - 1
             }

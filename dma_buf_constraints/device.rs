@@ -40,7 +40,7 @@ use kernel::{
 /// What a device needs, and whether it does DMA at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
-    /// The facts and the declaration, together. [`Constraints::ANY`] without DMA.
+    /// The facts and what is said of the device, together. [`Constraints::ANY`] without DMA.
     pub constraints: Constraints,
     /// Whether the device has a DMA mask. One that has none can attach, to be told of the
     /// buffer's life or to use it by CPU, but not map.
@@ -49,6 +49,8 @@ pub struct Needs {
 
 /// What `device` needs of shared buffers now.
 ///
+/// The device is bound to its driver, and stays so meanwhile: that is the duty of whoever attaches
+/// or declares it.
 pub fn needs(device: &Device) -> Needs {
     let (facts, can_dma) = facts(device);
     if !can_dma {
@@ -120,7 +122,8 @@ fn policy_of(device: &Device) -> Option<Constraints> {
     if bus.is_null() {
         return None;
     }
-    // SAFETY: A bus's name is a string that lives as long as the bus, which outlives its devices.
+    // SAFETY: A bus's name is a string that lives as long as the bus, which outlives the binding of
+    // its devices.
     let bus = unsafe { CStr::from_char_ptr(bus) };
     policy::of(bus.to_bytes(), device.name().to_bytes())
 }
@@ -132,7 +135,7 @@ fn parent(device: &Device) -> Option<&Device> {
     if parent.is_null() {
         return None;
     }
-    // SAFETY: A device keeps its parent as long as it lives.
+    // SAFETY: A device keeps its parent as long as it is registered, as a bound device is.
     Some(unsafe { Device::from_raw(parent) })
 }
 

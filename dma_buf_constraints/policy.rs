@@ -168,6 +168,10 @@ impl Drop for Policy {
         let index = entries.iter().position(|entry| *entry.name == *self.name);
         if let Some(index) = index {
             drop(entries.remove(index));
+            if entries.is_empty() {
+                // A static is never dropped: it must not hold memory when the module goes.
+                *entries = KVec::new();
+            }
             COUNT.fetch_sub(1, Relaxed);
         }
     }

@@ -12,7 +12,8 @@ use dma_buf_constraints::model::{
 };
 use kernel::{
     bindings,
-    page::PAGE_SIZE, //
+    page::PAGE_SIZE,
+    prelude::*, //
 };
 
 /// The largest order of the page allocator.
@@ -135,8 +136,25 @@ impl Source {
         if !effort.search {
             return None;
         }
+        let mut page = self.search(order, pages);
+        if page.is_none() && self.cursor != 0 {
+            // What was too small for larger chunks was passed by.
+            self.cursor = 0;
+            page = self.search(order, pages);
+        }
+        let page = page?;
+        // INVARIANT: Pages that are ours, with a reference each.
+        Some(Chunk {
+            // SAFETY: Just allocated.
+            address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
+            pages,
+            order: None,
+        })
+    }
+
+    fn search(&mut self, order: u32, pages: usize) -> Option<NonNull<bindings::page>> {
         // SAFETY: The cursor is ours to write; no requirements on the rest.
-        let page = NonNull::new(unsafe {
+        NonNull::new(unsafe {
             c::cenalloc_alloc_range(
                 self.zones.maybe_zone,
                 self.max_address,
@@ -144,13 +162,6 @@ impl Source {
                 order,
                 &mut self.cursor,
             )
-        })?;
-        // INVARIANT: Pages that are ours, with a reference each.
-        Some(Chunk {
-            // SAFETY: Just allocated.
-            address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
-            pages,
-            order: None,
         })
     }
 }
@@ -226,4 +237,13 @@ pub(crate) fn copy(to: u64, from: u64, len: u64) {
 pub(crate) fn killed() -> bool {
     // SAFETY: No requirements.
     unsafe { c::cenalloc_killed() }
+}
+
+/// Why there was no memory for `need`: a search also ends where the process is being killed.
+pub(crate) fn failure(need: &Need) -> Error {
+    if need.killable && killed() {
+        EINTR
+    } else {
+        ENOMEM
+    }
 }

@@ -76,7 +76,8 @@ impl Allocator for System {
             }
             let left = (need.placement.max_segments as usize).saturating_sub(collected.runs());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
-            let chunk = chunk(&mut source, rest, smallest, &mut largest).ok_or(ENOMEM)?;
+            let chunk = chunk(&mut source, rest, smallest, &mut largest)
+                .ok_or_else(|| pages::failure(need))?;
             rest -= chunk.run().len;
             collected.push(chunk)?;
         }

@@ -70,7 +70,7 @@ impl Allocator for SystemContig {
         };
         let chunk = Source::below(need.placement.max_address)
             .chunk(order, pages, effort)
-            .ok_or(ENOMEM)?;
+            .ok_or_else(|| pages::failure(need))?;
         let mut collected = Collected::new();
         collected.push(chunk)?;
         Ok(collected)

@@ -160,17 +160,6 @@ impl DmaBuf {
         exporter.as_any().downcast_ref()
     }
 
-    /// Takes all pages of the buffer out of the address spaces of userspace. What touches them
-    /// next faults.
-    pub fn zap_user_mappings(&self) {
-        // SAFETY: The file and its mapping live as long as the buffer. May be called under the
-        // reservation lock.
-        unsafe {
-            let mapping = (*(*self.as_raw()).file).f_mapping;
-            bindings::unmap_mapping_range(mapping, 0, 0, 1);
-        }
-    }
-
     /// Takes the reservation lock, as an importer.
     pub(super) fn lock(&self) -> ImporterLock<'_> {
         // SAFETY: The object lives as long as the buffer. Without an acquire context the call

@@ -349,8 +349,9 @@ unsafe extern "C" fn mmap(
 ///
 /// # Safety
 ///
-/// For `VM_OPS` alone: the core of memory management calls it, with `mmap_lock` held, since there is
-/// no `map_pages`.
+/// For `VM_OPS` alone: the core of memory management calls it, with `mmap_lock` held. Without
+/// `map_pages` it does not come under the lock of the vma alone (`vmf_can_call_fault`), on which
+/// filling page tables relies.
 pub(super) unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: The core of memory management hands over a valid fault and its vma, whose private
     // data `mmap` set to the dma-buf. The vma keeps the dma-buf.

@@ -71,7 +71,7 @@ impl<'a> Fault<'a> {
     /// # Safety
     ///
     /// `runs` are memory of the buffer, whole pages, which stays allocated until its pages are
-    /// taken out of userspace again ([`DmaBuf::zap_user_mappings`](super::DmaBuf)) or the buffer is
+    /// taken out of userspace again ([`Guard::zap_user_mappings`](super::Guard)) or the buffer is
     /// released.
     pub unsafe fn fill(&self, runs: &[Run], offset: u64) -> Result {
         let here = self.offset();

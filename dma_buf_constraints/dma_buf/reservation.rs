@@ -18,6 +18,7 @@ use core::{
 };
 use kernel::{
     bindings,
+    dma::DataDirection,
     prelude::*,
     sync::Arc,
     types::{
@@ -99,7 +100,8 @@ impl PinnedDrop for Head {
 ///
 /// # Invariants
 ///
-/// The lock of `head` is held by this thread for `'a`, and only one `Held` of it exists.
+/// The lock of `head` is held by this thread for `'a`, and only one `Held` of it is in use at a time:
+/// while [`Guard::invalidate_mappings`] lets importers call back, the guard's own is not.
 pub struct Held<'a> {
     head: &'a Head,
     _not_send: NotThreadSafe,
@@ -176,6 +178,25 @@ impl<T> Reservation<T> {
         })
     }
 
+    /// Waits until no device works on the buffer in a way that is at odds with CPU access in
+    /// `direction`, without the lock. `EINTR` where a signal comes first.
+    pub fn wait_for_devices(&self, direction: DataDirection) -> Result {
+        let usage = match direction {
+            DataDirection::Bidirectional | DataDirection::ToDevice => {
+                bindings::dma_resv_usage_DMA_RESV_USAGE_READ
+            }
+            _ => bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
+        };
+        // SAFETY: The object is initialised, and lives as long as `self`.
+        let left = unsafe {
+            bindings::dma_resv_wait_timeout(self.head.as_raw(), usage, true, isize::MAX as usize)
+        };
+        if left < 0 {
+            return Err(EINTR);
+        }
+        Ok(())
+    }
+
     /// The state, under a lock that is already held.
     ///
     /// # Panics
@@ -237,6 +258,18 @@ impl<T> Guard<'_, T> {
             return Err(EINTR);
         }
         Ok(())
+    }
+
+    /// Takes all pages of `buffer` out of the address spaces of userspace. What touches them next
+    /// faults, and waits for the lock.
+    pub fn zap_user_mappings(&mut self, buffer: &DmaBuf) {
+        assert!(ptr::eq(buffer.reservation(), self.resv()));
+        // SAFETY: The file and its mapping live as long as the buffer. The call is allowed under
+        // the reservation lock.
+        unsafe {
+            let mapping = (*(*buffer.as_raw()).file).f_mapping;
+            bindings::unmap_mapping_range(mapping, 0, 0, 1);
+        }
     }
 
     /// Tells dynamic importers of `buffer` that its memory moves. They may unmap at once, which

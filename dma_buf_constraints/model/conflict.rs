@@ -17,7 +17,7 @@ pub struct Name {
 
 impl Name {
     /// The most bytes of a name that are kept.
-    pub const CAPACITY: usize = 39;
+    pub const CAPACITY: usize = 63;
 
     /// Makes a name of `bytes`, up to the first NUL or [`CAPACITY`](Self::CAPACITY).
     pub fn new(bytes: &[u8]) -> Self {

@@ -55,7 +55,7 @@ enum dma_buf_constraints_field {
 	DMA_BUF_CONSTRAINTS_ALIGNMENT,
 };
 
-#define DMA_BUF_CONSTRAINTS_NAME_LEN	40
+#define DMA_BUF_CONSTRAINTS_NAME_LEN	64
 
 /**
  * enum dma_buf_conflict_with - with what a device's needs conflict
@@ -116,9 +116,11 @@ int dma_buf_constraints_declare(struct device *dev,
  * @constraints: filled in; 0 in a field where the device does not care
  *
  * Combines the facts of struct device (DMA mask, bus limit, IOMMU, DMA
- * parameters) with what was declared.
+ * parameters) with what was declared and what the administrator says of it, or
+ * else what it inherits from its nearest ancestor of which anything is said.
  *
- * Context: Process context, may sleep.
+ * Context: Process context, may sleep. The device's driver is bound and does not
+ * unbind meanwhile.
  */
 void dma_buf_constraints_query(struct device *dev,
 			       struct dma_buf_constraints *constraints);
@@ -157,6 +159,7 @@ void dma_buf_constraints_set_free(struct dma_buf_constraints_set *set);
  * as it was. A device without a DMA mask is admitted and adds nothing.
  *
  * Context: Process context, may sleep; the exporter holds the lock of the set.
+ * The device's driver is bound, as it is for a device that attaches.
  * Return: a handle for dma_buf_constraints_release(), zero or more; -EINVAL
  * where nothing satisfies all users; -ENOMEM.
  */

@@ -180,12 +180,13 @@ struct cenalloc_declare {
  * buffer with those before, EBUSY where it could have, before the buffer got
  * its memory and somebody began to use it. EBADF and EINVAL for an @fd that is
  * no descriptor or no buffer of cenalloc. EINVAL where a field of @constraints
- * makes no sense, or a name has no end or holds a slash. ENODEV where there is
- * no such bus or device, where no driver is bound to the device, or where it
- * does no DMA. ENOMEM.
+ * makes no sense, or a name has no end or holds a slash, a quotation mark or what
+ * is not printable. ENODEV where there is no such bus or device, where no driver
+ * is bound to the device, or where it does no DMA. ENOMEM, also for more than
+ * 4096 users of a buffer. EINTR.
  *
  * The buses are those whose devices the kernel can find by name: platform, pci,
- * amba, cdx, fsl-mc, hid, host1x-context, i2c, mipi-dsi, rapidio, soundwire, spi
+ * amba, cdx, fsl-mc, host1x-context, i2c, mipi-dsi, rapidio, soundwire, spi
  * and tee.
  */
 #define CENALLOC_DECLARE	_IOW('C', 0x03, struct cenalloc_declare)
