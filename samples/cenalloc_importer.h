@@ -69,18 +69,21 @@ struct importer_add {
 /* Removes a device. EBUSY while it is attached; ENOENT. The argument is the handle. */
 #define IMPORTER_REMOVE		_IO('I', 0x02)
 
+/* struct importer_attach.flags */
+#define IMPORTER_DYNAMIC	0x4		/* memory may move while it is mapped */
+
 /**
  * struct importer_attach - for IMPORTER_ATTACH
  * @device: in: handle
  * @fd: in: the dma-buf
  * @attachment: out: handle
- * @reserved: zero
+ * @flags: IMPORTER_DYNAMIC or 0
  */
 struct importer_attach {
 	__u32 device;
 	__s32 fd;
 	__u32 attachment;
-	__u32 reserved;
+	__u32 flags;
 };
 
 /*
@@ -121,7 +124,40 @@ struct importer_map {
 /* Unmaps. The argument is the attachment. ENOENT; EINVAL where it is not mapped. */
 #define IMPORTER_UNMAP		_IO('I', 0x05)
 
-/* Detaches, and unmaps before where it is mapped. The argument is the attachment. ENOENT. */
+/*
+ * Detaches, and unmaps and unpins before where it is mapped or pinned. The
+ * argument is the attachment. ENOENT.
+ */
 #define IMPORTER_DETACH		_IO('I', 0x06)
+
+/*
+ * Pins the memory of a dynamic attachment: it stays where it is until as many
+ * IMPORTER_UNPIN. The argument is the attachment. What the exporter returns;
+ * EINVAL for an attachment that is not dynamic; EBUSY where it is mapped; ENOENT.
+ */
+#define IMPORTER_PIN		_IO('I', 0x07)
+
+/*
+ * Takes one IMPORTER_PIN back. The argument is the attachment. EINVAL where there
+ * is none; EBUSY where it is mapped; ENOENT.
+ */
+#define IMPORTER_UNPIN		_IO('I', 0x08)
+
+/**
+ * struct importer_moves - for IMPORTER_MOVES
+ * @attachment: in: handle
+ * @moves: out: how often the exporter told that memory moves
+ */
+struct importer_moves {
+	__u32 attachment;
+	__u32 moves;
+};
+
+/*
+ * Tells how often a dynamic attachment was told that memory moves. Nothing else
+ * comes of being told: what is mapped stays mapped until IMPORTER_UNMAP, and shows
+ * the old memory. ENOENT.
+ */
+#define IMPORTER_MOVES		_IOWR('I', 0x09, struct importer_moves)
 
 #endif /* _CENALLOC_IMPORTER_H */

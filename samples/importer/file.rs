@@ -5,6 +5,7 @@
 use crate::{
     c,
     device::ImporterDevice,
+    moves::Moves,
     table::Table, //
 };
 use core::mem::size_of;
@@ -47,6 +48,9 @@ const IMPORTER_ATTACH: u32 = _IOWR::<c::importer_attach>(TYPE, 0x03);
 const IMPORTER_MAP: u32 = _IOWR::<c::importer_map>(TYPE, 0x04);
 const IMPORTER_UNMAP: u32 = _IO(TYPE, 0x05);
 const IMPORTER_DETACH: u32 = _IO(TYPE, 0x06);
+const IMPORTER_PIN: u32 = _IO(TYPE, 0x07);
+const IMPORTER_UNPIN: u32 = _IO(TYPE, 0x08);
+const IMPORTER_MOVES: u32 = _IOWR::<c::importer_moves>(TYPE, 0x09);
 
 const FLAGS: u32 = c::IMPORTER_NO_DMA | c::IMPORTER_DECLARE;
 
@@ -64,6 +68,10 @@ unsafe impl FromBytes for c::importer_map {}
 unsafe impl AsBytes for c::importer_map {}
 // SAFETY: As above.
 unsafe impl AsBytes for c::importer_segment {}
+// SAFETY: As above.
+unsafe impl FromBytes for c::importer_moves {}
+// SAFETY: As above.
+unsafe impl AsBytes for c::importer_moves {}
 
 /// How far a device has come with a buffer.
 enum Step {
@@ -75,6 +83,8 @@ enum Step {
 struct User {
     /// [`None`] while a call works on it: then it belongs to that call.
     step: Option<Step>,
+    /// What a dynamic attachment has heard.
+    moves: Arc<Moves>,
     // Below `step`: a device goes after its attachment.
     device: Arc<ImporterDevice>,
 }
@@ -122,6 +132,9 @@ impl MiscDevice for ImporterFile {
             IMPORTER_MAP => me.map(arg)?,
             IMPORTER_UNMAP => me.unmap(handle(arg)?)?,
             IMPORTER_DETACH => me.detach(handle(arg)?)?,
+            IMPORTER_PIN => me.pinning(handle(arg)?, Attachment::pin)?,
+            IMPORTER_UNPIN => me.pinning(handle(arg)?, Attachment::unpin)?,
+            IMPORTER_MOVES => me.moves(arg)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)
@@ -171,24 +184,33 @@ impl ImporterFile {
 
     fn attach(&self, arg: usize) -> Result {
         let mut request: c::importer_attach = read(arg)?;
-        if request.reserved != 0 {
+        if request.flags & !c::IMPORTER_DYNAMIC != 0 {
             return Err(EINVAL);
         }
+        let moves = Moves::new()?;
         let (handle, device) = {
             let mut owned = self.owned.lock();
             let device = owned.devices.get_mut(request.device)?.clone();
             let device = device.ok_or(ENOENT)?;
             let user = User {
                 step: None,
+                moves: moves.clone(),
                 device: device.clone(),
             };
             (owned.users.insert(user)?, device)
         };
         request.attachment = handle;
         let result = DmaBuf::get(request.fd)
-            // SAFETY: The device stays bound until it is dropped, by the invariants of
-            // `ImporterDevice`; the user that holds the attachment holds the device, too.
-            .and_then(|buffer| unsafe { Attachment::new(buffer, &device) })
+            .and_then(|buffer| {
+                if request.flags & c::IMPORTER_DYNAMIC != 0 {
+                    // SAFETY: The device stays bound until it is dropped, by the invariants of
+                    // `ImporterDevice`; the user that holds the attachment holds the device, too.
+                    unsafe { Attachment::new_dynamic(buffer, &device, moves) }
+                } else {
+                    // SAFETY: As above.
+                    unsafe { Attachment::new(buffer, &device) }
+                }
+            })
             .and_then(|attachment| write(arg, &request).map(|()| attachment));
         match result {
             Ok(attachment) => {
@@ -237,6 +259,26 @@ impl ImporterFile {
         drop(self.take(handle)?);
         self.forget(handle);
         Ok(())
+    }
+
+    /// Pins or unpins what is attached and not mapped.
+    fn pinning(&self, handle: u32, change: fn(&mut Attachment) -> Result) -> Result {
+        self.step(handle, |mut step| {
+            let result = match &mut step {
+                Step::Attached(attachment) => change(attachment),
+                Step::Mapped(_) => Err(EBUSY),
+            };
+            (step, result)
+        })
+    }
+
+    fn moves(&self, arg: usize) -> Result {
+        let mut request: c::importer_moves = read(arg)?;
+        request.moves = {
+            let mut owned = self.owned.lock();
+            owned.users.get_mut(request.attachment)?.moves.count()
+        };
+        write(arg, &request)
     }
 
     /// Lets `work` take a user from one step to another.

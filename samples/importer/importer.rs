@@ -7,12 +7,13 @@
 //! detaches them by separate calls on `/dev/cenalloc_importer`, so that tests can stand between
 //! any two. The calls are documented in `samples/cenalloc_importer.h`.
 //!
-//! For authors of drivers it shows two things:
+//! For authors of drivers it shows three things:
 //!
 //! - `device.rs`: how a driver declares what its device needs beyond what `struct device` tells.
 //! - `file.rs`: how the types of an importer follow its steps. An [`Attachment`] that is mapped
 //!   becomes a [`Mapping`], which unmapped becomes an [`Attachment`]; a drop of either undoes
 //!   what is left to undo.
+//! - `moves.rs`: what a dynamic importer does when memory moves.
 //!
 //! [`Attachment`]: dma_buf_constraints::dma_buf::Attachment
 //! [`Mapping`]: dma_buf_constraints::dma_buf::Mapping
@@ -27,6 +28,7 @@ use kernel::{
 
 mod device;
 mod file;
+mod moves;
 mod table;
 
 module! {
