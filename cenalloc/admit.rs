@@ -48,8 +48,8 @@ impl Buffer {
     /// Lets `client`, which needs `constraints`, join, or says why not; then nothing has changed.
     ///
     /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
-    /// have, before the buffer had memory that somebody now holds; `EINTR`; `ENOMEM`, also where
-    /// the memory could move but there is no other.
+    /// have, before the buffer had memory that now cannot move: somebody holds it, or there is no
+    /// other; `EINTR`, `ENOMEM`.
     pub(crate) fn admit(
         &self,
         guard: &mut Guard<'_, State>,
@@ -89,7 +89,7 @@ impl Buffer {
                 constraints.misfit(&backing.memory(), page).is_none()
             };
             if let Err(error) = self.relocate(guard, dmabuf, &need, fits) {
-                if error != EBUSY {
+                if error == EINTR {
                     return Err(error);
                 }
                 let conflict = Conflict {
