@@ -127,7 +127,7 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(0, say(self->policy, "access_mask", "0x3\n"));
 	EXPECT_EQ(0, say(self->policy, "max_address", "0xfffffff\n"));
 	EXPECT_EQ(0, say(self->policy, "max_segments", "70"));
-	EXPECT_EQ(0, say(self->policy, "max_segment_size", " 65536 \n"));
+	EXPECT_EQ(0, say(self->policy, "max_segment_size", " 65536\t"));
 	EXPECT_EQ(0, say(self->policy, "segment_boundary_mask", "0xfffff"));
 	EXPECT_EQ(0, say(self->policy, "alignment", "8192"));
 	needs = needs_of("platform", self->device);

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who pays for memory: the memory cgroup of whoever created the buffer, whoever
+ * uses it first. What that cgroup may not have, nobody gets, and nobody is killed.
+ */
+
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+
+#define ROOT	"/tmp/cenalloc-cgroup"
+#define LEN	(16 * MIB)
+#define SLACK	(2 * MIB)	/* what else may come and go in a cgroup */
+
+static int write_cgroup(const char *group, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), ROOT "/%s/%s", group, file);
+	return write_file(path, text);
+}
+
+static char *read_cgroup(const char *group, const char *file, char *text, size_t size)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), ROOT "/%s/%s", group, file);
+	return slurp(path, text, size);
+}
+
+/* This process, and those that it makes, belong to @group from now on. */
+static int enter(const char *group)
+{
+	return write_cgroup(group, "cgroup.procs", "0");
+}
+
+static __s64 current_bytes(const char *group)
+{
+	char text[64];
+
+	return strtoll(read_cgroup(group, "memory.current", text, sizeof(text)), NULL, 10);
+}
+
+/* A counter of memory.events; -1 if there is none. */
+static long count_events(const char *group, const char *event)
+{
+	char text[512], part[32], line[64];
+
+	read_cgroup(group, "memory.events", text, sizeof(text));
+	snprintf(part, sizeof(part), "%s ", event);
+	if (!find_line(text, part, line, sizeof(line)))
+		return -1;
+	return strtol(line + strlen(part), NULL, 10);
+}
+
+/* Whether a cgroup has @bytes, more or less, or gets to within a second. */
+static bool settles_at(const char *group, __s64 bytes)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (llabs(current_bytes(group) - bytes) < (__s64)SLACK)
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
+/* Buffers are created in "payer" and used in "user". */
+FIXTURE(account) {
+	int importer;
+	int fd;
+	__s64 payer;
+	__s64 user;
+};
+
+FIXTURE_SETUP(account)
+{
+	mkdir(ROOT, 0755);
+	ASSERT_EQ(0, mount("none", ROOT, "cgroup2", 0, NULL));
+	ASSERT_EQ(0, write_file(ROOT "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(ROOT "/payer", 0755));
+	ASSERT_EQ(0, mkdir(ROOT "/user", 0755));
+	self->importer = open_importer();
+	ASSERT_LE(0, self->importer);
+	ASSERT_EQ(0, enter("payer"));
+	self->fd = create(LEN);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, enter("user"));
+	self->payer = current_bytes("payer");
+	self->user = current_bytes("user");
+	EXPECT_GT((__s64)SLACK, self->payer);
+}
+
+FIXTURE_TEARDOWN(account)
+{
+	close(self->importer);
+	close(self->fd);
+	/* Nobody was killed for want of memory. */
+	EXPECT_EQ(0, count_events("payer", "oom_kill"));
+	EXPECT_EQ(0, count_events("user", "oom_kill"));
+	/* What was charged is given back. */
+	EXPECT_TRUE(settles_at("payer", 0)) {
+		TH_LOG("%lld bytes stay", (long long)current_bytes("payer"));
+	}
+	EXPECT_EQ(0, write_file(ROOT "/cgroup.procs", "0"));
+	EXPECT_EQ(0, rmdir(ROOT "/payer"));
+	EXPECT_EQ(0, rmdir(ROOT "/user"));
+	EXPECT_EQ(0, umount2(ROOT, MNT_DETACH));
+}
+
+#define EXPECT_PAID_BY_CREATOR(before) do {					\
+	typeof(before) _before = (before);					\
+	__s64 _payer = current_bytes("payer") - _before->payer;			\
+	__s64 _user = current_bytes("user") - _before->user;			\
+										\
+	EXPECT_GT((__s64)SLACK, llabs(_payer - (__s64)LEN));			\
+	EXPECT_GT((__s64)SLACK, _user);						\
+} while (0)
+
+TEST_F(account, mapped_by_a_device)
+{
+	int attachment = join(self->importer, self->fd, DEVICE());
+
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(self->importer, attachment, NULL));
+	EXPECT_PAID_BY_CREATOR(self);
+}
+
+TEST_F(account, touched_by_the_cpu)
+{
+	char *memory = map_cpu(self->fd, LEN);
+
+	ASSERT_NE(MAP_FAILED, memory);
+	memory[0] = 1;
+	EXPECT_PAID_BY_CREATOR(self);
+	munmap(memory, LEN);
+}
+
+TEST_F(account, allocated_early)
+{
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_PAID_BY_CREATOR(self);
+}
+
+TEST_F(account, pinned)
+{
+	int attachment = join_dynamic(self->importer, self->fd, DEVICE());
+
+	ASSERT_EQ(0, pin(self->importer, attachment));
+	EXPECT_PAID_BY_CREATOR(self);
+}
+
+/* The new memory is paid for by the same, and the old is given back. */
+TEST_F(account, moved_for_a_newcomer)
+{
+	ASSERT_EQ(0, declare_needs(self->fd, "first",
+				   NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM)));
+	ASSERT_EQ(0, allocate(self->fd));
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_EQ(1, query_fields(self->fd).relocations);
+	EXPECT_TRUE(settles_at("payer", self->payer + LEN));
+	EXPECT_PAID_BY_CREATOR(self);
+}
+
+/* One run below 4 GiB is charged as any other memory. */
+TEST_F(account, contiguous)
+{
+	int fds[4], i;
+
+	ASSERT_EQ(0, enter("payer"));
+	for (i = 0; i < 4; i++) {
+		fds[i] = create(LEN / 4);
+		ASSERT_EQ(0, declare_needs(fds[i], "needs",
+					   NEEDS(.max_segments = 1, .max_address = BITS(32))));
+	}
+	ASSERT_EQ(0, enter("user"));
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, allocate(fds[i]));
+	EXPECT_STREQ("system-contig", query_fields(fds[0]).allocator);
+	EXPECT_PAID_BY_CREATOR(self);
+	for (i = 0; i < 4; i++)
+		close(fds[i]);
+}
+
+/* TEST is paid for by who asks, for as long as it takes. */
+TEST_F(account, tried)
+{
+	struct cenalloc_test test = { .len = LEN };
+
+	ASSERT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
+	EXPECT_TRUE(settles_at("user", self->user));
+	ASSERT_EQ(0, write_cgroup("user", "memory.max", "8M"));
+	ASSERT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
+}
+
+/* --- Limits --------------------------------------------------------------- */
+
+TEST_F(account, limit_of_the_creator)
+{
+	int attachment = join(self->importer, self->fd, DEVICE()), i;
+
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "8M"));
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(-ENOMEM, map(self->importer, attachment, NULL));
+		EXPECT_EQ(-ENOMEM, allocate(self->fd));
+	}
+	EXPECT_EQ(CENALLOC_STATE_EMPTY, query_fields(self->fd).state);
+	EXPECT_TRUE(settles_at("payer", self->payer));
+	EXPECT_LT(0, count_events("payer", "max"));
+	/* With more, it works. */
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "32M"));
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+	EXPECT_PAID_BY_CREATOR(self);
+}
+
+static sigjmp_buf jump;
+
+static void caught(int signal)
+{
+	siglongjmp(jump, signal);
+}
+
+TEST_F(account, limit_of_the_creator_at_a_touch)
+{
+	struct sigaction action = { .sa_handler = caught };
+	char *memory = map_cpu(self->fd, LEN);
+	int signal;
+
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, sigaction(SIGBUS, &action, NULL));
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "8M"));
+	signal = sigsetjmp(jump, 1);
+	if (!signal)
+		__atomic_store_n(memory, 1, __ATOMIC_RELAXED);
+	EXPECT_EQ(SIGBUS, signal);
+	EXPECT_EQ(CENALLOC_STATE_EMPTY, query_fields(self->fd).state);
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
+	__atomic_store_n(memory, 1, __ATOMIC_RELAXED);
+	EXPECT_PAID_BY_CREATOR(self);
+	munmap(memory, LEN);
+}
+
+/* Whose limit is low may use what others pay for. */
+TEST_F(account, limit_of_the_user)
+{
+	char *memory = map_cpu(self->fd, LEN);
+
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, write_cgroup("user", "memory.max", "8M"));
+	memset(memory, 1, LEN);
+	EXPECT_PAID_BY_CREATOR(self);
+	munmap(memory, LEN);
+}
+
+/* A move needs both for a moment; where that is too much, memory stays. */
+TEST_F(account, limit_at_a_move)
+{
+	char *memory = map_cpu(self->fd, LEN);
+
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, declare_needs(self->fd, "first",
+				   NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM)));
+	fill_bytes(memory, MIB, 1);
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "24M"));
+	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_EQ(0, query_fields(self->fd).relocations);
+	EXPECT_EQ(0, wrong_bytes(memory, MIB, 1));
+	EXPECT_TRUE(settles_at("payer", self->payer + LEN));
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_EQ(0, wrong_bytes(memory, MIB, 1));
+	munmap(memory, LEN);
+}
+
+/* The creator is gone with its cgroup, and still pays. */
+TEST_F(account, cgroup_that_was_removed)
+{
+	ASSERT_EQ(0, rmdir(ROOT "/payer"));
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_GT((__s64)SLACK, current_bytes("user") - self->user);
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_EQ(0, mkdir(ROOT "/payer", 0755));
+}
+
+TEST_HARNESS_MAIN

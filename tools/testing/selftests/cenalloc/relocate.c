@@ -1,0 +1,822 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * When memory may move for a newcomer, and when it may not: each condition holds
+ * it where it is until it ends. What userspace and dynamic importers see of a
+ * move, and what remains after one that failed.
+ */
+
+#include <pthread.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include <drm/drm.h>
+#include <drm/vgem_drm.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+#include "camera.h"
+
+#define LEN	(300 * KIB)
+
+static struct mapping one, two;
+static struct told told;
+
+static int open_vgem(void)
+{
+	char path[64], name[16];
+	int i, fd;
+
+	for (i = 0; i < 64; i++) {
+		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
+
+		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
+		fd = open_device(path);
+		if (fd < 0)
+			continue;
+		memset(name, 0, sizeof(name));
+		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
+			return fd;
+		close(fd);
+	}
+	return -ENODEV;
+}
+
+/* What memory above 4 GiB is not: below 4 GiB and in one run. */
+#define LATE	DEVICE(.name = "late", .dma_mask = BITS(32), .max_segments = 1)
+
+/* Memory above 4 GiB with bytes in it, seen by the CPU; all who attached are gone. */
+static char *back_high(struct __test_metadata *_metadata, int importer, int fd)
+{
+	int attachment = join(importer, fd, DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM));
+	char *memory = map_cpu(fd, LEN);
+
+	ASSERT_LE(0, attachment);
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, map(importer, attachment, &one));
+	ASSERT_LE(1ULL << 32, address_of(&one, 0));
+	fill_bytes(memory, LEN, 1);
+	ASSERT_EQ(0, detach(importer, attachment));
+	return memory;
+}
+
+FIXTURE(high) {
+	int fd;
+	int importer;
+	char *memory;
+};
+
+FIXTURE_SETUP(high)
+{
+	self->fd = create(LEN);
+	ASSERT_LE(0, self->fd);
+	self->importer = open_importer();
+	ASSERT_LE(0, self->importer);
+	self->memory = back_high(_metadata, self->importer, self->fd);
+}
+
+FIXTURE_TEARDOWN(high)
+{
+	munmap(self->memory, LEN);
+	close(self->importer);
+	close(self->fd);
+}
+
+/* --- Conditions ----------------------------------------------------------- */
+
+/* Somebody for whose sake memory stays. */
+struct holder {
+	int fd;
+	int importer;
+	int attachment;
+	int device;	/* a camera or a card */
+	__u32 handle;
+	__u32 fence;
+};
+
+/* Returns 0, or a negative errno. */
+typedef int (*action_t)(struct holder *me);
+
+static int hold_static(struct holder *me)
+{
+	me->attachment = join(me->importer, me->fd, DEVICE(.name = "static"));
+	return me->attachment < 0 ? me->attachment : map(me->importer, me->attachment, NULL);
+}
+
+static int let_go_mapped(struct holder *me)
+{
+	return unmap(me->importer, me->attachment);
+}
+
+static int hold_pinned(struct holder *me)
+{
+	me->attachment = join_dynamic(me->importer, me->fd, DEVICE(.name = "dynamic"));
+	return me->attachment < 0 ? me->attachment : pin(me->importer, me->attachment);
+}
+
+static int let_go_pinned(struct holder *me)
+{
+	return unpin(me->importer, me->attachment);
+}
+
+/* Pinned twice and mapped: one pin is enough to hold it. */
+static int hold_pinned_mapped(struct holder *me)
+{
+	int ret = hold_pinned(me);
+
+	if (!ret)
+		ret = pin(me->importer, me->attachment);
+	if (!ret)
+		ret = map(me->importer, me->attachment, NULL);
+	if (!ret)
+		ret = unmap(me->importer, me->attachment);
+	return ret ? ret : unpin(me->importer, me->attachment);
+}
+
+/* Pinned, and then gone without a word. */
+static int let_go_detached(struct holder *me)
+{
+	return detach(me->importer, me->attachment);
+}
+
+static int hold_section(struct holder *me)
+{
+	return sync_cpu(me->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+}
+
+static int let_go_section(struct holder *me)
+{
+	return sync_cpu(me->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
+}
+
+/* Two sections, of which one ends. */
+static int hold_two_sections(struct holder *me)
+{
+	int ret = hold_section(me);
+
+	if (!ret)
+		ret = hold_section(me);
+	return ret ? ret : let_go_section(me);
+}
+
+/* The camera that uses the kernel's address. */
+static int hold_kernel_address(struct holder *me)
+{
+	int ret;
+
+	me->device = open_camera(1);
+	ret = set_up(me->device, RED);
+	if (ret > 0)
+		ret = request(me->device, 2);
+	return ret ? ret : queue(me->device, 0, me->fd);
+}
+
+static int let_go_kernel_address(struct holder *me)
+{
+	int ret = request(me->device, 0);
+
+	close(me->device);
+	return ret;
+}
+
+static int attach_fence(struct holder *me, __u32 flags)
+{
+	struct drm_prime_handle prime = { .fd = me->fd };
+	struct drm_vgem_fence_attach fence = { .flags = flags };
+	int ret;
+
+	me->device = open_vgem();
+	ret = call(me->device, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
+	me->handle = prime.handle;
+	fence.handle = prime.handle;
+	if (!ret)
+		ret = call(me->device, DRM_IOCTL_VGEM_FENCE_ATTACH, &fence);
+	me->fence = fence.out_fence;
+	return ret;
+}
+
+static int hold_reader(struct holder *me)
+{
+	return attach_fence(me, 0);
+}
+
+static int hold_writer(struct holder *me)
+{
+	return attach_fence(me, VGEM_FENCE_WRITE);
+}
+
+static int let_go_fence(struct holder *me)
+{
+	struct drm_vgem_fence_signal signal = { .fence = me->fence };
+	int ret = call(me->device, DRM_IOCTL_VGEM_FENCE_SIGNAL, &signal);
+
+	/* The importer that is attached is none that holds memory. */
+	return ret;
+}
+
+FIXTURE(held) {
+	struct holder holder;
+	char *memory;
+};
+
+FIXTURE_VARIANT(held) {
+	action_t hold;
+	action_t let_go;
+};
+
+FIXTURE_VARIANT_ADD(held, static_mapping) {
+	.hold = hold_static,
+	.let_go = let_go_mapped,
+};
+
+FIXTURE_VARIANT_ADD(held, static_mapping_of_one_that_goes) {
+	.hold = hold_static,
+	.let_go = let_go_detached,
+};
+
+FIXTURE_VARIANT_ADD(held, pin) {
+	.hold = hold_pinned,
+	.let_go = let_go_pinned,
+};
+
+FIXTURE_VARIANT_ADD(held, pin_after_a_mapping) {
+	.hold = hold_pinned_mapped,
+	.let_go = let_go_pinned,
+};
+
+FIXTURE_VARIANT_ADD(held, pin_of_one_that_goes) {
+	.hold = hold_pinned,
+	.let_go = let_go_detached,
+};
+
+FIXTURE_VARIANT_ADD(held, section) {
+	.hold = hold_section,
+	.let_go = let_go_section,
+};
+
+FIXTURE_VARIANT_ADD(held, second_section) {
+	.hold = hold_two_sections,
+	.let_go = let_go_section,
+};
+
+FIXTURE_VARIANT_ADD(held, kernel_address) {
+	.hold = hold_kernel_address,
+	.let_go = let_go_kernel_address,
+};
+
+FIXTURE_VARIANT_ADD(held, fence_of_a_reader) {
+	.hold = hold_reader,
+	.let_go = let_go_fence,
+};
+
+FIXTURE_VARIANT_ADD(held, fence_of_a_writer) {
+	.hold = hold_writer,
+	.let_go = let_go_fence,
+};
+
+FIXTURE_SETUP(held)
+{
+	self->holder.fd = create(LEN);
+	ASSERT_LE(0, self->holder.fd);
+	self->holder.importer = open_importer();
+	ASSERT_LE(0, self->holder.importer);
+	self->memory = back_high(_metadata, self->holder.importer, self->holder.fd);
+}
+
+FIXTURE_TEARDOWN(held)
+{
+	munmap(self->memory, LEN);
+	close(self->holder.importer);
+	close(self->holder.fd);
+}
+
+TEST_F(held, memory_stays)
+{
+	int fd = self->holder.fd, importer = self->holder.importer, late;
+
+	ASSERT_EQ(0, variant->hold(&self->holder));
+	check_refused(_metadata, importer, fd, LATE, -EBUSY,
+		      "*late.* needs addresses below 2^32, memory is at *");
+	EXPECT_EQ(-EBUSY, declare_needs(fd, "late", NEEDS(.max_address = BITS(28))));
+	EXPECT_EQ(0, query_fields(fd).relocations);
+	EXPECT_EQ(2, query_fields(fd).early);
+	EXPECT_STREQ("system", query_fields(fd).allocator);
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+	/* Who can take memory as it is may join all the same. */
+	late = join(importer, fd, DEVICE(.max_segment_size = 4096));
+	ASSERT_LE(0, late);
+	ASSERT_EQ(0, map(importer, late, &two));
+	EXPECT_TRUE(same_memory(&one, &two));
+	ASSERT_EQ(0, detach(importer, late));
+
+	ASSERT_EQ(0, variant->let_go(&self->holder));
+	late = join(importer, fd, LATE);
+	ASSERT_LE(0, late);
+	EXPECT_EQ(1, query_fields(fd).relocations);
+	EXPECT_EQ(2, query_fields(fd).early);
+	EXPECT_STREQ("system-contig", query_fields(fd).allocator);
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+	ASSERT_EQ(0, map(importer, late, &one));
+	EXPECT_EQ(1, one.count);
+	EXPECT_GE(BITS(32), last_address(&one));
+}
+
+/* --- User mappings -------------------------------------------------------- */
+
+/* Touched before and after, in this process and another, for reading and writing. */
+TEST_F(high, mappings_see_the_new_memory)
+{
+	struct edu_transfer transfer = { .len = 64, .offset = 100, .direction = EDU_TO_DEVICE };
+	const char *reader = mmap(NULL, LEN, PROT_READ, MAP_SHARED, self->fd, 0);
+	char *part = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 8 * PAGE);
+	int edu = open_device("/dev/cenalloc_edu"), status, there[2], back[2];
+	struct edu_map edu_map = {};
+	char byte = 0, *fresh;
+	pid_t child;
+
+	ASSERT_NE(MAP_FAILED, (void *)reader);
+	ASSERT_NE(MAP_FAILED, part);
+	EXPECT_EQ(0, wrong_bytes(reader, LEN, 1));
+	EXPECT_EQ(0, memcmp(part, reader + 8 * PAGE, PAGE));
+	ASSERT_EQ(0, pipe(there));
+	ASSERT_EQ(0, pipe(back));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		if (wrong_bytes(self->memory, LEN, 1))
+			_exit(1);
+		if (write(back[1], &byte, 1) != 1 || read(there[0], &byte, 1) != 1)
+			_exit(2);
+		/* The parent has moved it, and written. */
+		if (wrong_bytes(self->memory, LEN, 2))
+			_exit(3);
+		fill_bytes(self->memory, LEN, 3);
+		_exit(0);
+	}
+	ASSERT_EQ(1, read(back[0], &byte, 1));
+	ASSERT_EQ(0, call_number(edu, EDU_ATTACH, self->fd));
+	ASSERT_EQ(1, query_fields(self->fd).relocations);
+	EXPECT_EQ(0, wrong_bytes(reader, LEN, 1));
+	fill_bytes(self->memory, LEN, 2);
+	EXPECT_EQ(0, wrong_bytes(reader, LEN, 2));
+	ASSERT_EQ(1, write(there[1], &byte, 1));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status) {
+		TH_LOG("child %d", WEXITSTATUS(status));
+	}
+	EXPECT_EQ(0, wrong_bytes(reader, LEN, 3));
+	EXPECT_EQ(0, memcmp(part, reader + 8 * PAGE, PAGE));
+	fresh = map_cpu(self->fd, LEN);
+	ASSERT_NE(MAP_FAILED, fresh);
+	EXPECT_EQ(0, wrong_bytes(fresh, LEN, 3));
+	/* The device sees what is written through the oldest of them, and the other way. */
+	memset(self->memory + 100, 0x77, 64);
+	ASSERT_EQ(0, call(edu, EDU_MAP, &edu_map));
+	ASSERT_EQ(0, call(edu, EDU_TRANSFER, &transfer));
+	transfer.direction = EDU_FROM_DEVICE;
+	transfer.offset = 8 * PAGE;
+	ASSERT_EQ(0, call(edu, EDU_TRANSFER, &transfer));
+	EXPECT_EQ(0, memcmp(self->memory + 100, part, 64));
+	EXPECT_EQ(0x77, part[63]);
+	munmap((void *)reader, LEN);
+	munmap(fresh, LEN);
+	munmap(part, PAGE);
+	close(edu);
+}
+
+/* Nobody else can get hold of a page through a mapping, and keep it across a move. */
+TEST_F(high, no_page_can_be_taken)
+{
+	struct iovec iovec = { .iov_base = self->memory, .iov_len = PAGE };
+	char copy[64];
+	struct iovec local = { .iov_base = copy, .iov_len = sizeof(copy) };
+	int pipes[2];
+
+	ASSERT_EQ(0, pipe(pipes));
+	EXPECT_EQ(-1, vmsplice(pipes[1], &iovec, 1, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, process_vm_readv(getpid(), &local, 1, &iovec, 1, 0));
+	/* Copies are allowed. */
+	EXPECT_EQ(PAGE, write(pipes[1], self->memory, PAGE));
+}
+
+/* --- Dynamic importers ---------------------------------------------------- */
+
+TEST_F(high, dynamic_importer_keeps_the_old_memory)
+{
+	int moving = join_dynamic(self->importer, self->fd, DEVICE(.name = "moving")), late;
+	int idle = join_dynamic(self->importer, self->fd, DEVICE(.name = "idle"));
+	int fixed = join(self->importer, self->fd, DEVICE(.name = "fixed"));
+	__u64 used = find_allocator("system").used;
+
+	ASSERT_LE(0, moving);
+	ASSERT_LE(0, idle);
+	ASSERT_LE(0, fixed);
+	ASSERT_EQ(0, map(self->importer, moving, &one));
+	EXPECT_EQ(0, count_moves(self->importer, moving));
+	late = join(self->importer, self->fd, LATE);
+	ASSERT_LE(0, late);
+	EXPECT_EQ(1, count_moves(self->importer, moving));
+	EXPECT_EQ(1, count_moves(self->importer, idle));
+	EXPECT_EQ(0, count_moves(self->importer, fixed));
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_EQ(CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED | CENALLOC_USER_DYNAMIC,
+		  told_user(&told, "moving")->flags);
+	EXPECT_STREQ("system-contig", told.query.allocator);
+	/* The old memory is no one else's until it is unmapped. */
+	EXPECT_EQ(used, find_allocator("system").used);
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+	ASSERT_EQ(0, map(self->importer, late, &two));
+	EXPECT_FALSE(same_memory(&one, &two));
+	ASSERT_EQ(0, unmap(self->importer, moving));
+	EXPECT_EQ(used - LEN, find_allocator("system").used);
+	/* A new mapping shows the new memory, and that is held by the static one. */
+	ASSERT_EQ(0, map(self->importer, moving, &one));
+	EXPECT_TRUE(same_memory(&one, &two));
+	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "aligned", NEEDS(.max_address = BITS(20))));
+	EXPECT_EQ(1, count_moves(self->importer, moving));
+}
+
+/* Memory of several moves is kept, each by those that have it mapped. */
+TEST_F(high, dynamic_importers_of_several_moves)
+{
+	__u64 system = find_allocator("system").used;
+	__u64 contig = find_allocator("system-contig").used;
+	int devices[4], i, late;
+
+	for (i = 0; i < 4; i++) {
+		devices[i] = join_dynamic(self->importer, self->fd, DEVICE());
+		ASSERT_LE(0, devices[i]);
+		ASSERT_EQ(0, map(self->importer, devices[i], i ? &two : &one));
+		late = join(self->importer, self->fd,
+			    i % 2 ? DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM) :
+			    DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG));
+		ASSERT_LE(0, late);
+		ASSERT_EQ(0, detach(self->importer, late));
+	}
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(4 - i, count_moves(self->importer, devices[i]));
+	EXPECT_EQ(4, query_fields(self->fd).relocations);
+	EXPECT_EQ(system + 2 * LEN, find_allocator("system").used);
+	EXPECT_EQ(contig + 2 * LEN, find_allocator("system-contig").used);
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+	ASSERT_EQ(0, unmap(self->importer, devices[2]));
+	EXPECT_EQ(system + LEN, find_allocator("system").used);
+	ASSERT_EQ(0, detach(self->importer, devices[0]));
+	EXPECT_EQ(system, find_allocator("system").used);
+	close(self->importer);
+	EXPECT_EQ(contig, find_allocator("system-contig").used);
+	EXPECT_EQ(0, query_fields(self->fd).user_count);
+	self->importer = open_importer();
+}
+
+/* The buffer goes while old memory is still mapped. */
+TEST(dynamic_importer_outlives_the_descriptor)
+{
+	__u64 system = find_allocator("system").used;
+	__u64 contig = find_allocator("system-contig").used;
+	int importer = open_importer(), fd = create(LEN), moving;
+	unsigned int buffers = count_buffers();
+
+	moving = join_dynamic(importer, fd, DEVICE(.access_mask = 3));
+	ASSERT_LE(0, moving);
+	ASSERT_EQ(0, map(importer, moving, &one));
+	ASSERT_LE(0, join(importer, fd, DEVICE(.max_segments = 1)));
+	close(fd);
+	EXPECT_EQ(buffers, count_buffers());
+	EXPECT_EQ(system + LEN, find_allocator("system").used);
+	EXPECT_EQ(contig + LEN, find_allocator("system-contig").used);
+	close(importer);
+	EXPECT_EQ(buffers - 1, settled_buffers(buffers - 1));
+	EXPECT_EQ(system, find_allocator("system").used);
+	EXPECT_EQ(contig, find_allocator("system-contig").used);
+}
+
+/* Pins are those of an attachment, and no one else's. */
+TEST_F(high, pins)
+{
+	int a = join_dynamic(self->importer, self->fd, DEVICE());
+	int b = join_dynamic(self->importer, self->fd, DEVICE());
+	int fixed = join(self->importer, self->fd, DEVICE());
+
+	EXPECT_EQ(-EINVAL, unpin(self->importer, a));
+	ASSERT_EQ(0, pin(self->importer, a));
+	EXPECT_EQ(-EINVAL, unpin(self->importer, b));
+	ASSERT_EQ(0, pin(self->importer, b));
+	ASSERT_EQ(0, unpin(self->importer, a));
+	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, LATE));
+	ASSERT_EQ(0, unpin(self->importer, b));
+	EXPECT_EQ(-EINVAL, unpin(self->importer, b));
+	EXPECT_EQ(-EINVAL, pin(self->importer, fixed));
+	EXPECT_LE(0, join(self->importer, self->fd, LATE));
+	EXPECT_EQ(1, count_moves(self->importer, a));
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+}
+
+/* What the sample importer refuses. */
+TEST_F(high, wrong_calls_of_a_dynamic_importer)
+{
+	int device = add_device(self->importer, DEVICE());
+	int a = attach_dynamic(self->importer, device, self->fd);
+	struct importer_attach request = { .device = device, .fd = self->fd };
+	unsigned int bit;
+
+	ASSERT_LE(0, a);
+	for (bit = 0; bit < 32; bit++) {
+		request.flags = 1U << bit | IMPORTER_DYNAMIC;
+		if (request.flags != IMPORTER_DYNAMIC)
+			EXPECT_EQ(-EINVAL, call(self->importer, IMPORTER_ATTACH, &request));
+	}
+	EXPECT_EQ(-ENOENT, pin(self->importer, 1000));
+	EXPECT_EQ(-ENOENT, unpin(self->importer, 1000));
+	EXPECT_EQ(-ENOENT, count_moves(self->importer, 1000));
+	EXPECT_EQ(-EFAULT, call(self->importer, IMPORTER_MOVES, NULL));
+	ASSERT_EQ(0, map(self->importer, a, NULL));
+	EXPECT_EQ(-EBUSY, pin(self->importer, a));
+	EXPECT_EQ(-EBUSY, unpin(self->importer, a));
+	EXPECT_EQ(1, query_fields(self->fd).user_count);
+}
+
+/* A pin gives a buffer its memory, and needs a device that does DMA. */
+TEST(pin_is_a_first_use)
+{
+	int importer = open_importer(), fd = create(LEN);
+	int a = join_dynamic(importer, fd, DEVICE(.name = "first"));
+	int cpu = join_dynamic(importer, fd, DEVICE(.flags = IMPORTER_NO_DMA));
+
+	ASSERT_LE(0, a);
+	ASSERT_LE(0, cpu);
+	EXPECT_EQ(-ENODEV, pin(importer, cpu));
+	EXPECT_EQ(CENALLOC_STATE_EMPTY, query_fields(fd).state);
+	EXPECT_EQ(0, pin(importer, a));
+	EXPECT_EQ(CENALLOC_STATE_BACKED, query_fields(fd).state);
+	close(importer);
+	close(fd);
+}
+
+/* --- Moves that fail ------------------------------------------------------ */
+
+/* Nobody hears of a move that does not come, and nothing is another than before. */
+static void check_stays(struct __test_metadata *_metadata, int importer, int fd,
+			struct importer_add needs, int error)
+{
+	int moving = join_dynamic(importer, fd, DEVICE()), again;
+	__u32 early = query_fields(fd).early;
+
+	ASSERT_LE(0, moving);
+	ASSERT_EQ(0, map(importer, moving, &one));
+	EXPECT_EQ(error, join(importer, fd, needs));
+	EXPECT_EQ(0, count_moves(importer, moving));
+	EXPECT_EQ(0, query_fields(fd).relocations);
+	EXPECT_EQ(early + (error == -EBUSY), query_fields(fd).early);
+	again = join(importer, fd, DEVICE());
+	ASSERT_LE(0, again);
+	ASSERT_EQ(0, map(importer, again, &two));
+	EXPECT_TRUE(same_memory(&one, &two));
+	ASSERT_EQ(0, detach(importer, again));
+	ASSERT_EQ(0, detach(importer, moving));
+}
+
+TEST_F(high, never_possible)
+{
+	check_stays(_metadata, self->importer, self->fd, DEVICE(.alignment = GIB), -EINVAL);
+	check_stays(_metadata, self->importer, self->fd, DEVICE(.access_mask = 1ULL << 50),
+		    -EINVAL);
+	check_stays(_metadata, self->importer, self->fd, DEVICE(.max_address = LEN - 1), -EINVAL);
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+}
+
+TEST_F(high, held_by_another)
+{
+	int fixed = join(self->importer, self->fd, DEVICE());
+
+	ASSERT_EQ(0, map(self->importer, fixed, NULL));
+	check_stays(_metadata, self->importer, self->fd, LATE, -EBUSY);
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+}
+
+TEST(no_memory_to_move_to)
+{
+	__u64 used = find_allocator("system").used;
+	int importer = open_importer(), fd = create(LOW_MEMORY);
+	char *memory = map_cpu(fd, LOW_MEMORY);
+
+	ASSERT_NE(MAP_FAILED, memory);
+	fill_bytes(memory, LEN, 5);
+	fill_bytes(memory + LOW_MEMORY - LEN, LEN, 6);
+	check_stays(_metadata, importer, fd, DEVICE(.dma_mask = BITS(24)), -EBUSY);
+	EXPECT_EQ(used + LOW_MEMORY, find_allocator("system").used);
+	EXPECT_EQ(0, wrong_bytes(memory, LEN, 5));
+	EXPECT_EQ(0, wrong_bytes(memory + LOW_MEMORY - LEN, LEN, 6));
+	munmap(memory, LOW_MEMORY);
+	close(importer);
+	close(fd);
+}
+
+/* The new memory suits those who were there before, too. */
+TEST_F(high, move_that_suits_all)
+{
+	int few = join(self->importer, self->fd, DEVICE(.max_segments = 5, .alignment = 32 * KIB,
+							.max_segment_size = 64 * KIB));
+	int late, i;
+
+	ASSERT_LE(0, few);
+	late = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+	ASSERT_LE(0, late);
+	ASSERT_EQ(0, map(self->importer, few, &one));
+	EXPECT_GE(5, one.count);
+	for (i = 0; i < (int)one.count; i++) {
+		EXPECT_GE(64 * KIB, one.segments[i].len);
+		EXPECT_EQ(0, one.segments[i].address % (32 * KIB));
+	}
+	EXPECT_GE(BITS(28), last_address(&one));
+	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+}
+
+/* --- The story of 2011 ---------------------------------------------------- */
+
+/*
+ * A camera shows its preview on a display. The preview stops, an encoder of
+ * narrower needs joins, the camera goes on: with the same descriptors, whose
+ * bytes are still there.
+ */
+TEST(preview_then_record)
+{
+	int camera = open_camera(0), importer = open_importer();
+	int edu = open_device("/dev/cenalloc_edu"), fds[2], display[2], len, i;
+	struct edu_transfer transfer = { .len = 3, .offset = 3 * 100 };
+	struct edu_map edu_map = {};
+	unsigned char *frames[2];
+	struct importer_add encoder = { .name = "encoder", .max_address = BITS(28) };
+	int attachments[2], device;
+
+	len = set_up(camera, RED);
+	ASSERT_EQ(3 * WIDTH * HEIGHT, len);
+	for (i = 0; i < 2; i++) {
+		fds[i] = create(len);
+		ASSERT_LE(0, fds[i]);
+		ASSERT_EQ(0, declare_device_with(fds[i], "platform", "vivid.0",
+						 NEEDS(.max_segments = 1)));
+		display[i] = join(importer, fds[i], DEVICE(.name = "display"));
+		ASSERT_LE(0, display[i]);
+		frames[i] = map_cpu(fds[i], len);
+		ASSERT_NE(MAP_FAILED, frames[i]);
+	}
+	ASSERT_EQ(0, request(camera, 2));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, queue(camera, i, fds[i]));
+	ASSERT_EQ(0, stream(camera, true));
+	for (i = 0; i < 2; i++)
+		ASSERT_LE(0, dequeue(camera));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, map(importer, display[i], &one));
+		if (last_address(&one) <= encoder.max_address)
+			encoder.max_address = last_address(&one) - 1;
+	}
+	/* Wherever the preview is, the encoder does not reach it. */
+	device = add_device(importer, encoder);
+	ASSERT_LE(0, device);
+
+	/* Not while it plays, nor while somebody still has it mapped. */
+	EXPECT_EQ(-EBUSY, attach(importer, device, fds[0]));
+	ASSERT_EQ(0, stream(camera, false));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, unmap(importer, display[i]));
+	EXPECT_EQ(-EBUSY, attach(importer, device, fds[0]));
+	ASSERT_EQ(0, request(camera, 0));
+	for (i = 0; i < 2; i++) {
+		EXPECT_LE(230, frames[i][0]);
+		fill_bytes(frames[i] + 4096, len - 4096, i);
+		attachments[i] = attach(importer, device, fds[i]);
+		ASSERT_LE(0, attachments[i]);
+		EXPECT_EQ(1, query_fields(fds[i]).relocations);
+		EXPECT_LE(230, frames[i][0]);
+		EXPECT_EQ(0, wrong_bytes(frames[i] + 4096, len - 4096, i));
+		ASSERT_EQ(0, map(importer, display[i], &one));
+		ASSERT_EQ(0, map(importer, attachments[i], &two));
+		EXPECT_EQ(1, one.count);
+		EXPECT_GE(encoder.max_address, last_address(&one));
+		EXPECT_TRUE(same_memory(&one, &two));
+	}
+
+	/* All at work, and one more that reaches 28 bits. */
+	ASSERT_EQ(0, set_control(camera, "Test Pattern", GREEN));
+	ASSERT_EQ(0, request(camera, 2));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, queue(camera, i, fds[i]));
+	ASSERT_EQ(0, stream(camera, true));
+	for (i = 0; i < 2; i++)
+		ASSERT_LE(0, dequeue(camera));
+	ASSERT_EQ(0, call_number(edu, EDU_ATTACH, fds[0]));
+	ASSERT_EQ(0, call(edu, EDU_MAP, &edu_map));
+	transfer.direction = EDU_TO_DEVICE;
+	ASSERT_EQ(0, call(edu, EDU_TRANSFER, &transfer));
+	transfer.offset = 3 * 200;
+	memset(frames[0] + transfer.offset, 0, 3);
+	transfer.direction = EDU_FROM_DEVICE;
+	ASSERT_EQ(0, call(edu, EDU_TRANSFER, &transfer));
+	EXPECT_GE(25, frames[0][3 * 200]);
+	EXPECT_LE(230, frames[0][3 * 200 + 1]);
+	EXPECT_GE(25, frames[0][3 * 200 + 2]);
+	EXPECT_EQ(4, query_fields(fds[0]).user_count);
+	EXPECT_EQ(1, query_fields(fds[0]).relocations);
+	ASSERT_EQ(0, stream(camera, false));
+	close(edu);
+	close(camera);
+	close(importer);
+	for (i = 0; i < 2; i++) {
+		munmap(frames[i], len);
+		close(fds[i]);
+	}
+}
+
+/* --- Writers and moves ---------------------------------------------------- */
+
+#define WRITERS	3
+
+struct writer {
+	pthread_t thread;
+	int number;
+	int fd;
+	const int *stop;
+	__u64 rounds;
+	__u64 lost;
+};
+
+/*
+ * Writes its words of every page, over and over, through a mapping of its own.
+ * Each word is known again: a byte that did not come along shows.
+ */
+static void *write_words(void *data)
+{
+	struct writer *me = data;
+	char *memory = map_cpu(me->fd, LEN);
+	__u64 at, *word;
+
+	while (!__atomic_load_n(me->stop, __ATOMIC_ACQUIRE)) {
+		me->rounds++;
+		for (at = me->number * 8; at < LEN; at += PAGE / 8) {
+			word = (__u64 *)(memory + at);
+			__atomic_store_n(word, me->rounds * MIX + at, __ATOMIC_RELAXED);
+		}
+		for (at = me->number * 8; at < LEN; at += PAGE / 8) {
+			word = (__u64 *)(memory + at);
+			me->lost += __atomic_load_n(word, __ATOMIC_RELAXED) !=
+				    me->rounds * MIX + at;
+		}
+	}
+	munmap(memory, LEN);
+	return NULL;
+}
+
+TEST_F(high, moves_under_the_hands_of_writers)
+{
+	struct writer writers[WRITERS] = {};
+	const struct importer_add needs[] = {
+		{ .access_mask = CENALLOC_CLASS_SYSTEM_CONTIG },
+		{ .access_mask = CENALLOC_CLASS_SYSTEM, .alignment = 16 * KIB },
+		{ .dma_mask = BITS(32), .max_segments = 1 },
+		{ .access_mask = CENALLOC_CLASS_SYSTEM },
+	};
+	int moving = join_dynamic(self->importer, self->fd, DEVICE());
+	int i, stop = 0, rounds = 0, told = 0;
+	double end = seconds() + 1.5;
+	__u64 at;
+
+	ASSERT_LE(0, moving);
+	for (i = 0; i < WRITERS; i++) {
+		writers[i].number = i;
+		writers[i].fd = self->fd;
+		writers[i].stop = &stop;
+		ASSERT_EQ(0, pthread_create(&writers[i].thread, NULL, write_words, &writers[i]));
+	}
+	for (; seconds() < end; rounds++) {
+		int late = join(self->importer, self->fd, needs[rounds % ARRAY_SIZE(needs)]);
+
+		ASSERT_LE(0, late);
+		ASSERT_EQ(0, detach(self->importer, late));
+		/* A device looks on from time to time. */
+		if (rounds % 5 == 2)
+			ASSERT_EQ(0, map(self->importer, moving, &one));
+		if (rounds % 5 == 4)
+			ASSERT_EQ(0, unmap(self->importer, moving));
+		usleep(500);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+	for (i = 0; i < WRITERS; i++) {
+		pthread_join(writers[i].thread, NULL);
+		EXPECT_EQ(0, writers[i].lost);
+		EXPECT_LT(3, writers[i].rounds);
+		for (at = i * 8; at < LEN; at += PAGE / 8)
+			writers[i].lost += *(__u64 *)(self->memory + at) !=
+					   writers[i].rounds * MIX + at;
+		EXPECT_EQ(0, writers[i].lost);
+	}
+	told = count_moves(self->importer, moving);
+	EXPECT_EQ(told, (int)query_fields(self->fd).relocations);
+	EXPECT_LT(20, told) {
+		TH_LOG("%d moves in %d rounds", told, rounds);
+	}
+}
+
+TEST_HARNESS_MAIN
