@@ -613,24 +613,48 @@ TEST(no_memory_to_move_to)
 	close(fd);
 }
 
-/* The new memory suits those who were there before, too. */
-TEST_F(high, move_that_suits_all)
+/*
+ * The new memory suits those who were there before, too: what they need of its
+ * place, and what becomes of it when it is cut for them. Scattered memory of this
+ * length comes in pieces of 256, 16 and 4 KiB, which are four segments for who
+ * takes three of at most 128 KiB.
+ */
+TEST(move_that_suits_all)
 {
-	int few = join(self->importer, self->fd, DEVICE(.max_segments = 5, .alignment = 32 * KIB,
-							.max_segment_size = 64 * KIB));
-	int late, i;
+	const __u64 len = (256 + 16 + 4) * KIB;
+	int importer = open_importer(), fds[6], i, first, late;
+	char *memory;
 
-	ASSERT_LE(0, few);
-	late = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
-	ASSERT_LE(0, late);
-	ASSERT_EQ(0, map(self->importer, few, &one));
-	EXPECT_GE(5, one.count);
-	for (i = 0; i < (int)one.count; i++) {
-		EXPECT_GE(64 * KIB, one.segments[i].len);
-		EXPECT_EQ(0, one.segments[i].address % (32 * KIB));
+	for (i = 0; i < 6; i++) {
+		fds[i] = create(len);
+		ASSERT_LE(0, fds[i]);
+		first = join(importer, fds[i],
+			     i % 2 ? DEVICE(.alignment = 4 * MIB) :
+			     DEVICE(.max_segments = 3, .max_segment_size = 128 * KIB));
+		ASSERT_LE(0, first);
+		ASSERT_EQ(0, map(importer, first, &one));
+		ASSERT_LE(1ULL << 32, one.segments[0].address);
+		ASSERT_EQ(0, unmap(importer, first));
+		memory = map_cpu(fds[i], len);
+		ASSERT_NE(MAP_FAILED, memory);
+		fill_bytes(memory, len, i);
+		late = join(importer, fds[i], DEVICE(.dma_mask = BITS(32)));
+		ASSERT_LE(0, late);
+		EXPECT_EQ(1, query_fields(fds[i]).relocations);
+		ASSERT_EQ(0, map(importer, first, &one));
+		EXPECT_GE(BITS(32), last_address(&one));
+		if (i % 2) {
+			EXPECT_EQ(0, one.segments[0].address % (4 * MIB));
+		} else {
+			EXPECT_GE(3, one.count);
+			EXPECT_GE(128 * KIB, one.segments[0].len);
+		}
+		EXPECT_EQ(0, wrong_bytes(memory, len, i));
+		munmap(memory, len);
 	}
-	EXPECT_GE(BITS(28), last_address(&one));
-	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
+	close(importer);
+	for (i = 0; i < 6; i++)
+		close(fds[i]);
 }
 
 /* --- The story of 2011 ---------------------------------------------------- */
