@@ -323,7 +323,17 @@ type Document = BTreeMap<String, BTreeMap<String, Entry>>;
 
 /// Reads TOML.
 fn from_toml(text: &str) -> Result<Needs> {
-    let document: Document = toml::from_str(text).map_err(|e| Failure::new(e.to_string()))?;
+    let document: Document = toml::from_str(text).map_err(|e| {
+        let start = e.span().map_or(0, |span| span.start);
+        let number = text[..start].matches('\n').count();
+        let line = text.lines().nth(number).unwrap_or_default();
+        Failure::new(format!(
+            "line {}, \"{}\": {}",
+            number + 1,
+            line.trim(),
+            e.message()
+        ))
+    })?;
     let mut needs = Needs::new();
     for (bus, devices) in &document {
         for (name, entry) in devices {
@@ -428,8 +438,8 @@ mod tests {
         (
             of(1..u64::MAX),
             of(1..u64::MAX),
-            of(1..u64::MAX),
-            of(1..64u32),
+            of(4096..u64::MAX),
+            of(12..64u32),
             of(0..64u32),
             of(1..=u32::MAX),
         )
@@ -544,6 +554,11 @@ mod tests {
             ("[platform.x]\nmax_address = -1", "max_address"),
             ("[platform.x]\nmax_address = \"8MB\"", "MiB"),
             ("[platform.x]\nalignment = 3", "power of two"),
+            ("[platform.x]\nmax_segment_size = 100", "max_segment_size"),
+            (
+                "\n[platform.x]\nmax_adress = 1",
+                "line 3, \"max_adress = 1\"",
+            ),
             (
                 "[platform.x]\nsegment_boundary_mask = 4096",
                 "segment_boundary_mask",

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((view.result, status), ("never", NEVER));
         assert_eq!(view.allocator.as_deref(), Some("system"));
         assert!(text.starts_with("never: such a user needs one contiguous segment, system "));
-        assert!(text.contains("cma=64M"));
+        assert!(text.contains("behind an IOMMU"));
         assert_eq!(view.conflict.unwrap().field, Some("max_segments"));
     }
 

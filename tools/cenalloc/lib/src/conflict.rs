@@ -163,9 +163,8 @@ impl Conflict {
         let who = &self.who;
         Some(match self.field {
             Field::AccessMask => format!(
-                "Classes: {who} reaches {}. `cenalloc allocators` lists what there is; load an \
-                 allocator of a class that all users reach, or widen the access_mask that was \
-                 declared.",
+                "Classes: {who} reaches {}. `cenalloc allocators` lists what there is. Widen \
+                 the access_mask that was declared, if the device reaches more.",
                 Classes(self.wanted)
             ),
             Field::MaxAddress => format!(
@@ -180,8 +179,8 @@ impl Conflict {
                  shorter one; `cenalloc allocators` lists the most that each gives."
             ),
             Field::MaxSegments => format!(
-                "Segments: {who} takes {}. Use a shorter buffer, reserve contiguous memory (boot \
-                 with cma=64M, say), or put {who} behind an IOMMU.",
+                "Segments: {who} takes {}. Use a shorter buffer, or put {who} behind an \
+                 IOMMU.",
                 match self.wanted {
                     1 => "one contiguous run".to_owned(),
                     most => format!("at most {most}"),

@@ -89,7 +89,7 @@ impl fmt::Display for Malformed {
             Field::SegmentBoundary => {
                 write!(
                     f,
-                    "{field} is {value:#x}, which is not one less than a power of two"
+                    "{field} is {value:#x}, which is not one less than a power of two, of a page or more"
                 )
             }
             _ => write!(f, "{field} is {value}"),
@@ -125,6 +125,9 @@ pub struct Constraints {
     /// The most segments in its table; 1 is one contiguous run.
     pub max_segments: Option<u32>,
 }
+
+/// The smallest page there is: no segment is smaller, and none ends within one.
+const LEAST_PAGE: u64 = 4096;
 
 impl Constraints {
     /// Any memory will do.
@@ -218,7 +221,10 @@ impl Constraints {
             };
             let is_good = match field {
                 Field::Alignment => value.is_power_of_two(),
-                Field::SegmentBoundary => value != 0 && value & value.wrapping_add(1) == 0,
+                Field::SegmentBoundary => {
+                    value >= LEAST_PAGE - 1 && value & value.wrapping_add(1) == 0
+                }
+                Field::MaxSegmentSize => value >= LEAST_PAGE,
                 _ => value != 0,
             };
             if !is_good {
@@ -299,8 +305,8 @@ pub(crate) mod tests {
         (
             of(1..u64::MAX),
             of(1..u64::MAX),
-            of(1..u64::MAX),
-            of(1..64u32),
+            of(LEAST_PAGE..u64::MAX),
+            of(12..64u32),
             of(1..64u32),
             of(1..u32::MAX),
         )

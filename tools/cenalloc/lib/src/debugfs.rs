@@ -191,8 +191,11 @@ impl Fields {
         }
         let ends: Vec<_> = match value.strip_prefix('"') {
             None => {
-                let end = value.find(' ').unwrap_or(value.len());
-                vec![(&value[..end], &value[end..])]
+                // The kernel writes no empty value but in quotation marks: this one was cut off.
+                match value.find(' ').unwrap_or(value.len()) {
+                    0 => vec![],
+                    end => vec![(&value[..end], &value[end..])],
+                }
             }
             Some(quoted) => quoted
                 .match_indices('"')
