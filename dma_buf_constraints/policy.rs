@@ -31,6 +31,10 @@ use kernel::{
     }, //
 };
 
+/// The longest names of a bus and of a device that policies, and the ABI of cenalloc, know.
+const LONGEST_BUS: usize = 31;
+const LONGEST_DEVICE: usize = 63;
+
 /// What is said of one device.
 struct Entry {
     /// `<bus>:<device>`.
@@ -92,7 +96,7 @@ pub(crate) struct Directory {}
 impl GroupOperations for Directory {
     type Child = Policy;
 
-    /// `EINVAL` for a name that is not of the form `<bus>:<device>`.
+    /// `EINVAL` for a name that is not of the form `<bus>:<device>`, or longer than any can be.
     fn make_group(&self, name: &CStr) -> Result<impl PinInit<Group<Policy>, Error>> {
         let item_type = configfs_attrs! {
             container: Group<Policy>,
@@ -108,7 +112,9 @@ impl GroupOperations for Directory {
         };
         let bytes = name.to_bytes();
         match bytes.iter().position(|byte| *byte == b':') {
-            Some(colon) if colon > 0 && colon + 1 < bytes.len() => {}
+            Some(colon)
+                if (1..=LONGEST_BUS).contains(&colon)
+                    && (1..=LONGEST_DEVICE).contains(&(bytes.len() - colon - 1)) => {}
             _ => return Err(EINVAL),
         }
         Ok(Group::new(name.try_into()?, item_type, Policy::new(bytes)))

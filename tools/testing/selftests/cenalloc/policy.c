@@ -94,10 +94,20 @@ FIXTURE_TEARDOWN(policy)
 
 TEST_F(policy, names)
 {
+	char longest[128];
+
 	EXPECT_EQ(-EINVAL, make_policy("no-colon"));
 	EXPECT_EQ(-EINVAL, make_policy(":device"));
 	EXPECT_EQ(-EINVAL, make_policy("bus:"));
 	EXPECT_EQ(-EEXIST, make_policy(self->policy));
+	EXPECT_EQ(-EINVAL, make_policy("a-bus-whose-name-has-32-letters.:x"));
+	memset(longest, 'x', sizeof(longest));
+	memcpy(longest, "bus:", 4);
+	longest[4 + 64] = '\0';
+	EXPECT_EQ(-EINVAL, make_policy(longest));
+	longest[4 + 63] = '\0';
+	EXPECT_EQ(0, make_policy(longest));
+	EXPECT_EQ(0, remove_policy(longest));
 	/* Of a device that there is not, and of one whose name has colons. */
 	EXPECT_EQ(0, make_policy("bus:device"));
 	EXPECT_EQ(0, remove_policy("bus:device"));

@@ -48,7 +48,7 @@ static void run(struct __test_metadata *_metadata, void *(*function)(void *), in
 			TH_LOG("thread %d, round %lu: %s", i, workers[i].rounds,
 			       workers[i].failure);
 		}
-		EXPECT_LT(2, workers[i].rounds);
+		EXPECT_LT(0, workers[i].rounds);
 		close(workers[i].importer);
 	}
 }
