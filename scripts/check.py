@@ -137,11 +137,11 @@ def check_shell():
     run(['shellcheck', '-x'] + scripts, cwd=REPO)
 
 
-def check_example():
-    """The program in the papers compiles as it stands there."""
-    run(['x86_64-linux-gnu-gcc-14', '-Wall', '-Wextra', '-Werror', f'-I{REPO}/include/uapi',
-         '-o', f'{BUILD}/cenalloc-example',
-         f'{REPO}/Documentation/userspace-api/cenalloc-example.c'])
+def check_examples():
+    """The programs in the papers compile as they stand there."""
+    for name in ('cenalloc-example', 'cenalloc-record'):
+        run(['x86_64-linux-gnu-gcc-14', '-Wall', '-Wextra', '-Werror', f'-I{REPO}/include/uapi',
+             '-o', f'{BUILD}/{name}', f'{REPO}/Documentation/userspace-api/{name}.c'])
 
 
 # --- Cargo -------------------------------------------------------------------
@@ -321,7 +321,7 @@ def main():
     for fields in guests():
         step(f'guest {fields[0]}', lambda fields=fields: check_guest(*fields), built)
     step('demo', script('demo'), built[:1])
-    step('example of the ABI', check_example)
+    step('examples of the ABI', check_examples)
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)

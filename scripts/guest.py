@@ -98,6 +98,8 @@ here=$PWD
 for module in $LOAD; do
 	modprobe "$module" 2>/dev/vport0p2 || status=125
 done
+# For policies; the file system comes with our modules.
+busybox mount -t configfs configfs /sys/kernel/config 2>/dev/null
 cd "$DIRECTORY"
 if [ -n "$status" ]; then
 	:
