@@ -2,13 +2,17 @@
 
 //! The memory of a buffer.
 
-use crate::allocator::{
-    pages::{
-        self,
-        Chunk, //
+use crate::{
+    allocator::{
+        pages::{
+            self,
+            Chunk, //
+        },
+        Allocator, //
     },
-    Allocator, //
+    c,
 };
+use core::ptr::NonNull;
 use dma_buf_constraints::model::{
     Memory,
     Run, //
@@ -20,6 +24,26 @@ use kernel::{
 
 /// How many runs are looked through one by one before an index of offsets pays.
 const INDEX_ABOVE: usize = 16;
+
+/// Makes room for `count` more elements, without the last resort of the page allocator: a push
+/// that grows the vector by itself could make it kill somebody. `ENOMEM`.
+fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
+    if vec.capacity() - vec.len() >= count {
+        return Ok(());
+    }
+    let capacity = (vec.len() + count).max(vec.capacity() * 2);
+    // SAFETY: No requirements; the product is checked.
+    let room = unsafe { c::cenalloc_kvmalloc(capacity, size_of::<T>()) };
+    let room = NonNull::new(room).ok_or(ENOMEM)?;
+    // SAFETY: The room is from the allocator of a `KVVec`, for `capacity` elements of which none is
+    // initialised, aligned for any that holds numbers and pointers.
+    let mut larger = unsafe { KVVec::from_raw_parts(room.as_ptr().cast::<T>(), 0, capacity) };
+    for element in core::mem::replace(vec, KVVec::new()) {
+        larger.push(element, GFP_KERNEL)?;
+    }
+    *vec = larger;
+    Ok(())
+}
 
 /// Memory that is being collected for a buffer.
 pub(crate) struct Collected {
@@ -41,11 +65,13 @@ impl Collected {
         let run = chunk.run();
         match self.runs.last_mut() {
             Some(last) if last.start.checked_add(last.len) == Some(run.start) => {
+                make_room(&mut self.chunks, 1)?;
                 self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
                 last.len += run.len;
             }
             _ => {
-                self.runs.reserve(1, GFP_KERNEL_ACCOUNT)?;
+                make_room(&mut self.runs, 1)?;
+                make_room(&mut self.chunks, 1)?;
                 self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
                 self.runs.push(run, GFP_KERNEL_ACCOUNT)?;
             }
@@ -79,7 +105,7 @@ impl Backing {
         let mut offsets = KVVec::new();
         let mut len = 0;
         if runs.len() > INDEX_ABOVE {
-            offsets.reserve(runs.len(), GFP_KERNEL_ACCOUNT)?;
+            make_room(&mut offsets, runs.len())?;
         }
         for run in &runs {
             if runs.len() > INDEX_ABOVE {

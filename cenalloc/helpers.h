@@ -62,6 +62,8 @@ int cenalloc_buffers_show(struct seq_file *file, void *data);
 int cenalloc_devices_show(struct seq_file *file, void *data);
 int cenalloc_conflict_show(struct seq_file *file, void *data);
 
+void *cenalloc_kvmalloc(size_t count, size_t size);
+
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);
 
