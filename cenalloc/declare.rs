@@ -100,8 +100,12 @@ impl<'a> BoundLock<'a> {
     fn new(device: &'a Device) -> Option<Self> {
         // SAFETY: The reference proves that the device is alive.
         let is_bound = unsafe { c::cenalloc_device_lock(device::as_raw(device)) };
-        // INVARIANT: The call has taken the lock if it says so.
-        is_bound.then_some(Self(device))
+        if !is_bound {
+            return None;
+        }
+        // INVARIANT: The call has taken the lock. Without it there must be no guard, not even for a
+        // moment: its drop unlocks.
+        Some(Self(device))
     }
 }
 
