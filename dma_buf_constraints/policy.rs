@@ -70,7 +70,8 @@ pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Constraints> {
         let rest = entry.name.strip_prefix(bus);
         rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
     })?;
-    Some(entry.values.into())
+    // A directory in which nothing was written says nothing, and hides no ancestor.
+    (entry.values != ZeroIsAny::default()).then(|| entry.values.into())
 }
 
 /// The directory of all policies, there as long as this is.

@@ -294,6 +294,7 @@ TEST_F(policy, inherited_from_the_nearest_ancestor)
 	EXPECT_EQ(9, needs_of("pci", child).max_segments);
 	/* Its own stands instead, not beside it. */
 	ASSERT_EQ(0, make_policy(own));
+	EXPECT_EQ(32768, needs_of("pci", child).alignment);
 	EXPECT_EQ(0, say(own, "alignment", "8192"));
 	EXPECT_EQ(8192, needs_of("pci", child).alignment);
 	EXPECT_EQ(0, needs_of("pci", child).max_segments);
