@@ -40,6 +40,8 @@ pub use reservation::{
 };
 pub use table::{
     MapError,
+    Pages,
+    Table,
     TableRef,
     Tables, //
 };

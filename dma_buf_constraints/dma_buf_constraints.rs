@@ -5,7 +5,7 @@
 //! - [`model`]: constraints, how they combine, whether memory satisfies them. No kernel types.
 //! - [`device`]: what one device needs. [`policy`]: what the administrator says of it.
 //! - [`attach`]: the users of one buffer, and what they need together.
-//! - [`dma_buf`]: exporters and importers over the C dma-buf core.
+//! - [`dma_buf`]: exporters and importers over the C dma-buf core. [`few`]: lists for them.
 //!
 //! C headers: [`include/linux/dma-buf-constraints.h`](srctree/include/linux/dma-buf-constraints.h).
 
@@ -15,6 +15,7 @@ pub mod attach;
 mod c_api;
 pub mod device;
 pub mod dma_buf;
+pub mod few;
 pub mod model;
 mod policy;
 

@@ -6,12 +6,14 @@
 
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
+#include <linux/io.h>
 #include <linux/iommu-dma.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/swiotlb.h>
 #include <linux/vmalloc.h>
 
 #include "helpers.h"
@@ -117,10 +119,80 @@ struct device *dbc_device_parent(struct device *dev)
 	return dev->parent;
 }
 
-struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len)
+/*
+ * Room for bookkeeping that the caller can do without: while a buffer has taken
+ * nearly all memory, no other process may die for the list of its pages.
+ */
+void *dbc_kvmalloc(size_t count, size_t size)
 {
-	sg_set_page(sg, pfn_to_page(PHYS_PFN(start)), len, offset_in_page(start));
+	return kvmalloc_array(count, size, GFP_KERNEL_ACCOUNT |
+			      __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+}
+
+struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
+				   bool has_pages)
+{
+	struct page *page = has_pages ? pfn_to_page(PHYS_PFN(start)) : NULL;
+
+	sg_set_page(sg, page, len, offset_in_page(start));
 	return sg_next(sg);
+}
+
+/*
+ * Whether the DMA layer would copy memory for the device, which it must not
+ * even try with memory without struct pages: it has no address to copy from.
+ */
+bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len)
+{
+	/* Guests with encrypted memory, which no device sees, force it, too. */
+	if (translated(dev))
+		return false;
+	return is_swiotlb_force_bounce(dev) ||
+	       phys_to_dma(dev, start) + (len - 1) >
+		       min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+}
+
+/* Unmaps the first @count entries of a table without struct pages. */
+static void unmap_phys(struct device *dev, struct sg_table *table,
+		       unsigned int count, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sg(table->sgl, sg, count, i)
+		dma_unmap_phys(dev, sg_dma_address(sg), sg_dma_len(sg), dir, 0);
+}
+
+/*
+ * Maps a table of one run from @start on that has no struct pages, for which
+ * dma_map_sgtable() would look.
+ */
+int dbc_map_phys(struct device *dev, struct sg_table *table, u64 start,
+		 enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_sg(table, sg, i) {
+		dma_addr_t addr = dma_map_phys(dev, start, sg->length, dir, 0);
+
+		if (dma_mapping_error(dev, addr)) {
+			unmap_phys(dev, table, i, dir);
+			return -EIO;
+		}
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = sg->length;
+		start += sg->length;
+	}
+	table->nents = table->orig_nents;
+	return 0;
+}
+
+void dbc_unmap_phys(struct device *dev, struct sg_table *table,
+		    enum dma_data_direction dir)
+{
+	unmap_phys(dev, table, table->nents, dir);
+	table->nents = 0;
 }
 
 /*
@@ -141,16 +213,34 @@ bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table)
 	return false;
 }
 
-void dbc_sync_for_cpu(struct device *dev, struct sg_table *table,
+void dbc_sync_for_cpu(struct device *dev, struct sg_table *table, bool has_pages,
 		      enum dma_data_direction dir)
 {
-	dma_sync_sgtable_for_cpu(dev, table, dir);
+	struct scatterlist *sg;
+	int i;
+
+	if (has_pages) {
+		dma_sync_sgtable_for_cpu(dev, table, dir);
+		return;
+	}
+	for_each_sgtable_dma_sg(table, sg, i)
+		dma_sync_single_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
+					dir);
 }
 
 void dbc_sync_for_device(struct device *dev, struct sg_table *table,
-			 enum dma_data_direction dir)
+			 bool has_pages, enum dma_data_direction dir)
 {
-	dma_sync_sgtable_for_device(dev, table, dir);
+	struct scatterlist *sg;
+	int i;
+
+	if (has_pages) {
+		dma_sync_sgtable_for_device(dev, table, dir);
+		return;
+	}
+	for_each_sgtable_dma_sg(table, sg, i)
+		dma_sync_single_for_device(dev, sg_dma_address(sg),
+					   sg_dma_len(sg), dir);
 }
 
 int dbc_vma_prepare(struct vm_area_struct *vma,
@@ -226,6 +316,17 @@ void *dbc_vmap(struct page **pages, unsigned int count)
 void dbc_vunmap(void *address)
 {
 	vunmap(address);
+}
+
+/* A kernel address of memory without struct pages. */
+void *dbc_map_memory(u64 start, u64 len)
+{
+	return memremap(start, len, MEMREMAP_WB);
+}
+
+void dbc_unmap_memory(void *address)
+{
+	memunmap(address);
 }
 
 /* What DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */

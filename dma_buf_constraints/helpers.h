@@ -35,12 +35,20 @@ const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 struct device *dbc_device_parent(struct device *dev);
 
-struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len);
+void *dbc_kvmalloc(size_t count, size_t size);
+
+struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
+				   bool has_pages);
+bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len);
+int dbc_map_phys(struct device *dev, struct sg_table *table, u64 start,
+		 enum dma_data_direction dir);
+void dbc_unmap_phys(struct device *dev, struct sg_table *table,
+		    enum dma_data_direction dir);
 bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table);
-void dbc_sync_for_cpu(struct device *dev, struct sg_table *table,
+void dbc_sync_for_cpu(struct device *dev, struct sg_table *table, bool has_pages,
 		      enum dma_data_direction dir);
 void dbc_sync_for_device(struct device *dev, struct sg_table *table,
-			 enum dma_data_direction dir);
+			 bool has_pages, enum dma_data_direction dir);
 
 int dbc_vma_prepare(struct vm_area_struct *vma,
 		    const struct vm_operations_struct *ops, void *private);
@@ -50,6 +58,8 @@ int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,
 void *dbc_direct_address(u64 start);
 void dbc_pages_of_run(struct page **pages, u64 start, unsigned long count);
 void *dbc_vmap(struct page **pages, unsigned int count);
+void *dbc_map_memory(u64 start, u64 len);
+void dbc_unmap_memory(void *address);
 void dbc_vunmap(void *address);
 
 int dbc_set_name(struct dma_buf *dmabuf, const char *name);

@@ -8,6 +8,7 @@ use crate::{
         as_raw,
         reference, //
     },
+    few::Few,
     model::{
         Cut,
         Run, //
@@ -68,6 +69,15 @@ impl TableRef {
     }
 }
 
+/// Memory as the DMA layer and the kernel's page tables have to be told of it.
+#[derive(Clone, Copy)]
+pub struct Pages<'a> {
+    /// The memory: whole pages. One run where there are no struct pages.
+    pub runs: &'a [Run],
+    /// Whether the memory has struct pages, and so an address in the kernel.
+    pub has_struct_pages: bool,
+}
+
 /// The most bytes in one entry: its length has 32 bits.
 const LONGEST_ENTRY: u64 = 1 << 31;
 
@@ -76,27 +86,49 @@ const LONGEST_ENTRY: u64 = 1 << 31;
 /// # Invariants
 ///
 /// Holds an `sg_table` that is zeroed, or allocated with all entries set.
-struct Table(Opaque<bindings::sg_table>);
+pub struct Table {
+    raw: Opaque<bindings::sg_table>,
+    /// The memory, where it has no struct pages: there is one run of it.
+    bare: Option<Run>,
+}
 
 // SAFETY: The table is plain memory without ties to a thread.
 unsafe impl Send for Table {}
 
 impl Table {
+    /// A table of `pages`, in segments as `cut` says. `ENOMEM`.
+    ///
     /// # Safety
     ///
-    /// `runs` are whole pages with struct pages.
-    unsafe fn new(runs: &[Run], cut: &Cut) -> Result<KBox<Self>> {
+    /// `pages` tells the truth: with struct pages the memory has some, and without it is one run.
+    pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<KBox<Self>> {
+        let Pages {
+            runs,
+            has_struct_pages,
+        } = pages;
         let cut = cut.at_most(LONGEST_ENTRY);
-        let table = KBox::new(Self(Opaque::zeroed()), GFP_KERNEL)?;
+        let bare = match runs.first() {
+            Some(run) if !has_struct_pages => Some(*run),
+            _ => None,
+        };
+        let table = KBox::new(
+            Self {
+                raw: Opaque::zeroed(),
+                bare,
+            },
+            GFP_KERNEL,
+        )?;
         let raw = table.as_raw();
         // SAFETY: The table is ours and zeroed. On failure it stays so.
         to_result(unsafe { bindings::sg_alloc_table(raw, cut.count(runs), bindings::GFP_KERNEL) })?;
         // SAFETY: Just allocated.
         let mut entry = unsafe { (*raw).sgl };
         for segment in cut.segments(runs) {
-            // SAFETY: There are as many entries as segments, and the memory has struct pages, as
-            // the caller promises.
-            entry = unsafe { c::dbc_sg_set_run(entry, segment.start, segment.len as u32) };
+            // SAFETY: There are as many entries as segments, and the memory has struct pages
+            // where the caller says so.
+            entry = unsafe {
+                c::dbc_sg_set_run(entry, segment.start, segment.len as u32, has_struct_pages)
+            };
         }
         Ok(table)
     }
@@ -111,6 +143,10 @@ impl Table {
             return Err(MapError::Failed(EINVAL));
         }
         let (device, raw) = (as_raw(device), self.as_raw());
+        if let Some(run) = self.bare {
+            // SAFETY: The caller's promise.
+            return unsafe { self.map_bare(device, run, direction) };
+        }
         // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
         to_result(unsafe { bindings::dma_map_sgtable(device, raw, direction.into(), 0) })?;
         // SAFETY: Mapped above.
@@ -124,14 +160,41 @@ impl Table {
         Err(MapError::Bounced)
     }
 
+    /// As [`map`](Self::map), for the memory `run`, which has no struct pages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`map`](Self::map).
+    unsafe fn map_bare(
+        &self,
+        device: *mut bindings::device,
+        run: Run,
+        direction: DataDirection,
+    ) -> Result<(), MapError> {
+        // SAFETY: The device is bound, as the caller promises.
+        if unsafe { c::dbc_phys_would_bounce(device, run.start, run.len) } {
+            return Err(MapError::Bounced);
+        }
+        // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
+        to_result(unsafe { c::dbc_map_phys(device, self.as_raw(), run.start, direction.into()) })?;
+        Ok(())
+    }
+
     /// Unmaps the table.
     ///
     /// # Safety
     ///
     /// It is mapped for `device` in `direction`.
     unsafe fn unmap(&self, device: &Device, direction: DataDirection) {
+        let (device, raw) = (as_raw(device), self.as_raw());
         // SAFETY: The caller's promise.
-        unsafe { bindings::dma_unmap_sgtable(as_raw(device), self.as_raw(), direction.into(), 0) };
+        unsafe {
+            if self.bare.is_some() {
+                c::dbc_unmap_phys(device, raw, direction.into());
+            } else {
+                bindings::dma_unmap_sgtable(device, raw, direction.into(), 0);
+            }
+        }
     }
 
     /// Makes what the device wrote visible to the CPU.
@@ -141,7 +204,14 @@ impl Table {
     /// The table is mapped for `device` in `direction`.
     unsafe fn sync_for_cpu(&self, device: &Device, direction: DataDirection) {
         // SAFETY: The caller's promise.
-        unsafe { c::dbc_sync_for_cpu(as_raw(device), self.as_raw(), direction.into()) };
+        unsafe {
+            c::dbc_sync_for_cpu(
+                as_raw(device),
+                self.as_raw(),
+                self.bare.is_none(),
+                direction.into(),
+            )
+        };
     }
 
     /// Makes what the CPU wrote visible to the device.
@@ -151,16 +221,24 @@ impl Table {
     /// The table is mapped for `device` in `direction`.
     unsafe fn sync_for_device(&self, device: &Device, direction: DataDirection) {
         // SAFETY: The caller's promise.
-        unsafe { c::dbc_sync_for_device(as_raw(device), self.as_raw(), direction.into()) };
+        unsafe {
+            c::dbc_sync_for_device(
+                as_raw(device),
+                self.as_raw(),
+                self.bare.is_none(),
+                direction.into(),
+            )
+        };
     }
 
     /// What the importer holds while the table is mapped.
     fn reference(&self) -> TableRef {
-        TableRef(NonNull::from(&self.0).cast())
+        TableRef(NonNull::from(&self.raw).cast())
     }
 
-    fn as_raw(&self) -> *mut bindings::sg_table {
-        self.0.get()
+    /// The C object.
+    pub fn as_raw(&self) -> *mut bindings::sg_table {
+        self.raw.get()
     }
 }
 
@@ -191,7 +269,7 @@ struct Mapped<M> {
 ///   memory changes.
 pub struct Tables<M> {
     device: ARef<Device>,
-    mapped: KVec<Mapped<M>>,
+    mapped: Few<Mapped<M>>,
     idle: Option<KBox<Table>>,
 }
 
@@ -200,7 +278,7 @@ impl<M> Tables<M> {
     pub fn new(device: &Device) -> Self {
         Self {
             device: reference(device),
-            mapped: KVec::new(),
+            mapped: Few::new(),
             idle: None,
         }
     }
@@ -212,10 +290,10 @@ impl<M> Tables<M> {
 
     /// Whether the importer has a mapping.
     pub fn is_mapped(&self) -> bool {
-        !self.mapped.is_empty()
+        !self.mapped.as_slice().is_empty()
     }
 
-    /// Maps memory for the device, in segments as `cut` says. `memory` keeps `runs`.
+    /// Maps `pages` for the device, in segments as `cut` says. `memory` keeps them.
     ///
     /// Fails with what `dma_map_sgtable` fails with, with `ENOMEM`, with `EINVAL` for no direction,
     /// and where the DMA layer would bounce the memory: the device and the CPU would not see the
@@ -223,21 +301,22 @@ impl<M> Tables<M> {
     ///
     /// # Safety
     ///
-    /// - `runs` are whole pages with struct pages, and `memory` keeps them allocated.
-    /// - They and `cut` are those of earlier calls, unless [`forget`](Self::forget) came between.
+    /// - `pages` tells the truth: with struct pages the memory has some, and without it is one
+    ///   run. `memory` keeps it allocated.
+    /// - It and `cut` are those of earlier calls, unless [`forget`](Self::forget) came between.
     /// - The device is bound to its driver, as the DMA API wants it.
     pub unsafe fn map(
         &mut self,
-        runs: &[Run],
+        pages: Pages<'_>,
         memory: M,
         cut: &Cut,
         direction: DataDirection,
     ) -> Result<TableRef, MapError> {
-        self.mapped.reserve(1, GFP_KERNEL)?;
+        self.mapped.reserve()?;
         let table = match self.idle.take() {
             Some(table) => table,
             // SAFETY: The caller's promise.
-            None => unsafe { Table::new(runs, cut)? },
+            None => unsafe { Table::new(pages, cut)? },
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
         // device is bound, as the caller promises.
@@ -247,14 +326,11 @@ impl<M> Tables<M> {
         }
         let reference = table.reference();
         // There is room: it was reserved above.
-        self.mapped.push(
-            Mapped {
-                table,
-                direction,
-                memory,
-            },
-            GFP_KERNEL,
-        )?;
+        self.mapped.push(Mapped {
+            table,
+            direction,
+            memory,
+        })?;
         Ok(reference)
     }
 
@@ -264,12 +340,11 @@ impl<M> Tables<M> {
     /// With `reuse`, the table may serve the next mapping: it shows the memory that is there now.
     pub fn unmap(&mut self, table: TableRef, reuse: impl FnOnce(&M) -> bool) -> Option<M> {
         let is_it = |mapped: &Mapped<M>| mapped.table.reference() == table;
-        let index = self.mapped.iter().position(is_it)?;
         let Mapped {
             table,
             direction,
             memory,
-        } = self.mapped.remove(index).ok()?;
+        } = self.mapped.take(is_it)?;
         // SAFETY: By the type's invariants.
         unsafe { table.unmap(&self.device, direction) };
         if reuse(&memory) {
@@ -291,11 +366,12 @@ impl<M> Tables<M> {
         }
     }
 
-    /// Makes what the CPU wrote visible to the device.
-    pub fn sync_for_device(&self) {
+    /// Makes what the CPU wrote visible to the device, then calls `and_then` for each mapping.
+    pub fn sync_for_device(&self, and_then: impl Fn(&M, &Device, DataDirection)) {
         for mapped in &self.mapped {
             // SAFETY: By the type's invariants.
             unsafe { mapped.table.sync_for_device(&self.device, mapped.direction) };
+            and_then(&mapped.memory, &self.device, mapped.direction);
         }
     }
 }
@@ -303,7 +379,7 @@ impl<M> Tables<M> {
 impl<M> Drop for Tables<M> {
     /// An importer that detaches with a mapping has a bug; its mapping ends here.
     fn drop(&mut self) {
-        while let Some(mapped) = self.mapped.pop() {
+        while let Some(mapped) = self.mapped.take(|_| true) {
             // SAFETY: By the type's invariants.
             unsafe { mapped.table.unmap(&self.device, mapped.direction) };
         }

@@ -2,10 +2,8 @@
 
 //! The kernel's own address of a buffer's memory.
 
-use crate::{
-    c,
-    model::Run, //
-};
+use super::table::Pages;
+use crate::c;
 use core::ptr::{
     self,
     NonNull, //
@@ -20,34 +18,55 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `address` is the kernel's direct address of the memory or, with `mapped`, from `vmap`.
+/// `address` is of the kind that `kind` tells.
 pub struct KernelMapping {
     address: NonNull<c_void>,
-    mapped: bool,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The kernel's direct address of the memory.
+    Direct,
+    /// From `vmap`.
+    Pages,
+    /// From `memremap`.
+    Memory,
 }
 
 // SAFETY: Kernel addresses are the same for every thread, and may be unmapped by any.
 unsafe impl Send for KernelMapping {}
 
 impl KernelMapping {
-    /// Maps `runs`, one behind the other. `ENOMEM`.
+    /// Maps `pages`, one run behind the other. `ENOMEM`.
     ///
     /// One run that has a direct address needs no mapping. May sleep.
     ///
     /// # Safety
     ///
-    /// `runs` are whole pages with struct pages, and stay allocated until the mapping is dropped.
-    pub unsafe fn new(runs: &[Run]) -> Result<Self> {
+    /// `pages` tells the truth: with struct pages the memory has some, and without it is one run.
+    /// It stays allocated until the mapping is dropped.
+    pub unsafe fn new(pages: Pages<'_>) -> Result<Self> {
+        let Pages {
+            runs,
+            has_struct_pages,
+        } = pages;
         if let [run] = runs {
-            // SAFETY: The memory has struct pages, as the caller promises.
-            let direct = unsafe { c::dbc_direct_address(run.start) };
-            if let Some(address) = NonNull::new(direct) {
-                // INVARIANT: A direct address.
-                return Ok(Self {
-                    address,
-                    mapped: false,
-                });
+            let (address, kind) = if has_struct_pages {
+                // SAFETY: The memory has struct pages, as the caller promises.
+                let address = unsafe { c::dbc_direct_address(run.start) };
+                (address, Kind::Direct)
+            } else {
+                // SAFETY: The memory is the caller's, and not otherwise known to the kernel.
+                let address = unsafe { c::dbc_map_memory(run.start, run.len) };
+                (address, Kind::Memory)
+            };
+            if let Some(address) = NonNull::new(address) {
+                // INVARIANT: As the calls say.
+                return Ok(Self { address, kind });
             }
+        }
+        if !has_struct_pages {
+            return Err(ENOMEM);
         }
         let page = PAGE_SIZE as u64;
         let count = runs.iter().map(|run| run.len / page).sum::<u64>();
@@ -67,7 +86,7 @@ impl KernelMapping {
         // INVARIANT: From `vmap`.
         Ok(Self {
             address: NonNull::new(address).ok_or(ENOMEM)?,
-            mapped: true,
+            kind: Kind::Pages,
         })
     }
 
@@ -79,9 +98,12 @@ impl KernelMapping {
 
 impl Drop for KernelMapping {
     fn drop(&mut self) {
-        if self.mapped {
-            // SAFETY: By the type's invariants the address is from `vmap`.
-            unsafe { c::dbc_vunmap(self.address.as_ptr()) };
+        match self.kind {
+            Kind::Direct => {}
+            // SAFETY: By the type's invariants.
+            Kind::Pages => unsafe { c::dbc_vunmap(self.address.as_ptr()) },
+            // SAFETY: By the type's invariants.
+            Kind::Memory => unsafe { c::dbc_unmap_memory(self.address.as_ptr()) },
         }
     }
 }

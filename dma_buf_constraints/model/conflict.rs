@@ -116,6 +116,7 @@ impl fmt::Display for Conflict {
                 Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
+                Field::Device => write!(f, "{name} does not"),
                 _ => write!(f, "{name} gives at most {found}"),
             },
             Party::Memory(user) => {
@@ -144,6 +145,8 @@ impl fmt::Display for Need {
             Field::MaxSegmentSize => write!(f, "segments of at most {value} bytes"),
             Field::SegmentBoundary => write!(f, "segments that do not cross {}", Limit(value)),
             Field::Alignment => write!(f, "an alignment of {value} bytes"),
+            Field::Length => write!(f, "{value} bytes"),
+            Field::Device => f.write_str("an allocator that serves it"),
         }
     }
 }
@@ -161,6 +164,8 @@ impl fmt::Display for Gift {
             Field::MaxSegmentSize | Field::SegmentBoundary => {
                 write!(f, "in pieces of {value} bytes")
             }
+            Field::Length => write!(f, "of {value} bytes"),
+            Field::Device => f.write_str("not for it"),
         }
     }
 }

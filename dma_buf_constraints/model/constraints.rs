@@ -18,6 +18,10 @@ pub enum Field {
     SegmentBoundary = 5,
     /// [`Placement::alignment`].
     Alignment = 6,
+    /// The length of the buffer, which is no constraint of a device but of what can be given.
+    Length = 8,
+    /// The device itself: an allocator may refuse one for reasons of its own.
+    Device = 9,
 }
 
 /// What binds the memory itself: where it lies and how much of it lies together.
@@ -48,14 +52,14 @@ impl Placement {
         alignment: 1,
     };
 
-    /// The value of one field; 0 for a field of the table.
+    /// The value of one field; 0 for one that does not bind the memory.
     pub const fn get(&self, field: Field) -> u64 {
         match field {
             Field::AccessMask => self.access_mask,
             Field::MaxAddress => self.max_address,
             Field::MaxSegments => self.max_segments as u64,
             Field::Alignment => self.alignment,
-            Field::MaxSegmentSize | Field::SegmentBoundary => 0,
+            Field::MaxSegmentSize | Field::SegmentBoundary | Field::Length | Field::Device => 0,
         }
     }
 

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lists that are nearly always short.
+
+use crate::c;
+use core::ptr::NonNull;
+use kernel::prelude::*;
+
+/// Makes room for `count` more elements, without the last resort of the page allocator: a list of
+/// pages that grows while a buffer has taken nearly all memory must not make it kill somebody.
+/// `ENOMEM`.
+pub fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
+    if vec.capacity() - vec.len() >= count {
+        return Ok(());
+    }
+    let wanted = vec.len().checked_add(count).ok_or(ENOMEM)?;
+    let capacity = wanted.max(vec.capacity().saturating_mul(2));
+    let room = room(capacity, size_of::<T>()).ok_or(ENOMEM)?;
+    const { assert!(align_of::<T>() <= align_of::<u64>() && size_of::<T>() > 0) };
+    // SAFETY: The room is from the allocator of a `KVVec`, for `capacity` elements of which none is
+    // initialised, and aligned for numbers and pointers, which is enough for a `T`.
+    let mut larger = unsafe { KVVec::from_raw_parts(room.as_ptr().cast::<T>(), 0, capacity) };
+    for element in core::mem::replace(vec, KVVec::new()) {
+        larger.push(element, GFP_KERNEL)?;
+    }
+    *vec = larger;
+    Ok(())
+}
+
+/// Room for `count` elements of `size` bytes. Not generic: what it calls is this module's alone.
+#[inline(never)]
+fn room(count: usize, size: usize) -> Option<NonNull<c_void>> {
+    // SAFETY: No requirements; the product is checked.
+    NonNull::new(unsafe { c::dbc_kvmalloc(count, size) })
+}
+
+/// A list that needs no memory of its own for its first element.
+pub struct Few<T>(Elements<T>);
+
+enum Elements<T> {
+    One(Option<T>),
+    Many(KVVec<T>),
+}
+
+impl<T> Few<T> {
+    /// An empty list.
+    pub const fn new() -> Self {
+        Self(Elements::One(None))
+    }
+
+    /// The elements.
+    pub fn as_slice(&self) -> &[T] {
+        match &self.0 {
+            Elements::One(one) => one.as_slice(),
+            Elements::Many(many) => many,
+        }
+    }
+
+    /// The last element.
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        match &mut self.0 {
+            Elements::One(one) => one.as_mut(),
+            Elements::Many(many) => many.last_mut(),
+        }
+    }
+
+    /// Makes room for one more element, so that the next [`push`](Self::push) does not fail.
+    /// `ENOMEM`; the list is then as before.
+    pub fn reserve(&mut self) -> Result {
+        match &mut self.0 {
+            Elements::One(None) => Ok(()),
+            Elements::One(one) => {
+                let mut many = KVVec::new();
+                make_room(&mut many, 4)?;
+                if let Some(first) = one.take() {
+                    many.push(first, GFP_KERNEL)?;
+                }
+                self.0 = Elements::Many(many);
+                Ok(())
+            }
+            Elements::Many(many) => make_room(many, 1),
+        }
+    }
+
+    /// Adds an element. `ENOMEM`; the element is then dropped.
+    pub fn push(&mut self, element: T) -> Result {
+        self.reserve()?;
+        match &mut self.0 {
+            Elements::One(one) => *one = Some(element),
+            Elements::Many(many) => many.push(element, GFP_KERNEL)?,
+        }
+        Ok(())
+    }
+
+    /// Takes out the first element for which `is_it` holds; the last may take its place.
+    pub fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        match &mut self.0 {
+            Elements::One(one) => one.take_if(|element| is_it(element)),
+            Elements::Many(many) => {
+                let index = many.iter().position(is_it)?;
+                let last = many.len() - 1;
+                many.swap(index, last);
+                many.pop()
+            }
+        }
+    }
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = core::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.as_slice().iter()
+    }
+}
