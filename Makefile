@@ -81,7 +81,11 @@ dma-buf-constraints-crate := -L $(obj)/dma_buf_constraints --extern dma_buf_cons
 
 # --- cenalloc: buffers, allocators, /dev/cenalloc -----------------------------
 obj-$(CONFIG_CENALLOC) += cenalloc.o
-cenalloc-y := cenalloc/cenalloc.o cenalloc/debugfs.o cenalloc/helpers.o
+cenalloc-y := \
+	cenalloc/cenalloc.o \
+	cenalloc/cma.o \
+	cenalloc/debugfs.o \
+	cenalloc/helpers.o
 
 RUSTFLAGS_cenalloc/cenalloc.o += $(dma-buf-constraints-crate) \
 	--env-set CENALLOC_OBJ=$(abspath $(obj)/cenalloc)

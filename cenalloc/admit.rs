@@ -8,6 +8,7 @@
 use crate::{
     allocator::{
         self,
+        Devices,
         Need, //
     },
     backing::Backing,
@@ -39,6 +40,7 @@ use dma_buf_constraints::{
     },
 };
 use kernel::{
+    device::Device,
     page::PAGE_SIZE,
     prelude::*,
     sync::Arc, //
@@ -74,9 +76,10 @@ impl Buffer {
             Life::Backed(backing) => constraints.misfit(&backing.memory(), PAGE_SIZE as u64),
         };
         // What all needed before, somebody could give: that was checked when it came about.
-        let is_narrower = need.placement != guard.users.meet().placement;
-        if is_narrower && (matches!(guard.life, Life::Empty) || misfit.is_some()) {
-            if let Err(unserved) = allocator::any_could(&need) {
+        let is_news = need.placement != guard.users.meet().placement || allocator::any_selective();
+        if is_news && (matches!(guard.life, Life::Empty) || misfit.is_some()) {
+            let devices = Devices::of(&guard.users).with(client.device());
+            if let Err(unserved) = allocator::any_could(&need, &devices) {
                 let conflict = unserved_conflict(guard, &proposal, client.name(), unserved);
                 self.refuse(guard, conflict);
                 return Err(EINVAL);
@@ -88,7 +91,7 @@ impl Buffer {
                 let page = PAGE_SIZE as u64;
                 constraints.misfit(&backing.memory(), page).is_none()
             };
-            if let Err(error) = self.relocate(guard, dmabuf, &need, fits) {
+            if let Err(error) = self.relocate(guard, dmabuf, &need, client.device(), fits) {
                 if error == EINTR {
                     return Err(error);
                 }
@@ -134,6 +137,7 @@ impl Buffer {
         guard: &mut Guard<'_, State>,
         dmabuf: &DmaBuf,
         need: &Need,
+        newcomer: Option<&Device>,
         fits: impl Fn(&Backing) -> bool,
     ) -> Result {
         let Life::Backed(old) = &guard.life else {
@@ -149,7 +153,10 @@ impl Buffer {
         let users = &guard.users;
         let fits_all =
             |backing: &Backing| fits(backing) && users.misfit(&backing.memory()).is_none();
-        let new = self.payer.charge(|| allocator::provide(need, fits_all))?;
+        let devices = Devices::of(users).with(newcomer);
+        let new = self
+            .payer
+            .charge(|| allocator::provide(need, &devices, fits_all))?;
         let new = Arc::new(new, GFP_KERNEL)?;
 
         // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
@@ -163,7 +170,7 @@ impl Buffer {
                 attached.tables.sync_for_cpu();
             }
         }
-        new.copy_from(&old);
+        new.copy_from(&old)?;
         guard.life = Life::Backed(new);
         for user in guard.users.iter_mut() {
             if let Some(attached) = &mut user.data.attached {
@@ -191,7 +198,6 @@ fn unserved_conflict(
     who: Name,
     unserved: allocator::Unserved,
 ) -> Conflict {
-    let allocator = Name::new(unserved.allocator.name().as_bytes());
     // The newcomer may have brought the class alone, and somebody else the need that this class
     // of memory cannot satisfy.
     let Misfit { field, wanted, .. } = unserved.misfit;
@@ -203,6 +209,6 @@ fn unserved_conflict(
     Conflict {
         who,
         misfit: unserved.misfit,
-        with: Party::Allocator(allocator, behind),
+        with: Party::Allocator(unserved.allocator, behind),
     }
 }

@@ -1,45 +1,107 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Who can provide memory, and who is asked first.
+//!
+//! - [`Allocator`] is what one implements; [`Registration`] makes it known.
+//! - [`Need`] and [`Devices`] are what it is told, [`Provision`](crate::Provision) is what it
+//!   gives.
 
+mod cma;
+mod extent;
+mod list;
 mod system;
 mod system_contig;
 
 pub(crate) mod pages;
 
-use crate::backing::{
-    Backing,
-    Collected, //
+use crate::{
+    backing::Backing,
+    client::Client,
+    provision::Provision, //
 };
-use dma_buf_constraints::model::{
-    Field,
-    Misfit,
-    Placement, //
+use dma_buf_constraints::{
+    attach::Users,
+    model::{
+        Field,
+        Misfit,
+        Name,
+        Placement, //
+    },
 };
 use kernel::{
+    device::Device,
     prelude::*,
-    sync::atomic::Atomic, //
+    sync::Arc, //
+};
+
+pub use list::{
+    Description,
+    Registration, //
+};
+
+pub(crate) use list::{
+    snapshot,
+    Builtin,
+    Entry,
+    Lease, //
 };
 
 /// What a buffer's memory has to be.
 #[derive(Clone, Copy)]
-pub(crate) struct Need {
+pub struct Need {
     /// Length in bytes, whole pages, not 0.
-    pub(crate) len: u64,
+    pub len: u64,
     /// What binds the memory, for all users together.
-    pub(crate) placement: Placement,
+    pub placement: Placement,
     /// Whether to give up where the process is being killed.
-    pub(crate) killable: bool,
+    pub killable: bool,
+}
+
+/// The devices that are to share the memory, as far as users are devices.
+#[derive(Clone, Copy)]
+pub struct Devices<'a> {
+    users: Option<&'a Users<Client>>,
+    newcomer: Option<&'a Device>,
+}
+
+impl<'a> Devices<'a> {
+    /// No device is known.
+    pub(crate) const NONE: Devices<'static> = Devices {
+        users: None,
+        newcomer: None,
+    };
+
+    /// Those of `users`.
+    pub(crate) fn of(users: &'a Users<Client>) -> Self {
+        Self {
+            users: Some(users),
+            newcomer: None,
+        }
+    }
+
+    /// These and one that wants to join.
+    pub(crate) fn with(self, newcomer: Option<&'a Device>) -> Self {
+        Self { newcomer, ..self }
+    }
+
+    /// The devices, in no order. They are bound to their drivers.
+    pub fn iter(&self) -> impl Iterator<Item = &'a Device> {
+        let users = self.users.into_iter().flat_map(|users| users.iter());
+        let devices = users.filter_map(|user| user.data.device());
+        Iterator::chain(devices, self.newcomer)
+    }
 }
 
 /// Provides memory.
-pub(crate) trait Allocator: Sync {
-    /// Its name, for people.
-    fn name(&self) -> &'static str;
-
-    /// Its class: one bit of access masks.
-    fn class(&self) -> u64;
-
+///
+/// All calls may come at once from many threads, with the reservation lock of a buffer held, and
+/// may sleep. They must not attach to, map or free buffers of cenalloc.
+///
+/// # Safety
+///
+/// The memory of what [`allocate`](Self::allocate) returns is nobody else's, until the provision is
+/// dropped.
+pub unsafe trait Allocator: Send + Sync {
     /// The most bytes that it can give to one buffer.
     fn max_len(&self) -> u64;
 
@@ -48,57 +110,40 @@ pub(crate) trait Allocator: Sync {
 
     /// Whether it could ever satisfy `need`: not that memory is free now.
     ///
-    /// Without the class of memory, which [`could`] has looked at.
+    /// Without the class of memory and the length, which are looked at before.
     fn could(&self, need: &Need) -> Result<(), Misfit>;
 
-    /// Collects zeroed memory for `need`, which [`could`](Self::could) has accepted.
-    ///
-    /// `ENOMEM` where there is none now, `EINTR` where the caller is being killed. Called with
-    /// the reservation lock of the buffer held; may sleep.
-    fn allocate(&self, need: &Need) -> Result<Collected>;
-
-    /// Bytes that buffers have from it.
-    fn used(&self) -> &Atomic<u64>;
-}
-
-/// All allocators, in the order in which they are asked.
-static ALLOCATORS: [&dyn Allocator; 2] = [&system::SYSTEM, &system_contig::SYSTEM_CONTIG];
-
-/// All allocators, in the order in which they are asked: the first that fits provides the memory.
-pub(crate) fn all() -> impl ExactSizeIterator<Item = &'static dyn Allocator> {
-    ALLOCATORS.iter().copied()
-}
-
-/// How special an allocator is: among those that fit, the highest is asked first.
-pub(crate) fn priority(index: usize) -> u32 {
-    (ALLOCATORS.len() - index) as u32
-}
-
-/// Whether `allocator` could ever satisfy `need`.
-fn could(allocator: &dyn Allocator, need: &Need) -> Result<(), Misfit> {
-    if need.placement.access_mask & allocator.class() == 0 {
-        return Err(Misfit {
-            field: Field::AccessMask,
-            wanted: need.placement.access_mask,
-            found: allocator.class(),
-        });
+    /// Whether [`matches`](Self::matches) ever says no, so that it has to be asked for every
+    /// device that attaches.
+    fn is_selective(&self) -> bool {
+        false
     }
-    allocator.could(need)
+
+    /// Whether it serves all these devices together.
+    fn matches(&self, _need: &Need, _devices: &Devices<'_>) -> bool {
+        true
+    }
+
+    /// Zeroed memory for `need`, which [`could`](Self::could) and [`matches`](Self::matches) have
+    /// accepted.
+    ///
+    /// `ENOMEM` where there is none now, `EINTR` where the caller is being killed; any other error
+    /// counts as `ENOMEM`.
+    fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision>;
 }
 
 /// Why no allocator could ever satisfy a need: the one that comes nearest, and what it lacks.
 pub(crate) struct Unserved {
-    pub(crate) allocator: &'static dyn Allocator,
+    pub(crate) allocator: Name,
     pub(crate) misfit: Misfit,
 }
 
-/// Whether any allocator could ever satisfy `need`.
-pub(crate) fn any_could(need: &Need) -> Result<(), Unserved> {
+/// Whether any allocator could ever satisfy `need` for `devices`.
+pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserved> {
     let mut nearest: Option<Unserved> = None;
-    for allocator in all() {
-        let misfit = match could(allocator, need) {
-            Ok(()) => return Ok(()),
-            Err(misfit) => misfit,
+    for entry in snapshot().iter() {
+        let Some(misfit) = entry.misfit(need, devices) else {
+            return Ok(());
         };
         // One that the users can reach comes nearer than one that they cannot, and a later, more
         // special one nearer than an earlier.
@@ -109,7 +154,10 @@ pub(crate) fn any_could(need: &Need) -> Result<(), Unserved> {
             }
         };
         if is_nearer {
-            nearest = Some(Unserved { allocator, misfit });
+            nearest = Some(Unserved {
+                allocator: *entry.name(),
+                misfit,
+            });
         }
     }
     match nearest {
@@ -118,26 +166,40 @@ pub(crate) fn any_could(need: &Need) -> Result<(), Unserved> {
     }
 }
 
+/// Whether there is an allocator that may refuse a device for reasons of its own.
+pub(crate) fn any_selective() -> bool {
+    list::selective() > 0
+}
+
 /// Memory for `need` that `fits`, from the first allocator that has it.
 ///
 /// `fits` has the last word: what an allocator could give is decided before the memory is seen.
 /// Fails with `ENOMEM` where all are out of it, with `EINTR` where the caller is being killed,
 /// and with `EINVAL` where nobody could.
-pub(crate) fn provide(need: &Need, fits: impl Fn(&Backing) -> bool) -> Result<Backing> {
+pub(crate) fn provide(
+    need: &Need,
+    devices: &Devices<'_>,
+    fits: impl Fn(&Backing) -> bool,
+) -> Result<Backing> {
     let mut failure = EINVAL;
-    for allocator in all() {
-        if could(allocator, need).is_err() {
+    for entry in snapshot().iter() {
+        if entry.misfit(need, devices).is_some() {
             continue;
         }
-        let result = allocator
-            .allocate(need)
-            .and_then(|collected| Backing::new(allocator, collected));
-        match result {
+        match Entry::allocate(entry, need, devices) {
             Ok(backing) if fits(&backing) => return Ok(backing),
-            Ok(_) => failure = ENOMEM,
             Err(error) if error == EINTR => return Err(error),
-            Err(_) => failure = ENOMEM,
+            Ok(_) | Err(_) => failure = ENOMEM,
         }
     }
     Err(failure)
+}
+
+/// The allocators of this module, in no order.
+fn builtin() -> Result<KVec<(Description, Arc<dyn Allocator>)>> {
+    let mut all = KVec::new();
+    system::add(&mut all)?;
+    system_contig::add(&mut all)?;
+    cma::add(&mut all)?;
+    Ok(all)
 }

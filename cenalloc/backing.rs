@@ -4,140 +4,131 @@
 
 use crate::{
     allocator::{
-        pages::{
-            self,
-            Chunk, //
-        },
-        Allocator, //
+        pages,
+        Entry,
+        Lease, //
     },
-    c,
+    provision::{
+        Keep,
+        Provision, //
+    }, //
 };
 use core::ptr::NonNull;
-use dma_buf_constraints::model::{
-    Memory,
-    Run, //
+use dma_buf_constraints::{
+    dma_buf::{
+        DataDirection,
+        Fault,
+        KernelMapping,
+        Pages, //
+    },
+    few::{
+        make_room,
+        Few, //
+    },
+    model::{
+        Memory,
+        Run, //
+    },
 };
 use kernel::{
+    device::Device,
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::Arc, //
 };
 
 /// How many runs are looked through one by one before an index of offsets pays.
 const INDEX_ABOVE: usize = 16;
 
-/// Makes room for `count` more elements, without the last resort of the page allocator: a push
-/// that grows the vector by itself could make it kill somebody. `ENOMEM`.
-fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
-    if vec.capacity() - vec.len() >= count {
-        return Ok(());
-    }
-    let capacity = (vec.len() + count).max(vec.capacity() * 2);
-    // SAFETY: No requirements; the product is checked.
-    let room = unsafe { c::cenalloc_kvmalloc(capacity, size_of::<T>()) };
-    let room = NonNull::new(room).ok_or(ENOMEM)?;
-    // SAFETY: The room is from the allocator of a `KVVec`, for `capacity` elements of which none is
-    // initialised, aligned for any that holds numbers and pointers.
-    let mut larger = unsafe { KVVec::from_raw_parts(room.as_ptr().cast::<T>(), 0, capacity) };
-    for element in core::mem::replace(vec, KVVec::new()) {
-        larger.push(element, GFP_KERNEL)?;
-    }
-    *vec = larger;
-    Ok(())
-}
-
-/// Memory that is being collected for a buffer.
-pub(crate) struct Collected {
-    chunks: KVVec<Chunk>,
-    runs: KVVec<Run>,
-}
-
-impl Collected {
-    /// Nothing yet.
-    pub(crate) fn new() -> Self {
-        Self {
-            chunks: KVVec::new(),
-            runs: KVVec::new(),
-        }
-    }
-
-    /// Adds a chunk behind the others. On `ENOMEM` the chunk is freed.
-    pub(crate) fn push(&mut self, chunk: Chunk) -> Result {
-        let run = chunk.run();
-        match self.runs.last_mut() {
-            Some(last) if last.start.checked_add(last.len) == Some(run.start) => {
-                make_room(&mut self.chunks, 1)?;
-                self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
-                last.len += run.len;
-            }
-            _ => {
-                make_room(&mut self.runs, 1)?;
-                make_room(&mut self.chunks, 1)?;
-                self.chunks.push(chunk, GFP_KERNEL_ACCOUNT)?;
-                self.runs.push(run, GFP_KERNEL_ACCOUNT)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How many runs there are.
-    pub(crate) fn runs(&self) -> usize {
-        self.runs.len()
-    }
-}
-
 /// A buffer's memory, zeroed when it was provided. Freed when dropped.
 pub(crate) struct Backing {
-    allocator: &'static dyn Allocator,
-    /// Frees the memory, chunk by chunk.
-    #[expect(dead_code, reason = "owns the memory")]
-    chunks: KVVec<Chunk>,
+    /// Frees the memory.
+    keep: Keep,
     /// The memory in the order of the buffer's bytes; neighbours that touch are one run.
-    runs: KVVec<Run>,
+    runs: Few<Run>,
     /// Where each run starts in the buffer; empty where there are few.
     offsets: KVVec<u64>,
     len: u64,
+    has_struct_pages: bool,
+    /// Dropped behind `keep`: the code that frees the memory is the allocator's.
+    lease: Lease,
 }
 
 impl Backing {
-    /// The memory that `allocator` collected. `ENOMEM`.
-    pub(crate) fn new(allocator: &'static dyn Allocator, collected: Collected) -> Result<Self> {
-        let Collected { chunks, runs } = collected;
+    /// The memory that the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL` where
+    /// it has another length; `ENOMEM`.
+    pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Self> {
+        let Provision {
+            keep,
+            runs,
+            has_struct_pages,
+        } = provision;
         let mut offsets = KVVec::new();
-        let mut len = 0;
-        if runs.len() > INDEX_ABOVE {
-            make_room(&mut offsets, runs.len())?;
+        let mut offset = 0u64;
+        let count = runs.as_slice().len();
+        if count > INDEX_ABOVE {
+            make_room(&mut offsets, count)?;
         }
         for run in &runs {
-            if runs.len() > INDEX_ABOVE {
-                offsets.push(len, GFP_KERNEL_ACCOUNT)?;
+            if count > INDEX_ABOVE {
+                offsets.push(offset, GFP_KERNEL)?;
             }
-            len += run.len;
+            offset = offset.checked_add(run.len).ok_or(EINVAL)?;
         }
-        allocator.used().fetch_add(len, Relaxed);
+        if offset != len {
+            return Err(EINVAL);
+        }
+        lease.count(len);
         Ok(Self {
-            allocator,
-            chunks,
+            keep,
             runs,
             offsets,
             len,
+            has_struct_pages,
+            lease,
         })
     }
 
     /// Who provided it.
-    pub(crate) fn allocator(&self) -> &'static dyn Allocator {
-        self.allocator
+    pub(crate) fn allocator(&self) -> &Entry {
+        self.lease.entry()
     }
 
     /// The runs, in the order of the buffer's bytes.
     pub(crate) fn runs(&self) -> &[Run] {
-        &self.runs
+        self.runs.as_slice()
     }
 
-    /// Fills this memory with what `other`, of the same length, holds.
-    pub(crate) fn copy_from(&self, other: &Self) {
-        let mut pieces = other.runs.iter().copied();
+    /// As the DMA layer and page tables have to be told of it.
+    pub(crate) fn pages(&self) -> Pages<'_> {
+        Pages {
+            runs: self.runs(),
+            has_struct_pages: self.has_struct_pages,
+        }
+    }
+
+    /// Fills this memory with what `other`, of the same length, holds. `ENOMEM`.
+    pub(crate) fn copy_from(&self, other: &Self) -> Result {
+        if !self.has_struct_pages || !other.has_struct_pages {
+            // SAFETY: Both exist as long as their mappings, and tell the truth of themselves.
+            let (to, from) = unsafe {
+                (
+                    KernelMapping::new(self.pages())?,
+                    KernelMapping::new(other.pages())?,
+                )
+            };
+            // SAFETY: Both have `len` bytes, and are not the same memory.
+            unsafe {
+                core::ptr::copy_nonoverlapping(
+                    from.address().cast::<u8>().as_ptr(),
+                    to.address().cast::<u8>().as_ptr(),
+                    self.len as usize,
+                )
+            };
+            return Ok(());
+        }
+        let mut pieces = other.runs().iter().copied();
         let mut piece = pieces.next();
-        for run in &self.runs {
+        for run in self.runs() {
             let mut to = *run;
             while let Some(from) = piece.as_mut() {
                 let len = from.len.min(to.len);
@@ -154,30 +145,56 @@ impl Backing {
                 }
             }
         }
+        Ok(())
     }
 
     /// As the model sees it.
     pub(crate) fn memory(&self) -> Memory<'_> {
         Memory {
-            class: self.allocator.class(),
-            runs: &self.runs,
+            class: self.allocator().class(),
+            runs: self.runs(),
         }
+    }
+
+    /// A device is about to use what the CPU wrote; the DMA API has done its part.
+    pub(crate) fn sync_for_device(&self, device: &Device, direction: DataDirection) {
+        if let Keep::Owner(owner) = &self.keep {
+            owner.sync_for_device(device, direction);
+        }
+    }
+
+    /// Maps what userspace touched, and more.
+    ///
+    /// # Safety
+    ///
+    /// The memory is that of the buffer that was touched, and stays until it is zapped or the
+    /// buffer is released.
+    pub(crate) unsafe fn fault(&self, fault: &Fault<'_>) -> Result {
+        if let Keep::Owner(owner) = &self.keep {
+            if let Some(result) = owner.fault(fault) {
+                return result;
+            }
+        }
+        let (runs, offset) = self.runs_from(fault.offset()).ok_or(EFAULT)?;
+        // SAFETY: The caller's promise.
+        unsafe { fault.fill(runs, offset) }
     }
 
     /// The run that holds the buffer's byte `offset`, with those behind it, and where it starts
     /// in the buffer.
-    pub(crate) fn runs_from(&self, offset: u64) -> Option<(&[Run], u64)> {
+    fn runs_from(&self, offset: u64) -> Option<(&[Run], u64)> {
         if offset >= self.len {
             return None;
         }
+        let runs = self.runs();
         if !self.offsets.is_empty() {
             let index = self.offsets.partition_point(|start| *start <= offset) - 1;
-            return Some((&self.runs[index..], self.offsets[index]));
+            return Some((&runs[index..], self.offsets[index]));
         }
         let mut start = 0;
-        for (index, run) in self.runs.iter().enumerate() {
+        for (index, run) in runs.iter().enumerate() {
             if offset - start < run.len {
-                return Some((&self.runs[index..], start));
+                return Some((&runs[index..], start));
             }
             start += run.len;
         }
@@ -185,8 +202,49 @@ impl Backing {
     }
 }
 
-impl Drop for Backing {
+/// The kernel's address of a buffer's memory, which it keeps.
+pub(crate) struct KernelAddress {
+    address: NonNull<c_void>,
+    /// The usual mapping; nothing where the owner of the memory made one.
+    mapping: Option<KernelMapping>,
+    /// Dropped behind the mapping.
+    backing: Arc<Backing>,
+}
+
+// SAFETY: Kernel addresses are the same for every thread, and may be given back by any.
+unsafe impl Send for KernelAddress {}
+
+impl KernelAddress {
+    /// `ENOMEM`, and what the owner of the memory fails with.
+    pub(crate) fn new(backing: Arc<Backing>) -> Result<Self> {
+        if let Keep::Owner(owner) = &backing.keep {
+            if let Some(address) = owner.map_kernel() {
+                return Ok(Self {
+                    address: address?,
+                    mapping: None,
+                    backing,
+                });
+            }
+        }
+        // SAFETY: The memory tells the truth of itself, and is kept as long as the mapping.
+        let mapping = unsafe { KernelMapping::new(backing.pages())? };
+        Ok(Self {
+            address: mapping.address(),
+            mapping: Some(mapping),
+            backing,
+        })
+    }
+
+    /// The address of the buffer's first byte.
+    pub(crate) fn get(&self) -> NonNull<c_void> {
+        self.address
+    }
+}
+
+impl Drop for KernelAddress {
     fn drop(&mut self) {
-        self.allocator.used().fetch_sub(self.len, Relaxed);
+        if let (None, Keep::Owner(owner)) = (&self.mapping, &self.backing.keep) {
+            owner.unmap_kernel();
+        }
     }
 }

@@ -9,9 +9,13 @@ use crate::{
     account::Payer,
     allocator::{
         self,
+        Devices,
         Need, //
     },
-    backing::Backing,
+    backing::{
+        Backing,
+        KernelAddress, //
+    },
     client::{
         Attached,
         Client, //
@@ -38,7 +42,6 @@ use dma_buf_constraints::{
         HeadRef,
         Held,
         Importer,
-        KernelMapping,
         MapError,
         Reservation,
         TableRef,
@@ -87,7 +90,7 @@ pub(crate) struct State {
     pub(crate) users: Users<Client>,
     pub(crate) life: Life,
     /// The kernel's own address, while somebody has it.
-    pub(crate) kernel_mapping: Option<KernelMapping>,
+    pub(crate) kernel_mapping: Option<KernelAddress>,
     /// Sections of CPU access that are open.
     pub(crate) cpu_sections: u32,
     /// How often a user was refused that could have taken part before the buffer had memory.
@@ -153,7 +156,7 @@ impl Buffer {
             placement: base.placement,
             killable: true,
         };
-        allocator::any_could(&need).map_err(|_| EINVAL)?;
+        allocator::any_could(&need, &Devices::NONE).map_err(|_| EINVAL)?;
 
         let buffer = Arc::pin_init(
             pin_init!(Self {
@@ -208,7 +211,10 @@ impl Buffer {
             };
             let users = &state.users;
             let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
-            let backing = self.payer.charge(|| allocator::provide(&need, fits))?;
+            let devices = Devices::of(users);
+            let backing = self
+                .payer
+                .charge(|| allocator::provide(&need, &devices, fits))?;
             state.life = Life::Backed(Arc::new(backing, GFP_KERNEL)?);
         }
         match &state.life {
@@ -313,10 +319,10 @@ unsafe impl Exporter for Buffer {
         let constraints = *user.constraints();
         let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
         let tables = &mut user.data.attached.as_mut().ok_or(EINVAL)?.tables;
-        // SAFETY: The backing is from the page allocator, and kept by the clone. Tables are told to
-        // forget it where it changes, in `relocate`; the cut is that of constraints that do not
-        // change. An attached device is bound: that is its importer's promise.
-        let result = unsafe { tables.map(backing.runs(), backing.clone(), &cut, direction) };
+        // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
+        // told to forget it where it changes, in `relocate`; the cut is that of constraints that do
+        // not change. An attached device is bound: that is its importer's promise.
+        let result = unsafe { tables.map(backing.pages(), backing.clone(), &cut, direction) };
         if let Err(MapError::Bounced) = result {
             let conflict = Conflict {
                 who: device::name(tables.device()),
@@ -328,8 +334,11 @@ unsafe impl Exporter for Buffer {
                 with: Party::Bounce,
             };
             self.refuse(state, conflict);
+            return Err(EIO);
         }
-        Ok(result?)
+        let table = result?;
+        backing.sync_for_device(tables.device(), direction);
+        Ok(table)
     }
 
     fn unmap(&self, held: &mut Held<'_>, slot: Slot, table: TableRef) {
@@ -363,7 +372,11 @@ unsafe impl Exporter for Buffer {
         guard.cpu_sections = guard.cpu_sections.saturating_sub(1);
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
-                attached.tables.sync_for_device();
+                attached
+                    .tables
+                    .sync_for_device(|memory, device, direction| {
+                        memory.sync_for_device(device, direction);
+                    });
             }
         }
         Ok(())
@@ -371,21 +384,18 @@ unsafe impl Exporter for Buffer {
 
     fn fault(&self, held: &mut Held<'_>, fault: &Fault<'_>) -> Result {
         let backing = self.back(self.reservation.state(held), true)?;
-        let (runs, offset) = backing.runs_from(fault.offset()).ok_or(EFAULT)?;
         // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or when
         // `relocate` has zapped what userspace sees of it.
-        unsafe { fault.fill(runs, offset) }
+        unsafe { backing.fault(fault) }
     }
 
     fn vmap(&self, held: &mut Held<'_>) -> Result<NonNull<c_void>> {
         let state = self.reservation.state(held);
         // The core warns of an error: here a process that is being killed goes on, as far as the
         // page allocator lets it.
-        let runs = self.back(state, false)?.runs();
-        // SAFETY: The backing is from the page allocator; while there is a kernel mapping it does
-        // not move, and the core has taken it back before the buffer is released.
-        let mapping = unsafe { KernelMapping::new(runs)? };
-        let address = mapping.address();
+        let mapping = KernelAddress::new(self.back(state, false)?.clone())?;
+        let address = mapping.get();
+        // While it is there, the memory does not move.
         state.kernel_mapping = Some(mapping);
         Ok(address)
     }

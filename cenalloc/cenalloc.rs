@@ -5,7 +5,7 @@
 //! - [`buffer`]: when a buffer has memory. [`admit`]: who may use it, and when it moves.
 //! - [`client`]: one user of a buffer. [`declare`]: users that are known before they attach.
 //! - [`backing`]: the memory of a buffer. [`account`]: who pays for it.
-//! - [`allocator`]: who can provide it.
+//! - [`allocator`]: who can provide it. [`provision`]: what they give.
 //! - [`device`], [`heap`]: what userspace opens. [`ioctl`], [`uapi`]: how its structures are read.
 //! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what they show.
 
@@ -21,9 +21,24 @@ mod describe;
 mod device;
 mod heap;
 mod ioctl;
+mod provision;
 mod query;
 mod registry;
 mod uapi;
+
+pub use crate::{
+    allocator::{
+        Allocator,
+        Description,
+        Devices,
+        Need,
+        Registration, //
+    },
+    provision::{
+        Owner,
+        Provision, //
+    },
+};
 
 use kernel::{
     miscdevice::{
@@ -50,12 +65,14 @@ struct Cenalloc {
     #[pin]
     heap: MiscDeviceRegistration<heap::Heap>,
     debugfs: debugfs::Files,
+    allocators: allocator::Builtin,
 }
 
 impl kernel::InPlaceModule for Cenalloc {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         registry::init();
         try_pin_init!(Self {
+            allocators: allocator::Builtin::new()?,
             debugfs: debugfs::Files::new(),
             device <- MiscDeviceRegistration::register(MiscDeviceOptions {
                 name: c"cenalloc",

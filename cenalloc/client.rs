@@ -75,6 +75,15 @@ impl Client {
         }
     }
 
+    /// The device, where the user is one.
+    pub(crate) fn device(&self) -> Option<&Device> {
+        match (&self.attached, &self.declared) {
+            (Some(attached), _) => Some(attached.tables.device()),
+            (None, Some(Declared::Device(device))) => Some(device),
+            (None, _) => None,
+        }
+    }
+
     /// Whether the user has the buffer mapped.
     pub(crate) fn is_mapped(&self) -> bool {
         self.attached

@@ -21,7 +21,7 @@ use kernel::fmt::{
 pub(crate) fn write_buffer(f: &mut dyn Write, buffer: &Buffer, state: &State) -> fmt::Result {
     let (life, allocator) = match &state.life {
         Life::Empty => ("empty", "-"),
-        Life::Backed(backing) => ("backed", backing.allocator().name()),
+        Life::Backed(backing) => ("backed", backing.allocator().name().as_str()),
         Life::Gone => ("gone", "-"),
     };
     let maps = state.users.iter().filter(|user| user.data.is_mapped());

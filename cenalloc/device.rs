@@ -37,7 +37,6 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     prelude::*,
-    sync::atomic::Relaxed,
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -115,27 +114,27 @@ pub(crate) fn reserve(flags: u32) -> Result<FileDescriptorReservation> {
 fn allocators(argument: &Argument) -> Result {
     let mut list: c::cenalloc_allocators = argument.read_versioned()?;
     let mut array = Array::new::<c::cenalloc_allocator>(list.allocators, list.count, list.size)?;
-    for (index, allocator) in allocator::all().enumerate() {
-        array.push(&describe(index, allocator))?;
+    list.count = 0;
+    for entry in allocator::snapshot().iter() {
+        // One that is being removed is none any more.
+        let Some((max_len, is_contiguous)) = entry.promises() else {
+            continue;
+        };
+        array.push(&c::cenalloc_allocator {
+            name: uapi::name(entry.name().as_str()),
+            access_mask: entry.class(),
+            max_len,
+            used: entry.used(),
+            priority: entry.priority(),
+            flags: if is_contiguous {
+                c::CENALLOC_ALLOCATOR_CONTIGUOUS
+            } else {
+                0
+            },
+        })?;
+        list.count += 1;
     }
-    list.count = allocator::all().len() as u32;
     argument.write(&list)
-}
-
-/// What userspace learns of an allocator.
-fn describe(index: usize, allocator: &dyn allocator::Allocator) -> c::cenalloc_allocator {
-    c::cenalloc_allocator {
-        name: uapi::name(allocator.name()),
-        access_mask: allocator.class(),
-        max_len: allocator.max_len(),
-        used: allocator.used().load(Relaxed),
-        priority: allocator::priority(index),
-        flags: if allocator.is_contiguous() {
-            c::CENALLOC_ALLOCATOR_CONTIGUOUS
-        } else {
-            0
-        },
-    }
 }
 
 /// Calls `act` with the buffer of cenalloc behind `fd`.

@@ -324,16 +324,6 @@ void cenalloc_device_unlock(struct device *dev)
 	device_unlock(dev);
 }
 
-/*
- * Room for bookkeeping that the caller can do without: while a buffer has taken
- * nearly all memory, no other process may die for the list of its pages.
- */
-void *cenalloc_kvmalloc(size_t count, size_t size)
-{
-	return kvmalloc_array(count, size, GFP_KERNEL_ACCOUNT |
-			      __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
-}
-
 bool cenalloc_killed(void)
 {
 	return fatal_signal_pending(current);

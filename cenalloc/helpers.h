@@ -7,6 +7,7 @@
 #ifndef _CENALLOC_HELPERS_H
 #define _CENALLOC_HELPERS_H
 
+#include <linux/cma.h>
 #include <linux/device.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
@@ -45,6 +46,13 @@ void cenalloc_clear(u64 address, unsigned long count);
 void cenalloc_free_split(u64 address, unsigned long count);
 void cenalloc_trim(struct page *page, unsigned int order, unsigned long count);
 
+struct cma *cenalloc_cma_area(unsigned int index);
+const char *cenalloc_cma_name(struct cma *cma);
+bool cenalloc_cma_extent(struct cma *cma, u64 *first, u64 *last);
+struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
+				unsigned int order);
+void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
+
 void cenalloc_copy(u64 to, u64 from, u64 len);
 
 struct mem_cgroup *cenalloc_payer_get(void);
@@ -61,8 +69,6 @@ void cenalloc_debugfs_remove(struct dentry *dir);
 int cenalloc_buffers_show(struct seq_file *file, void *data);
 int cenalloc_devices_show(struct seq_file *file, void *data);
 int cenalloc_conflict_show(struct seq_file *file, void *data);
-
-void *cenalloc_kvmalloc(size_t count, size_t size);
 
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);

@@ -6,6 +6,7 @@ use crate::{
     account::Payer,
     allocator::{
         self,
+        Devices,
         Need, //
     },
     backing::Backing,
@@ -76,7 +77,7 @@ impl Buffer {
         };
         if let Life::Backed(backing) = &state.life {
             query.state = c::CENALLOC_STATE_BACKED;
-            query.allocator = uapi::name(backing.allocator().name());
+            query.allocator = uapi::name(backing.allocator().name().as_str());
         }
         if let Some(conflict) = &state.conflict {
             describe_conflict(&mut query, conflict);
@@ -149,23 +150,23 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
     (test.field, test.reserved) = (0, 0);
     (test.wanted, test.found) = (0, 0);
     let never = match constraints.impossible(len, page) {
-        Some(misfit) => Some(("", misfit)),
-        None => allocator::any_could(&need)
+        Some(misfit) => Some((None, misfit)),
+        None => allocator::any_could(&need, &Devices::NONE)
             .err()
-            .map(|unserved| (unserved.allocator.name(), unserved.misfit)),
+            .map(|unserved| (Some(unserved.allocator), unserved.misfit)),
     };
     if let Some((name, misfit)) = never {
         test.result = c::CENALLOC_TEST_NEVER;
-        test.allocator = uapi::name(name);
+        test.allocator = uapi::name(name.as_ref().map_or("", |name| name.as_str()));
         test.field = misfit.field as u32;
         test.wanted = misfit.wanted;
         test.found = misfit.found;
         return Ok(());
     }
     let fits = |backing: &Backing| constraints.misfit(&backing.memory(), page).is_none();
-    match Payer::current().charge(|| allocator::provide(&need, fits)) {
+    match Payer::current().charge(|| allocator::provide(&need, &Devices::NONE, fits)) {
         Ok(backing) => {
-            test.allocator = uapi::name(backing.allocator().name());
+            test.allocator = uapi::name(backing.allocator().name().as_str());
         }
         Err(EINTR) => return Err(EINTR),
         Err(_) => test.result = c::CENALLOC_TEST_NO_MEMORY,

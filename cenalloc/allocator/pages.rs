@@ -210,7 +210,7 @@ fn lowest() -> u64 {
 pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
     let max_address = need.placement.max_address;
     let is_within = max_address == u64::MAX || lowest().saturating_add(need.len - 1) <= max_address;
-    if !is_within || need.len > total() {
+    if !is_within {
         return Err(Misfit {
             field: Field::MaxAddress,
             wanted: max_address,

@@ -10,40 +10,41 @@ use super::{
         Source, //
     },
     Allocator,
-    Collected,
+    Description,
+    Devices,
     Need, //
 };
-use crate::c;
+use crate::{
+    c,
+    provision::Provision, //
+};
 use dma_buf_constraints::model::{
     Field,
-    Misfit, //
+    Misfit,
+    Name, //
 };
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
-    sync::atomic::Atomic, //
+    sync::Arc, //
 };
 
-/// The one of its kind.
-pub(super) static SYSTEM: System = System {
-    used: Atomic::new(0),
-};
+/// Adds it to `all`. `ENOMEM`.
+pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
+    let description = Description {
+        name: Name::new(b"system"),
+        class: c::CENALLOC_CLASS_SYSTEM.into(),
+        priority: 500,
+    };
+    Ok(all.push((description, Arc::new(System, GFP_KERNEL)?), GFP_KERNEL)?)
+}
 
 /// Gives scattered memory, in few segments where users want few, below any address where there
 /// is memory at all. Leaves what has to be one run to those whose business it is.
-pub(super) struct System {
-    used: Atomic<u64>,
-}
+struct System;
 
-impl Allocator for System {
-    fn name(&self) -> &'static str {
-        "system"
-    }
-
-    fn class(&self) -> u64 {
-        u64::from(c::CENALLOC_CLASS_SYSTEM)
-    }
-
+// SAFETY: The memory is of the page allocator, and freed with the provision.
+unsafe impl Allocator for System {
     fn max_len(&self) -> u64 {
         pages::total()
     }
@@ -64,9 +65,9 @@ impl Allocator for System {
         pages::within_memory(need)
     }
 
-    fn allocate(&self, need: &Need) -> Result<Collected> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
         let mut source = Source::below(need.placement.max_address);
-        let mut collected = Collected::new();
+        let mut provision = Provision::chunks();
         let mut rest = need.len;
         // Larger orders than one that failed are not tried again.
         let mut largest = pages::MAX_ORDER;
@@ -74,18 +75,14 @@ impl Allocator for System {
             if need.killable && pages::killed() {
                 return Err(EINTR);
             }
-            let left = (need.placement.max_segments as usize).saturating_sub(collected.runs());
+            let left = (need.placement.max_segments as usize).saturating_sub(provision.runs());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
             let chunk = chunk(&mut source, rest, smallest, &mut largest)
                 .ok_or_else(|| pages::failure(need))?;
             rest -= chunk.run().len;
-            collected.push(chunk)?;
+            provision.push(chunk)?;
         }
-        Ok(collected)
-    }
-
-    fn used(&self) -> &Atomic<u64> {
-        &self.used
+        Ok(provision)
     }
 }
 

@@ -9,39 +9,42 @@ use super::{
         Source, //
     },
     Allocator,
-    Collected,
+    Description,
+    Devices,
     Need, //
 };
-use crate::c;
+use crate::{
+    c,
+    provision::Provision, //
+};
 use dma_buf_constraints::model::{
-    Field,
-    Misfit, //
+    Misfit,
+    Name, //
 };
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
-    sync::atomic::Atomic, //
+    sync::Arc, //
 };
 
-/// The one of its kind.
-pub(super) static SYSTEM_CONTIG: SystemContig = SystemContig {
-    used: Atomic::new(0),
-};
-
-/// Gives one run, of up to the page allocator's largest order.
-pub(super) struct SystemContig {
-    used: Atomic<u64>,
+/// Adds it to `all`. `ENOMEM`.
+pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
+    let description = Description {
+        name: Name::new(b"system-contig"),
+        class: c::CENALLOC_CLASS_SYSTEM_CONTIG.into(),
+        priority: 400,
+    };
+    Ok(all.push(
+        (description, Arc::new(SystemContig, GFP_KERNEL)?),
+        GFP_KERNEL,
+    )?)
 }
 
-impl Allocator for SystemContig {
-    fn name(&self) -> &'static str {
-        "system-contig"
-    }
+/// Gives one run, of up to the page allocator's largest order.
+struct SystemContig;
 
-    fn class(&self) -> u64 {
-        u64::from(c::CENALLOC_CLASS_SYSTEM_CONTIG)
-    }
-
+// SAFETY: The memory is of the page allocator, and freed with the provision.
+unsafe impl Allocator for SystemContig {
     fn max_len(&self) -> u64 {
         pages::MAX_CHUNK
     }
@@ -51,17 +54,10 @@ impl Allocator for SystemContig {
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {
-        if need.len > pages::MAX_CHUNK {
-            return Err(Misfit {
-                field: Field::MaxSegments,
-                wanted: need.placement.max_segments.into(),
-                found: need.len.div_ceil(pages::MAX_CHUNK),
-            });
-        }
         pages::within_memory(need)
     }
 
-    fn allocate(&self, need: &Need) -> Result<Collected> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
         let order = pages::order_of(need.len.max(need.placement.alignment));
         let pages = (need.len / PAGE_SIZE as u64) as usize;
         let effort = Effort {
@@ -71,12 +67,8 @@ impl Allocator for SystemContig {
         let chunk = Source::below(need.placement.max_address)
             .chunk(order, pages, effort)
             .ok_or_else(|| pages::failure(need))?;
-        let mut collected = Collected::new();
-        collected.push(chunk)?;
-        Ok(collected)
-    }
-
-    fn used(&self) -> &Atomic<u64> {
-        &self.used
+        let mut provision = Provision::chunks();
+        provision.push(chunk)?;
+        Ok(provision)
     }
 }

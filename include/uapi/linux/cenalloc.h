@@ -249,13 +249,19 @@ struct cenalloc_test {
  */
 #define CENALLOC_TEST		_IOWR('C', 0x05, struct cenalloc_test)
 
-/* Fields of struct cenalloc_constraints, as reasons name them. */
+/*
+ * Fields of struct cenalloc_constraints, as reasons name them, the length of the
+ * buffer, and the device itself, which an allocator may refuse for reasons of its
+ * own.
+ */
 #define CENALLOC_FIELD_ACCESS_MASK		1
 #define CENALLOC_FIELD_MAX_ADDRESS		2
 #define CENALLOC_FIELD_MAX_SEGMENTS		3
 #define CENALLOC_FIELD_MAX_SEGMENT_SIZE		4
 #define CENALLOC_FIELD_SEGMENT_BOUNDARY		5
 #define CENALLOC_FIELD_ALIGNMENT		6
+#define CENALLOC_FIELD_LENGTH			8
+#define CENALLOC_FIELD_DEVICE			9
 
 /* struct cenalloc_user.flags */
 #define CENALLOC_USER_DECLARED	(1U << 0)	/* by CENALLOC_DECLARE */

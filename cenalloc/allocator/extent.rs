@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A range of addresses from which an allocator gives one run at a time.
+
+use super::Need;
+use dma_buf_constraints::model::{
+    Field,
+    Misfit, //
+};
+
+/// The first and the last address of a range.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+impl Extent {
+    /// Length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    /// Whether one run for `need` has a place in the range, if all of it is free.
+    pub(super) fn could(&self, need: &Need) -> Result<(), Misfit> {
+        if self.has_place(need.len, 1, need.placement.max_address) {
+            if self.has_place(
+                need.len,
+                need.placement.alignment,
+                need.placement.max_address,
+            ) {
+                return Ok(());
+            }
+            let mut possible = need.placement.alignment;
+            while !self.has_place(need.len, possible, need.placement.max_address) {
+                possible /= 2;
+            }
+            return Err(Misfit {
+                field: Field::Alignment,
+                wanted: need.placement.alignment,
+                found: possible,
+            });
+        }
+        Err(Misfit {
+            field: Field::MaxAddress,
+            wanted: need.placement.max_address,
+            found: self.first,
+        })
+    }
+
+    fn has_place(&self, len: u64, alignment: u64, max_address: u64) -> bool {
+        self.first
+            .checked_next_multiple_of(alignment)
+            .and_then(|start| start.checked_add(len - 1))
+            .is_some_and(|last| last <= self.last.min(max_address))
+    }
+}

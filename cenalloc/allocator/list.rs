@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All allocators: those of this module, and those that others registered.
+//!
+//! The list is never changed: whoever adds or removes an allocator makes a new one, so that a
+//! reader needs no lock while it asks allocators, which may take long.
+
+use super::{
+    builtin,
+    Allocator,
+    Devices,
+    Need, //
+};
+use crate::backing::Backing;
+use dma_buf_constraints::model::{
+    Field,
+    Misfit,
+    Name, //
+};
+use kernel::{
+    bindings,
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        CondVar,
+        Mutex, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+/// What is known of an allocator for as long as it is registered.
+#[derive(Clone, Copy)]
+pub struct Description {
+    /// Its name, for people. No two have the same.
+    pub name: Name,
+    /// Its class: one bit of access masks.
+    pub class: u64,
+    /// How special it is: among those that fit, the highest is asked first.
+    pub priority: u32,
+}
+
+/// An allocator in the list.
+#[pin_data]
+pub(crate) struct Entry {
+    description: Description,
+    allocator: Arc<dyn Allocator>,
+    /// The module that its code is in, unless that is this one.
+    module: Option<&'static ThisModule>,
+    /// Bytes that buffers have from it.
+    used: Atomic<u64>,
+    /// Buffers that have memory from it.
+    live: Atomic<usize>,
+    /// Calls of it that have not returned.
+    calls: Atomic<usize>,
+    /// Whether it is being removed: nobody may call it any more.
+    closed: Atomic<bool>,
+    #[pin]
+    closing: Mutex<()>,
+    /// The last call returned while it was being removed.
+    #[pin]
+    returned: CondVar,
+}
+
+impl Entry {
+    fn new(
+        description: Description,
+        allocator: Arc<dyn Allocator>,
+        module: Option<&'static ThisModule>,
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                description,
+                allocator,
+                module,
+                used: Atomic::new(0),
+                live: Atomic::new(0),
+                calls: Atomic::new(0),
+                closed: Atomic::new(false),
+                closing <- new_mutex!(()),
+                returned <- new_condvar!(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Its name, for people.
+    pub(crate) fn name(&self) -> &Name {
+        &self.description.name
+    }
+
+    /// Its class: one bit of access masks.
+    pub(crate) fn class(&self) -> u64 {
+        self.description.class
+    }
+
+    /// How special it is.
+    pub(crate) fn priority(&self) -> u32 {
+        self.description.priority
+    }
+
+    /// Bytes that buffers have from it.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// The most bytes that it can give to one buffer, and whether always in one run; nothing
+    /// while it is being removed.
+    pub(crate) fn promises(&self) -> Option<(u64, bool)> {
+        let call = self.enter()?;
+        Some((call.max_len(), call.is_contiguous()))
+    }
+
+    /// Why it could never satisfy `need` for `devices`.
+    pub(crate) fn misfit(&self, need: &Need, devices: &Devices<'_>) -> Option<Misfit> {
+        let placement = &need.placement;
+        if placement.access_mask & self.class() == 0 {
+            return Some(Misfit {
+                field: Field::AccessMask,
+                wanted: placement.access_mask,
+                found: self.class(),
+            });
+        }
+        let unserved = Misfit {
+            field: Field::Device,
+            wanted: 0,
+            found: 0,
+        };
+        let Some(call) = self.enter() else {
+            return Some(unserved);
+        };
+        let max_len = call.max_len();
+        if need.len > max_len {
+            // One run that is too long is the wish for one run's fault.
+            let field = if call.is_contiguous() && placement.max_segments == 1 {
+                Field::MaxSegments
+            } else {
+                Field::Length
+            };
+            return Some(match field {
+                Field::MaxSegments => Misfit {
+                    field,
+                    wanted: 1,
+                    found: need.len.div_ceil(max_len.max(1)),
+                },
+                _ => Misfit {
+                    field,
+                    wanted: need.len,
+                    found: max_len,
+                },
+            });
+        }
+        if let Err(misfit) = call.could(need) {
+            return Some(misfit);
+        }
+        if call.matches(need, devices) {
+            None
+        } else {
+            Some(unserved)
+        }
+    }
+
+    /// Memory for `need`, which has no [`misfit`](Self::misfit).
+    pub(crate) fn allocate(
+        entry: &Arc<Self>,
+        need: &Need,
+        devices: &Devices<'_>,
+    ) -> Result<Backing> {
+        let call = entry.enter().ok_or(ENOMEM)?;
+        let lease = Lease::new(entry).ok_or(ENOMEM)?;
+        let provision = call.allocate(need, devices)?;
+        Backing::new(provision, need.len, lease)
+    }
+
+    /// The right to call the allocator; nothing where it is being removed.
+    fn enter(&self) -> Option<Call<'_>> {
+        if self.module.is_none() {
+            // The allocators of this module stay as long as it does.
+            return Some(Call(self));
+        }
+        self.calls.fetch_add(1, Full);
+        let call = Call(self);
+        // Either this sees that it is closed, or `close` sees the call.
+        if self.closed.load(Relaxed) {
+            return None;
+        }
+        Some(call)
+    }
+
+    /// Keeps everybody from calling the allocator, and waits for those who do.
+    fn close(&self) {
+        let mut guard = self.closing.lock();
+        self.closed.xchg(true, Full);
+        while self.calls.load(Relaxed) > 0 {
+            self.returned.wait(&mut guard);
+        }
+    }
+}
+
+/// A call of an allocator that is listed.
+struct Call<'a>(&'a Entry);
+
+impl core::ops::Deref for Call<'_> {
+    type Target = dyn Allocator;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0.allocator
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let entry = self.0;
+        if entry.module.is_none() {
+            return;
+        }
+        if entry.calls.fetch_sub(1, Full) == 1 && entry.closed.load(Relaxed) {
+            // Under the lock, so that `close` does not sleep between its look and this.
+            let _guard = entry.closing.lock();
+            entry.returned.notify_all();
+        }
+    }
+}
+
+/// What a buffer's memory keeps of its allocator: the code that frees it.
+///
+/// # Invariants
+///
+/// Counts in `live`, with a reference to the module, where there is one.
+pub(crate) struct Lease {
+    entry: Arc<Entry>,
+    len: u64,
+}
+
+impl Lease {
+    fn new(entry: &Arc<Entry>) -> Option<Self> {
+        if let Some(module) = entry.module {
+            // SAFETY: The allocator is being called, so that its module has not gone.
+            if !unsafe { bindings::try_module_get(module.as_ptr()) } {
+                return None;
+            }
+        }
+        entry.live.fetch_add(1, Relaxed);
+        // INVARIANT: Counted above.
+        Some(Self {
+            entry: entry.clone(),
+            len: 0,
+        })
+    }
+
+    /// Counts `len` bytes as used.
+    pub(crate) fn count(&mut self, len: u64) {
+        self.entry.used.fetch_add(len, Relaxed);
+        self.len += len;
+    }
+
+    /// The allocator.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.entry.used.fetch_sub(self.len, Relaxed);
+        self.entry.live.fetch_sub(1, Full);
+        if let Some(module) = self.entry.module {
+            // SAFETY: By the type's invariants. The memory is freed, so that nothing of the module
+            // runs after this.
+            unsafe { bindings::module_put(module.as_ptr()) };
+        }
+    }
+}
+
+/// All allocators, by priority.
+type List = KVec<Arc<Entry>>;
+
+kernel::sync::global_lock! {
+    // SAFETY: `Builtin::new` initialises it in the module's initialiser, before anything can use
+    // the lock.
+    unsafe(uninit) static LIST: SpinLock<Option<Arc<List>>> = None;
+}
+
+kernel::sync::global_lock! {
+    /// Taken by who changes the list.
+    // SAFETY: `Builtin::new` initialises it in the module's initialiser, before anything can use
+    // the lock.
+    unsafe(uninit) static CHANGE: Mutex<()> = ();
+}
+
+/// How many allocators may refuse devices for reasons of their own.
+static SELECTIVE: Atomic<usize> = Atomic::new(0);
+
+/// How many allocators may refuse devices for reasons of their own.
+pub(super) fn selective() -> usize {
+    SELECTIVE.load(Relaxed)
+}
+
+/// All allocators, in the order in which they are asked.
+pub(crate) struct Snapshot(Option<Arc<List>>);
+
+impl Snapshot {
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, Arc<Entry>> {
+        match &self.0 {
+            Some(list) => list.iter(),
+            None => [].iter(),
+        }
+    }
+}
+
+/// All allocators, in the order in which they are asked: the first that fits provides the memory.
+pub(crate) fn snapshot() -> Snapshot {
+    Snapshot(LIST.lock().clone())
+}
+
+/// Replaces the list by one that `change` made of it. `ENOMEM`, and what `change` fails with.
+fn replace(change: impl FnOnce(&mut List) -> Result) -> Result {
+    let _change = CHANGE.lock();
+    let mut list = List::new();
+    for entry in snapshot().iter() {
+        list.push(entry.clone(), GFP_KERNEL)?;
+    }
+    change(&mut list)?;
+    let list = Arc::new(list, GFP_KERNEL)?;
+    let old = LIST.lock().replace(list);
+    // Freed without the spinlock.
+    drop(old);
+    Ok(())
+}
+
+/// Adds an allocator behind those of its priority. `EEXIST` where there is one of its name.
+fn insert(list: &mut List, entry: Arc<Entry>) -> Result {
+    if list.iter().any(|other| other.name() == entry.name()) {
+        return Err(EEXIST);
+    }
+    let place = list.partition_point(|other| other.priority() >= entry.priority());
+    list.push(entry, GFP_KERNEL)?;
+    list[place..].rotate_right(1);
+    Ok(())
+}
+
+/// The allocators of this module, listed as long as this is there.
+pub(crate) struct Builtin(());
+
+impl Builtin {
+    /// Makes the list. For the module's initialiser. `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
+        unsafe { LIST.init() };
+        // SAFETY: As above.
+        unsafe { CHANGE.init() };
+        replace(|list| {
+            for (description, allocator) in builtin()? {
+                insert(list, Entry::new(description, allocator, None)?)?;
+            }
+            Ok(())
+        })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Builtin {
+    fn drop(&mut self) {
+        // A static is never dropped: it must not hold memory when the module goes.
+        let list = LIST.lock().take();
+        drop(list);
+    }
+}
+
+/// An allocator of another module, listed until this is dropped.
+///
+/// Dropped while buffers have memory from it, it gives no more; those keep it and its module.
+pub struct Registration(Arc<Entry>);
+
+impl Registration {
+    /// Registers `allocator`, whose code is in `module`.
+    ///
+    /// `EINVAL` where the class is not one bit or the name is empty; `EEXIST` where an allocator
+    /// has the name; `ENOMEM`. May sleep.
+    pub fn new(
+        module: &'static ThisModule,
+        description: Description,
+        allocator: Arc<dyn Allocator>,
+    ) -> Result<Self> {
+        if !description.class.is_power_of_two() || description.name.as_str().is_empty() {
+            return Err(EINVAL);
+        }
+        let is_selective = allocator.is_selective();
+        let entry = Entry::new(description, allocator, Some(module))?;
+        replace(|list| insert(list, entry.clone()))?;
+        if is_selective {
+            SELECTIVE.fetch_add(1, Relaxed);
+        }
+        Ok(Self(entry))
+    }
+
+    /// Removes the allocator, unless a buffer has memory from it: `EBUSY`; nothing has changed
+    /// then. Waits for those who ask the allocator now.
+    pub fn remove(self) -> Result<(), (Error, Self)> {
+        match self.try_remove() {
+            Ok(()) => Ok(()),
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    fn try_remove(&self) -> Result {
+        let entry = &self.0;
+        // Those who have memory from it need not be disturbed.
+        if entry.live.load(Relaxed) > 0 {
+            return Err(EBUSY);
+        }
+        entry.close();
+        // Somebody may have been quicker.
+        if entry.live.load(Relaxed) > 0 {
+            entry.closed.store(false, Relaxed);
+            return Err(EBUSY);
+        }
+        self.unlist();
+        Ok(())
+    }
+
+    /// Takes the allocator, which is closed, off the list.
+    fn unlist(&self) {
+        let others = |list: &mut List| {
+            list.retain(|entry| !Arc::ptr_eq(entry, &self.0));
+            Ok(())
+        };
+        // It has to go, since its code may: a few bytes are there sooner or later.
+        while replace(others).is_err() {
+            fsleep(Delta::from_millis(1));
+        }
+        if self.0.allocator.is_selective() {
+            SELECTIVE.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if !self.0.closed.load(Relaxed) {
+            self.0.close();
+            self.unlist();
+        }
+    }
+}

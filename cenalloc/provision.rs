@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that an allocator gives to a buffer, and what keeps it.
+
+use crate::allocator::pages::Chunk;
+use core::ptr::NonNull;
+use dma_buf_constraints::{
+    dma_buf::{
+        DataDirection,
+        Fault, //
+    },
+    few::Few,
+    model::Run, //
+};
+use kernel::{
+    device::Device,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// Keeps memory for a buffer, and frees it when dropped.
+///
+/// What it does not say otherwise is done for it: mapping for devices by the DMA API, mapping for
+/// userspace by page faults, for the kernel by its direct addresses or `vmap`.
+///
+/// # Safety
+///
+/// The address from [`map_kernel`](Self::map_kernel) is that of as many bytes as the memory has,
+/// until [`unmap_kernel`](Self::unmap_kernel) or the drop.
+pub unsafe trait Owner: Send + Sync {
+    /// The kernel's address of all the memory, or nothing for the usual way.
+    fn map_kernel(&self) -> Option<Result<NonNull<c_void>>> {
+        None
+    }
+
+    /// The address is not used any more.
+    fn unmap_kernel(&self) {}
+
+    /// A device is about to use what the CPU wrote; the DMA API has done its part.
+    fn sync_for_device(&self, _device: &Device, _direction: DataDirection) {}
+
+    /// Maps the page of userspace that was touched, or nothing for the usual way.
+    fn fault(&self, _fault: &Fault<'_>) -> Option<Result> {
+        None
+    }
+}
+
+/// What keeps the memory of a buffer.
+pub(crate) enum Keep {
+    /// Chunks of the page allocator.
+    Chunks(Few<Chunk>),
+    /// Anything else.
+    Owner(KBox<dyn Owner>),
+}
+
+/// Memory that an allocator gives to a buffer.
+pub struct Provision {
+    pub(crate) keep: Keep,
+    /// In the order of the buffer's bytes; neighbours that touch are one run.
+    pub(crate) runs: Few<Run>,
+    pub(crate) has_struct_pages: bool,
+}
+
+impl Provision {
+    /// Memory with struct pages, in the order of the buffer's bytes, that `owner` keeps.
+    ///
+    /// `EINVAL` where a run is empty, not of whole pages, or beyond the end of the address space;
+    /// `ENOMEM`.
+    pub fn new(owner: KBox<dyn Owner>, memory: impl IntoIterator<Item = Run>) -> Result<Self> {
+        let mut provision = Self {
+            keep: Keep::Owner(owner),
+            runs: Few::new(),
+            has_struct_pages: true,
+        };
+        for run in memory {
+            let page = PAGE_SIZE as u64;
+            let is_whole = run.start % page == 0 && run.len % page == 0;
+            let is_within = run.start.checked_add(run.len).is_some();
+            if run.len == 0 || !is_whole || !is_within {
+                return Err(EINVAL);
+            }
+            provision.add(run)?;
+        }
+        Ok(provision)
+    }
+
+    /// Memory without struct pages that `owner` keeps. `EINVAL` as for [`new`](Self::new).
+    pub fn without_struct_pages(owner: KBox<dyn Owner>, memory: Run) -> Result<Self> {
+        Ok(Self {
+            has_struct_pages: false,
+            ..Self::new(owner, [memory])?
+        })
+    }
+
+    /// No memory yet, of the page allocator.
+    pub(crate) fn chunks() -> Self {
+        Self {
+            keep: Keep::Chunks(Few::new()),
+            runs: Few::new(),
+            has_struct_pages: true,
+        }
+    }
+
+    /// Adds a chunk behind the others. On `ENOMEM` the chunk is freed.
+    pub(crate) fn push(&mut self, chunk: Chunk) -> Result {
+        let run = chunk.run();
+        if let Keep::Chunks(chunks) = &mut self.keep {
+            chunks.push(chunk)?;
+        }
+        self.add(run)
+    }
+
+    /// Adds a run behind the others.
+    fn add(&mut self, run: Run) -> Result {
+        match self.runs.last_mut() {
+            Some(last) if last.start + last.len == run.start => last.len += run.len,
+            _ => self.runs.push(run)?,
+        }
+        Ok(())
+    }
+
+    /// How many runs there are.
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.as_slice().len()
+    }
+}
