@@ -113,14 +113,15 @@ pub(crate) fn reserve(flags: u32) -> Result<FileDescriptorReservation> {
 /// `CENALLOC_ALLOCATORS`.
 fn allocators(argument: &Argument) -> Result {
     let mut list: c::cenalloc_allocators = argument.read_versioned()?;
-    let mut array = Array::new::<c::cenalloc_allocator>(list.allocators, list.count, list.size)?;
+    let mut array =
+        Array::new::<c::cenalloc_allocator_info>(list.allocators, list.count, list.size)?;
     list.count = 0;
     for entry in allocator::snapshot().iter() {
         // One that is being removed is none any more.
         let Some((max_len, is_contiguous)) = entry.promises() else {
             continue;
         };
-        array.push(&c::cenalloc_allocator {
+        array.push(&c::cenalloc_allocator_info {
             name: uapi::name(entry.name().as_str()),
             access_mask: entry.class(),
             max_len,

@@ -25,7 +25,7 @@ use kernel::{
 
 // The layout is fixed for ever, and the same for 32-bit and 64-bit callers.
 static_assert!(size_of::<c::cenalloc_create>() == 64);
-static_assert!(size_of::<c::cenalloc_allocator>() == 64);
+static_assert!(size_of::<c::cenalloc_allocator_info>() == 64);
 static_assert!(size_of::<c::cenalloc_allocators>() == 16);
 static_assert!(size_of::<c::cenalloc_constraints>() == 48);
 static_assert!(size_of::<c::cenalloc_declare>() == 152);
@@ -48,7 +48,7 @@ macro_rules! plain {
 
 plain!(
     cenalloc_create,
-    cenalloc_allocator,
+    cenalloc_allocator_info,
     cenalloc_allocators,
     cenalloc_declare,
     cenalloc_allocate,

@@ -53,7 +53,7 @@ void buffer_declare(int fd, const char *device, __u32 max_segments)
 	close(cenalloc);
 }
 
-static unsigned int list(struct cenalloc_allocator *entries)
+static unsigned int list(struct cenalloc_allocator_info *entries)
 {
 	struct cenalloc_allocators list = {
 		.allocators = (uintptr_t)entries,
@@ -71,7 +71,7 @@ static unsigned int list(struct cenalloc_allocator *entries)
 /* All memory that buffers have now. */
 __u64 bytes_given_out(void)
 {
-	struct cenalloc_allocator entries[MOST];
+	struct cenalloc_allocator_info entries[MOST];
 	unsigned int i, count = list(entries);
 	__u64 used = 0;
 
@@ -84,12 +84,12 @@ __u64 bytes_given_out(void)
 void explain_choice(const struct buffer *buffer, __u64 len)
 {
 	bool one_piece = !strcmp(buffer->needs.segments, "1");
-	struct cenalloc_allocator entries[MOST];
+	struct cenalloc_allocator_info entries[MOST];
 	unsigned int i, count = list(entries);
 	bool chosen = false;
 
 	for (i = 0; i < count && !chosen; i++) {
-		const struct cenalloc_allocator *entry = &entries[i];
+		const struct cenalloc_allocator_info *entry = &entries[i];
 		bool contiguous = entry->flags & CENALLOC_ALLOCATOR_CONTIGUOUS;
 		const char *gives = contiguous ? "always one piece" :
 						 "scattered pages";

@@ -76,11 +76,11 @@ struct cenalloc_create {
  */
 #define CENALLOC_CREATE		_IOWR('C', 0x01, struct cenalloc_create)
 
-/* struct cenalloc_allocator.flags */
+/* struct cenalloc_allocator_info.flags */
 #define CENALLOC_ALLOCATOR_CONTIGUOUS	(1U << 0)	/* always one run */
 
 /**
- * struct cenalloc_allocator - one allocator
+ * struct cenalloc_allocator_info - one allocator
  * @name: ends in NUL
  * @access_mask: its class, one of CENALLOC_CLASS_*
  * @max_len: the most bytes it can give to one buffer
@@ -88,7 +88,7 @@ struct cenalloc_create {
  * @priority: among those that fit, the highest is tried first
  * @flags: CENALLOC_ALLOCATOR_*
  */
-struct cenalloc_allocator {
+struct cenalloc_allocator_info {
 	char name[CENALLOC_NAME_LEN];
 	__u64 access_mask;
 	__u64 max_len;
@@ -99,9 +99,9 @@ struct cenalloc_allocator {
 
 /**
  * struct cenalloc_allocators - for CENALLOC_ALLOCATORS
- * @allocators: in: address of an array of struct cenalloc_allocator, or 0
+ * @allocators: in: address of an array of struct cenalloc_allocator_info, or 0
  * @count: in: entries the array has room for; out: allocators there are
- * @size: in: size of an entry, sizeof(struct cenalloc_allocator); the kernel
+ * @size: in: size of an entry, sizeof(struct cenalloc_allocator_info); the kernel
  *	fills as much of an entry as both know, and zeroes the rest; may be 0
  *	where @allocators is
  *

@@ -15,7 +15,7 @@ include!(concat!(env!("OUT_DIR"), "/abi.rs"));
 // Every field has a fixed width, and there is no padding: the sizes are part of the ABI.
 const _: () = {
     assert!(size_of::<cenalloc_create>() == 64);
-    assert!(size_of::<cenalloc_allocator>() == 64);
+    assert!(size_of::<cenalloc_allocator_info>() == 64);
     assert!(size_of::<cenalloc_allocators>() == 16);
     assert!(size_of::<cenalloc_constraints>() == 48);
     assert!(size_of::<cenalloc_allocate>() == 8);

@@ -59,11 +59,11 @@ pub(crate) fn allocators(
 ) -> Result<Vec<Allocator>> {
     let mut room = FIRST_ROOM;
     for _ in 0..ATTEMPTS {
-        let mut entries = vec![abi::cenalloc_allocator::default(); room];
+        let mut entries = vec![abi::cenalloc_allocator_info::default(); room];
         let mut raw = abi::cenalloc_allocators {
             allocators: entries.as_mut_ptr() as u64,
             count: room as u32,
-            size: size_of::<abi::cenalloc_allocator>() as u32,
+            size: size_of::<abi::cenalloc_allocator_info>() as u32,
         };
         call(&mut raw).map_err(|errno| Error::from_call("ALLOCATORS", errno))?;
         let count = raw.count as usize;
@@ -75,7 +75,7 @@ pub(crate) fn allocators(
     Err(Error::from_call("ALLOCATORS", Errno::AGAIN))
 }
 
-fn from_raw(raw: &abi::cenalloc_allocator) -> Allocator {
+fn from_raw(raw: &abi::cenalloc_allocator_info) -> Allocator {
     Allocator {
         name: sys::text(&raw.name),
         access_mask: raw.access_mask,
@@ -117,7 +117,7 @@ mod tests {
         move |raw| {
             assert_eq!(raw.size, 64);
             for n in 0..count.min(raw.count) {
-                let mut entry = abi::cenalloc_allocator {
+                let mut entry = abi::cenalloc_allocator_info {
                     access_mask: 1 << (n % 64),
                     priority: count - n,
                     flags: n % 2,
@@ -126,7 +126,7 @@ mod tests {
                 sys::put(&mut entry.name, &format!("a{n}")).unwrap();
                 // SAFETY: The caller has room for that many.
                 unsafe {
-                    *(raw.allocators as *mut abi::cenalloc_allocator).add(n as usize) = entry
+                    *(raw.allocators as *mut abi::cenalloc_allocator_info).add(n as usize) = entry
                 };
             }
             raw.count = count;

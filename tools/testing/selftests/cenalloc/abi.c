@@ -72,13 +72,13 @@ TEST(layout_of_allocators)
 	EXPECT_EQ(12, offsetof(struct cenalloc_allocators, size));
 	EXPECT_EQ(0xc0104302, CENALLOC_ALLOCATORS);
 
-	EXPECT_EQ(64, sizeof(struct cenalloc_allocator));
-	EXPECT_EQ(0, offsetof(struct cenalloc_allocator, name));
-	EXPECT_EQ(32, offsetof(struct cenalloc_allocator, access_mask));
-	EXPECT_EQ(40, offsetof(struct cenalloc_allocator, max_len));
-	EXPECT_EQ(48, offsetof(struct cenalloc_allocator, used));
-	EXPECT_EQ(56, offsetof(struct cenalloc_allocator, priority));
-	EXPECT_EQ(60, offsetof(struct cenalloc_allocator, flags));
+	EXPECT_EQ(64, sizeof(struct cenalloc_allocator_info));
+	EXPECT_EQ(0, offsetof(struct cenalloc_allocator_info, name));
+	EXPECT_EQ(32, offsetof(struct cenalloc_allocator_info, access_mask));
+	EXPECT_EQ(40, offsetof(struct cenalloc_allocator_info, max_len));
+	EXPECT_EQ(48, offsetof(struct cenalloc_allocator_info, used));
+	EXPECT_EQ(56, offsetof(struct cenalloc_allocator_info, priority));
+	EXPECT_EQ(60, offsetof(struct cenalloc_allocator_info, flags));
 }
 
 TEST_F(abi, shorter_than_first_version)
@@ -119,7 +119,7 @@ TEST_F(abi, longer_with_zero_tail)
 		close(create->fd);
 
 		memset(memory, 0, sizeof(memory));
-		list->size = sizeof(struct cenalloc_allocator);
+		list->size = sizeof(struct cenalloc_allocator_info);
 		EXPECT_EQ(0, call(self->device, ALLOCATORS_OF(sizes[i]), list));
 		EXPECT_LE(2, list->count);
 	}
@@ -146,7 +146,7 @@ TEST_F(abi, longer_with_unknown_tail)
 	EXPECT_EQ(-E2BIG, call(self->device, CREATE_OF(16383), memory));
 	for (at = sizeof(*list); at < size; at++) {
 		memset(memory, 0, sizeof(memory));
-		list->size = sizeof(struct cenalloc_allocator);
+		list->size = sizeof(struct cenalloc_allocator_info);
 		memory[at] = 1;
 		EXPECT_EQ(-E2BIG, call(self->device, ALLOCATORS_OF(size), memory)) {
 			TH_LOG("byte %zu", at);
@@ -211,7 +211,7 @@ TEST_F(abi, misaligned_structures)
 	size_t offset;
 
 	for (offset = 1; offset < 8; offset++) {
-		struct cenalloc_allocators list = { .size = sizeof(struct cenalloc_allocator) };
+		struct cenalloc_allocators list = { .size = sizeof(struct cenalloc_allocator_info) };
 		struct cenalloc_create create;
 
 		good_create(memory + offset);

@@ -35,7 +35,7 @@ static bool is_filled(const void *memory, int byte, size_t len)
 
 TEST(count_alone)
 {
-	struct cenalloc_allocator list[ALLOCATORS];
+	struct cenalloc_allocator_info list[ALLOCATORS];
 	__u32 found = 0;
 
 	ASSERT_EQ(0, list_into(NULL, 0, sizeof(list[0]), &found));
@@ -49,8 +49,8 @@ TEST(count_alone)
 
 TEST(system_and_system_contig)
 {
-	struct cenalloc_allocator system = find_allocator("system");
-	struct cenalloc_allocator contig = find_allocator("system-contig");
+	struct cenalloc_allocator_info system = find_allocator("system");
+	struct cenalloc_allocator_info contig = find_allocator("system-contig");
 
 	EXPECT_EQ(CENALLOC_CLASS_SYSTEM, system.access_mask);
 	EXPECT_EQ(0, system.flags & CENALLOC_ALLOCATOR_CONTIGUOUS);
@@ -64,7 +64,7 @@ TEST(system_and_system_contig)
 
 TEST(entries_are_well_formed)
 {
-	struct cenalloc_allocator list[ALLOCATORS];
+	struct cenalloc_allocator_info list[ALLOCATORS];
 	int i, j, count;
 
 	memset(list, 0xff, sizeof(list));
@@ -90,7 +90,7 @@ TEST(entries_are_well_formed)
 
 TEST(short_array)
 {
-	struct cenalloc_allocator all[ALLOCATORS], one[2];
+	struct cenalloc_allocator_info all[ALLOCATORS], one[2];
 	__u32 found = 0;
 	int count;
 
@@ -124,7 +124,7 @@ TEST(entries_of_no_size)
 TEST(longer_entries)
 {
 	const __u32 sizes[] = { 72, 128, 4096 };
-	struct cenalloc_allocator all[ALLOCATORS];
+	struct cenalloc_allocator_info all[ALLOCATORS];
 	static unsigned char memory[ALLOCATORS * 4096];
 	__u32 found;
 	int i, count;
@@ -204,7 +204,7 @@ TEST(array_across_the_end_of_memory)
 
 TEST(huge_count)
 {
-	struct cenalloc_allocator list[ALLOCATORS];
+	struct cenalloc_allocator_info list[ALLOCATORS];
 	__u32 found = 0;
 
 	EXPECT_EQ(0, list_into(list, -1U, sizeof(list[0]), &found));

@@ -399,7 +399,7 @@ static inline struct snapshot *snapshot(int fd, struct snapshot *snapshot)
 
 #define ALLOCATORS	64
 
-static inline int list_allocators(struct cenalloc_allocator *list)
+static inline int list_allocators(struct cenalloc_allocator_info *list)
 {
 	struct cenalloc_allocators allocators = {
 		.allocators = (uintptr_t)list,
@@ -417,15 +417,15 @@ static inline int list_allocators(struct cenalloc_allocator *list)
 }
 
 /* One allocator by its name; all zero if there is none. */
-static inline struct cenalloc_allocator find_allocator(const char *name)
+static inline struct cenalloc_allocator_info find_allocator(const char *name)
 {
-	static struct cenalloc_allocator list[ALLOCATORS];
+	static struct cenalloc_allocator_info list[ALLOCATORS];
 	int i, count = list_allocators(list);
 
 	for (i = 0; i < count && i < ALLOCATORS; i++)
 		if (!strcmp(list[i].name, name))
 			return list[i];
-	return (struct cenalloc_allocator){};
+	return (struct cenalloc_allocator_info){};
 }
 
 /* --- Checks --------------------------------------------------------------- */

@@ -14,7 +14,7 @@ static const __u64 too_long[] = {
 
 static __u64 most_memory(void)
 {
-	struct cenalloc_allocator list[ALLOCATORS];
+	struct cenalloc_allocator_info list[ALLOCATORS];
 	int i, count = list_allocators(list);
 	__u64 most = 0;
 

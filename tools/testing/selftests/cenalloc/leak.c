@@ -159,7 +159,7 @@ TEST(no_buffer_is_left)
 
 TEST(no_byte_is_left)
 {
-	struct cenalloc_allocator list[ALLOCATORS];
+	struct cenalloc_allocator_info list[ALLOCATORS];
 	int i, count = list_allocators(list);
 
 	ASSERT_LE(2, count);

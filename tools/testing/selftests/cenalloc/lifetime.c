@@ -16,7 +16,7 @@ FIXTURE(lifetime) {
 
 static __u64 used_by_all(void)
 {
-	struct cenalloc_allocator list[ALLOCATORS];
+	struct cenalloc_allocator_info list[ALLOCATORS];
 	int i, count = list_allocators(list);
 	__u64 used = 0;
 

@@ -19,7 +19,7 @@ static struct cenalloc_test would(__u64 len, struct cenalloc_constraints needs)
 
 static __u64 used_by_all(void)
 {
-	static struct cenalloc_allocator list[ALLOCATORS];
+	static struct cenalloc_allocator_info list[ALLOCATORS];
 	int i, count = list_allocators(list);
 	__u64 used = 0;
 
