@@ -85,10 +85,12 @@ cenalloc-y := \
 	cenalloc/cenalloc.o \
 	cenalloc/cma.o \
 	cenalloc/debugfs.o \
+	cenalloc/exports_generated.o \
 	cenalloc/helpers.o
 
 RUSTFLAGS_cenalloc/cenalloc.o += $(dma-buf-constraints-crate) \
-	--env-set CENALLOC_OBJ=$(abspath $(obj)/cenalloc)
+	--env-set CENALLOC_OBJ=$(abspath $(obj)/cenalloc) \
+	--emit=metadata=$(obj)/cenalloc/libcenalloc.rmeta
 $(obj)/cenalloc/cenalloc.o: $(obj)/dma_buf_constraints/dma_buf_constraints.o
 
 $(obj)/cenalloc/bindings_generated.rs: private bindgen-items := \
@@ -97,7 +99,16 @@ $(obj)/cenalloc/bindings_generated.rs: $(src)/cenalloc/helpers.h FORCE
 	$(call if_changed_dep,rust_bindings)
 $(obj)/cenalloc/cenalloc.o: $(obj)/cenalloc/bindings_generated.rs
 
-targets += cenalloc/bindings_generated.rs
+$(obj)/cenalloc/exports_generated.c: private rust-exports-c-api := \
+	cenalloc_(get_device|buffer_create|buffer_free|phys|sg_table|device_(add|remove)_allocator)$$
+$(obj)/cenalloc/exports_generated.c: $(obj)/cenalloc/cenalloc.o FORCE
+	$(call if_changed,rust_exports)
+
+targets += cenalloc/bindings_generated.rs cenalloc/exports_generated.c
+clean-files += cenalloc/libcenalloc.rmeta
+
+# For a crate that uses cenalloc.
+cenalloc-crate := $(dma-buf-constraints-crate) -L $(obj)/cenalloc --extern cenalloc
 
 # --- Samples: importers in Rust, an exporter in C ------------------------------
 obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_importer.o

@@ -147,7 +147,7 @@ impl Buffer {
         let is_held = guard.users.iter().any(|user| user.data.holds_memory());
         let in_kernel = guard.kernel_mapping.is_some();
         let in_section = guard.cpu_sections > 0;
-        if is_held || in_kernel || in_section || !guard.is_idle() {
+        if is_held || in_kernel || in_section || guard.exposed.is_told() || !guard.is_idle() {
             return Err(EBUSY);
         }
         let users = &guard.users;

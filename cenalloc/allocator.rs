@@ -42,6 +42,7 @@ pub use list::{
 pub(crate) use list::{
     snapshot,
     Builtin,
+    Code,
     Entry,
     Lease, //
 };

@@ -156,6 +156,19 @@ impl Backing {
         }
     }
 
+    /// Where the memory lies, if it is one run. `EINVAL`; what its owner fails with.
+    pub(crate) fn phys(&self) -> Result<Run> {
+        if let Keep::Owner(owner) = &self.keep {
+            if let Some(run) = owner.phys() {
+                return run;
+            }
+        }
+        match self.runs() {
+            [run] => Ok(*run),
+            _ => Err(EINVAL),
+        }
+    }
+
     /// A device is about to use what the CPU wrote; the DMA API has done its part.
     pub(crate) fn sync_for_device(&self, device: &Device, direction: DataDirection) {
         if let Keep::Owner(owner) = &self.keep {

@@ -21,6 +21,7 @@ use crate::{
         Client, //
     },
     declare,
+    expose::Exposed,
     registry, //
 };
 use core::{
@@ -91,6 +92,8 @@ pub(crate) struct State {
     pub(crate) life: Life,
     /// The kernel's own address, while somebody has it.
     pub(crate) kernel_mapping: Option<KernelAddress>,
+    /// What drivers were told of where the memory lies.
+    pub(crate) exposed: Exposed,
     /// Sections of CPU access that are open.
     pub(crate) cpu_sections: u32,
     /// How often a user was refused that could have taken part before the buffer had memory.
@@ -168,6 +171,7 @@ impl Buffer {
                     users: Users::new(base, need.len),
                     life: Life::Empty,
                     kernel_mapping: None,
+                    exposed: Exposed::default(),
                     cpu_sections: 0,
                     early: 0,
                     relocations: 0,
@@ -410,8 +414,10 @@ unsafe impl Exporter for Buffer {
         let life = core::mem::replace(&mut guard.life, Life::Gone);
         let nobody = Users::new(Constraints::ANY, self.len);
         let users = core::mem::replace(&mut guard.users, nobody);
+        let exposed = core::mem::take(&mut guard.exposed);
         drop(guard);
         // Memory is freed, and devices are let go, without the lock.
+        drop(exposed);
         drop(life);
         declare::forget(self.id, &users);
     }

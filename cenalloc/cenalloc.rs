@@ -7,6 +7,8 @@
 //! - [`backing`]: the memory of a buffer. [`account`]: who pays for it.
 //! - [`allocator`]: who can provide it. [`provision`]: what they give.
 //! - [`device`], [`heap`]: what userspace opens. [`ioctl`], [`uapi`]: how its structures are read.
+//! - [`Handle`], [`c_api`]: buffers for drivers. [`expose`]: where their memory lies.
+//!   [`c_allocator`]: allocators in C.
 //! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what they show.
 
 mod account;
@@ -14,11 +16,15 @@ mod admit;
 mod allocator;
 mod backing;
 mod buffer;
+mod c_allocator;
+mod c_api;
 mod client;
 mod debugfs;
 mod declare;
 mod describe;
 mod device;
+mod expose;
+mod handle;
 mod heap;
 mod ioctl;
 mod provision;
@@ -34,6 +40,7 @@ pub use crate::{
         Need,
         Registration, //
     },
+    handle::Handle,
     provision::{
         Owner,
         Provision, //
@@ -81,6 +88,9 @@ impl kernel::InPlaceModule for Cenalloc {
             heap <- MiscDeviceRegistration::register(MiscDeviceOptions {
                 name: c"dma_heap!cenalloc",
             }),
+            _: {
+                c_api::start();
+            },
         })
     }
 }
@@ -97,6 +107,7 @@ impl kernel::InPlaceModule for Cenalloc {
     unsafe_op_in_unsafe_fn
 )]
 mod c {
+    use dma_buf_constraints::c_api::dma_buf_constraints;
     use kernel::{
         bindings::*,
         ffi, //

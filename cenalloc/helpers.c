@@ -15,6 +15,7 @@
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/ratelimit.h>
+#include <linux/scatterlist.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -222,6 +223,14 @@ void cenalloc_trim(struct page *page, unsigned int order, unsigned long count)
 	split_page(page, order);
 	for (; count < total; count++)
 		__free_page(page + count);
+}
+
+/* The memory of an entry, of which there is none without pages, and the next. */
+struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len)
+{
+	*start = sg_page(sg) ? sg_phys(sg) : 0;
+	*len = sg_page(sg) ? sg->length : 0;
+	return sg_next(sg);
 }
 
 void cenalloc_copy(u64 to, u64 from, u64 len)

@@ -7,6 +7,7 @@
 #ifndef _CENALLOC_HELPERS_H
 #define _CENALLOC_HELPERS_H
 
+#include <linux/cenalloc.h>
 #include <linux/cma.h>
 #include <linux/device.h>
 #include <linux/gfp.h>
@@ -52,6 +53,8 @@ bool cenalloc_cma_extent(struct cma *cma, u64 *first, u64 *last);
 struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 				unsigned int order);
 void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
+
+struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
 
 void cenalloc_copy(u64 to, u64 from, u64 len);
 

@@ -2,12 +2,17 @@
 
 //! Memory that an allocator gives to a buffer, and what keeps it.
 
-use crate::allocator::pages::Chunk;
+use crate::allocator::pages::{
+    self,
+    Chunk, //
+};
 use core::ptr::NonNull;
 use dma_buf_constraints::{
     dma_buf::{
         DataDirection,
-        Fault, //
+        Fault,
+        KernelMapping,
+        Pages, //
     },
     few::Few,
     model::Run, //
@@ -28,6 +33,11 @@ use kernel::{
 /// The address from [`map_kernel`](Self::map_kernel) is that of as many bytes as the memory has,
 /// until [`unmap_kernel`](Self::unmap_kernel) or the drop.
 pub unsafe trait Owner: Send + Sync {
+    /// Where the memory lies, if it is one run, or nothing where its only run tells.
+    fn phys(&self) -> Option<Result<Run>> {
+        None
+    }
+
     /// The kernel's address of all the memory, or nothing for the usual way.
     fn map_kernel(&self) -> Option<Result<NonNull<c_void>>> {
         None
@@ -115,6 +125,38 @@ impl Provision {
         match self.runs.last_mut() {
             Some(last) if last.start + last.len == run.start => last.len += run.len,
             _ => self.runs.push(run)?,
+        }
+        Ok(())
+    }
+
+    /// Length in bytes, if that is a number.
+    pub(crate) fn len(&self) -> Option<u64> {
+        let mut lens = self.runs.as_slice().iter().map(|run| run.len);
+        lens.try_fold(0u64, u64::checked_add)
+    }
+
+    /// Zeroes the memory. `ENOMEM`.
+    pub(crate) fn clear(&self) -> Result {
+        if self.has_struct_pages {
+            for run in &self.runs {
+                pages::clear(run);
+            }
+            return Ok(());
+        }
+        let pages = Pages {
+            runs: self.runs.as_slice(),
+            has_struct_pages: false,
+        };
+        // SAFETY: There is one run, as the constructor saw to, and `self` keeps it.
+        let mapping = unsafe { KernelMapping::new(pages)? };
+        for run in &self.runs {
+            // SAFETY: The mapping is of this run, and nobody else has the memory.
+            unsafe {
+                mapping
+                    .address()
+                    .cast::<u8>()
+                    .write_bytes(0, run.len as usize)
+            };
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+pub use c::dma_buf_constraints;
+
 /// `struct dma_buf_constraints_set`: each user keeps its device.
 type Set = Users<ARef<Device>>;
 

@@ -12,7 +12,7 @@
 use kernel::prelude::*;
 
 pub mod attach;
-mod c_api;
+pub mod c_api;
 pub mod device;
 pub mod dma_buf;
 pub mod few;

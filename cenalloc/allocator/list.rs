@@ -49,13 +49,47 @@ pub struct Description {
     pub priority: u32,
 }
 
+/// The module that an allocator's code is in; there is none where it is built in.
+#[derive(Clone, Copy)]
+pub(crate) struct Code(*mut bindings::module);
+
+// SAFETY: A module has its own lock.
+unsafe impl Send for Code {}
+// SAFETY: As above.
+unsafe impl Sync for Code {}
+
+impl Code {
+    /// # Safety
+    ///
+    /// `module` is NULL, or a module that stays as long as an allocator of it is registered.
+    pub(crate) unsafe fn new(module: *mut bindings::module) -> Self {
+        Self(module)
+    }
+
+    /// Keeps the module, unless it is going.
+    fn keep(self) -> Option<Kept> {
+        // SAFETY: The allocator is registered, so that its module has not gone; NULL is allowed.
+        unsafe { bindings::try_module_get(self.0) }.then_some(Kept(self))
+    }
+}
+
+/// A reference to the module of an allocator.
+struct Kept(Code);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: `Code::keep` took the reference. Nothing of the module runs after this.
+        unsafe { bindings::module_put(self.0 .0) };
+    }
+}
+
 /// An allocator in the list.
 #[pin_data]
 pub(crate) struct Entry {
     description: Description,
     allocator: Arc<dyn Allocator>,
-    /// The module that its code is in, unless that is this one.
-    module: Option<&'static ThisModule>,
+    /// Where its code is, unless in this module.
+    code: Option<Code>,
     /// Bytes that buffers have from it.
     used: Atomic<u64>,
     /// Buffers that have memory from it.
@@ -75,13 +109,13 @@ impl Entry {
     fn new(
         description: Description,
         allocator: Arc<dyn Allocator>,
-        module: Option<&'static ThisModule>,
+        code: Option<Code>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 description,
                 allocator,
-                module,
+                code,
                 used: Atomic::new(0),
                 live: Atomic::new(0),
                 calls: Atomic::new(0),
@@ -183,7 +217,7 @@ impl Entry {
 
     /// The right to call the allocator; nothing where it is being removed.
     fn enter(&self) -> Option<Call<'_>> {
-        if self.module.is_none() {
+        if self.code.is_none() {
             // The allocators of this module stay as long as it does.
             return Some(Call(self));
         }
@@ -220,7 +254,7 @@ impl core::ops::Deref for Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         let entry = self.0;
-        if entry.module.is_none() {
+        if entry.code.is_none() {
             return;
         }
         if entry.calls.fetch_sub(1, Full) == 1 && entry.closed.load(Relaxed) {
@@ -235,25 +269,26 @@ impl Drop for Call<'_> {
 ///
 /// # Invariants
 ///
-/// Counts in `live`, with a reference to the module, where there is one.
+/// Counts in `live`, and has a reference to the module, where there is one.
 pub(crate) struct Lease {
     entry: Arc<Entry>,
     len: u64,
+    /// Dropped last.
+    _kept: Option<Kept>,
 }
 
 impl Lease {
     fn new(entry: &Arc<Entry>) -> Option<Self> {
-        if let Some(module) = entry.module {
-            // SAFETY: The allocator is being called, so that its module has not gone.
-            if !unsafe { bindings::try_module_get(module.as_ptr()) } {
-                return None;
-            }
-        }
+        let kept = match entry.code {
+            Some(code) => Some(code.keep()?),
+            None => None,
+        };
         entry.live.fetch_add(1, Relaxed);
-        // INVARIANT: Counted above.
+        // INVARIANT: Counted and kept above.
         Some(Self {
             entry: entry.clone(),
             len: 0,
+            _kept: kept,
         })
     }
 
@@ -273,11 +308,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.entry.used.fetch_sub(self.len, Relaxed);
         self.entry.live.fetch_sub(1, Full);
-        if let Some(module) = self.entry.module {
-            // SAFETY: By the type's invariants. The memory is freed, so that nothing of the module
-            // runs after this.
-            unsafe { bindings::module_put(module.as_ptr()) };
-        }
     }
 }
 
@@ -391,11 +421,22 @@ impl Registration {
         description: Description,
         allocator: Arc<dyn Allocator>,
     ) -> Result<Self> {
+        // SAFETY: It is there for ever, by its type.
+        let code = unsafe { Code::new(module.as_ptr()) };
+        Self::with_code(code, description, allocator)
+    }
+
+    /// As [`new`](Self::new).
+    pub(crate) fn with_code(
+        code: Code,
+        description: Description,
+        allocator: Arc<dyn Allocator>,
+    ) -> Result<Self> {
         if !description.class.is_power_of_two() || description.name.as_str().is_empty() {
             return Err(EINVAL);
         }
         let is_selective = allocator.is_selective();
-        let entry = Entry::new(description, allocator, Some(module))?;
+        let entry = Entry::new(description, allocator, Some(code))?;
         replace(|list| insert(list, entry.clone()))?;
         if is_selective {
             SELECTIVE.fetch_add(1, Relaxed);
@@ -412,7 +453,8 @@ impl Registration {
         }
     }
 
-    fn try_remove(&self) -> Result {
+    /// As [`remove`](Self::remove); after it, there is nothing left for a drop to do.
+    pub(crate) fn try_remove(&self) -> Result {
         let entry = &self.0;
         // Those who have memory from it need not be disturbed.
         if entry.live.load(Relaxed) > 0 {

@@ -56,6 +56,16 @@ unsafe impl AlwaysRefCounted for DmaBuf {
 }
 
 impl DmaBuf {
+    /// The dma-buf behind a pointer of C.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a dma-buf to which somebody has a reference for `'a`.
+    pub unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
+        // SAFETY: The caller's promise; the type is a transparent wrapper.
+        unsafe { &*raw.cast() }
+    }
+
     /// The C object.
     pub(super) fn as_raw(&self) -> *mut bindings::dma_buf {
         self.0.get()

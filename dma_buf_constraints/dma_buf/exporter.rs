@@ -355,9 +355,10 @@ unsafe extern "C" fn mmap(
 pub(super) unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: The core of memory management hands over a valid fault and its vma, whose private
     // data `mmap` set to the dma-buf. The vma keeps the dma-buf.
-    let (vma, head, page) = unsafe {
+    let (raw, vma, head, page) = unsafe {
         let vma = (*vmf).__bindgen_anon_1.vma;
         (
+            NonNull::new_unchecked(vmf),
             VmaRef::from_raw(vma),
             head((*vma).vm_private_data.cast()),
             (*vmf).__bindgen_anon_1.pgoff,
@@ -367,7 +368,7 @@ pub(super) unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindin
     let exporter = unsafe { exporter(head) };
     // SAFETY: As above; `address` is in the vma.
     let address = unsafe { (*vmf).__bindgen_anon_1.address };
-    let fault = Fault::new(vma, address, page as u64);
+    let fault = Fault::new(raw, vma, address, page as u64);
     let mut guard = head.lock();
     match exporter.fault(&mut guard.held, &fault) {
         Ok(()) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,

@@ -10,7 +10,10 @@ use crate::{
     c,
     model::Run, //
 };
-use core::cell::Cell;
+use core::{
+    cell::Cell,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     error::to_result,
@@ -35,6 +38,7 @@ const MOST: u64 = 64 << 20;
 
 /// A page of a mapped buffer that was touched and is not there.
 pub struct Fault<'a> {
+    raw: NonNull<bindings::vm_fault>,
     vma: &'a VmaRef,
     address: usize,
     /// In the buffer, in pages.
@@ -44,13 +48,24 @@ pub struct Fault<'a> {
 }
 
 impl<'a> Fault<'a> {
-    pub(super) fn new(vma: &'a VmaRef, address: usize, page: u64) -> Self {
+    pub(super) fn new(
+        raw: NonNull<bindings::vm_fault>,
+        vma: &'a VmaRef,
+        address: usize,
+        page: u64,
+    ) -> Self {
         Self {
+            raw,
             vma,
             address,
             page,
             lacks_table: Cell::new(false),
         }
+    }
+
+    /// The C object, for an exporter that maps the page itself.
+    pub fn as_raw(&self) -> *mut bindings::vm_fault {
+        self.raw.as_ptr()
     }
 
     /// Whether [`fill`](Self::fill) failed for want of a page table.

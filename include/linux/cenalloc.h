@@ -14,6 +14,7 @@
 #include <linux/dma-direction.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
+#include <uapi/linux/cenalloc.h>
 
 struct cenalloc_allocator;
 struct cenalloc_device;
@@ -255,7 +256,7 @@ struct cenalloc_allocator {
 	u32 priority;
 	unsigned long flags;
 	size_t max_len;
-	phys_addr_t min_address;
+	u64 min_address;
 	void *priv;
 
 	/* private: cenalloc's own */

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Allocators in C: what `struct cenalloc_allocator_ops` says, as an [`Allocator`].
+//!
+//! What such an allocator tells of its memory is not believed before it was looked at.
+
+use crate::{
+    allocator::{
+        Allocator,
+        Code,
+        Description,
+        Devices,
+        Need, //
+    },
+    c,
+    provision::{
+        Owner,
+        Provision, //
+    },
+    uapi, //
+};
+use core::ptr::{
+    self,
+    NonNull, //
+};
+use dma_buf_constraints::{
+    c_api, device,
+    dma_buf::{
+        DataDirection,
+        Fault, //
+    },
+    model::{
+        Constraints,
+        Field,
+        Misfit,
+        Name,
+        Run, //
+    },
+};
+use kernel::{
+    bindings,
+    device::Device,
+    error::from_err_ptr,
+    page::PAGE_SIZE,
+    prelude::*,
+    str::CStrExt,
+    sync::Arc,
+    types::Opaque, //
+};
+
+/// All flags there are.
+const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
+    | c::CENALLOC_ALLOCATOR_ZEROED
+    | c::CENALLOC_ALLOCATOR_NO_PAGES) as c_ulong;
+
+/// An allocator in C.
+///
+/// # Invariants
+///
+/// Points to a `struct cenalloc_allocator` that does not change, and has the operations that are
+/// required, as long as it is registered or a buffer has memory of it.
+#[derive(Clone, Copy)]
+pub(crate) struct CAllocator(NonNull<c::cenalloc_allocator>);
+
+// SAFETY: Its operations may be called by any thread.
+unsafe impl Send for CAllocator {}
+// SAFETY: As above, by many at once.
+unsafe impl Sync for CAllocator {}
+
+impl CAllocator {
+    /// What is needed to register `raw`. `EINVAL` where it makes no sense; `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is filled in, and stays as it is until it is removed.
+    pub(crate) unsafe fn describe(
+        raw: *mut c::cenalloc_allocator,
+    ) -> Result<(Description, Code, Arc<dyn Allocator>)> {
+        let raw = NonNull::new(raw).ok_or(EINVAL)?;
+        // SAFETY: The caller's promise.
+        let allocator = unsafe { raw.as_ref() };
+        // SAFETY: The caller's promise.
+        let ops = unsafe { allocator.ops.as_ref() }.ok_or(EINVAL)?;
+        let has_pages = allocator.flags & c::CENALLOC_ALLOCATOR_NO_PAGES as c_ulong == 0;
+        let is_complete =
+            ops.allocate.is_some() && ops.free.is_some() && (has_pages || ops.phys.is_some());
+        if !is_complete || allocator.flags & !FLAGS != 0 || allocator.name.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The caller's promise: a string.
+        let name = unsafe { CStr::from_char_ptr(allocator.name) }.to_bytes_with_nul();
+        if name.len() > c::CENALLOC_NAME_LEN as usize {
+            return Err(EINVAL);
+        }
+        let description = Description {
+            name: Name::new(uapi::read_name(name)?),
+            class: allocator.type_,
+            priority: allocator.priority,
+        };
+        // SAFETY: The caller's promise.
+        let code = unsafe { Code::new(allocator.owner) };
+        // INVARIANT: Looked at above; the rest is the caller's promise, and the reference to its
+        // module that the memory of a buffer has.
+        Ok((description, code, Arc::new(Self(raw), GFP_KERNEL)?))
+    }
+
+    fn get(&self) -> &c::cenalloc_allocator {
+        // SAFETY: By the type's invariants.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn ops(&self) -> &c::cenalloc_allocator_ops {
+        // SAFETY: By the type's invariants.
+        unsafe { &*self.get().ops }
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.get().flags & flag as c_ulong != 0
+    }
+
+    /// Tells of a fault of the allocator: it counts as having no memory.
+    fn faulty(&self, fault: &str) -> Error {
+        // SAFETY: No requirements.
+        if unsafe { c::cenalloc_may_log() } {
+            // SAFETY: By the type's invariants.
+            let name = unsafe { CStr::from_char_ptr(self.get().name) };
+            pr_warn!("allocator {}: {}\n", name, fault);
+        }
+        ENOMEM
+    }
+}
+
+// SAFETY: That the memory is nobody else's until it is freed is what the header asks of an allocator.
+unsafe impl Allocator for CAllocator {
+    fn max_len(&self) -> u64 {
+        match self.get().max_len {
+            0 => u64::MAX,
+            max_len => max_len as u64,
+        }
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.has(c::CENALLOC_ALLOCATOR_ONE_RUN) || self.has(c::CENALLOC_ALLOCATOR_NO_PAGES)
+    }
+
+    fn could(&self, need: &Need) -> Result<(), Misfit> {
+        let first = self.get().min_address;
+        let last = first.checked_add(need.len - 1);
+        if last.is_some_and(|last| last <= need.placement.max_address) {
+            return Ok(());
+        }
+        Err(Misfit {
+            field: Field::MaxAddress,
+            wanted: need.placement.max_address,
+            found: first,
+        })
+    }
+
+    fn is_selective(&self) -> bool {
+        self.ops().match_.is_some()
+    }
+
+    fn matches(&self, need: &Need, devices: &Devices<'_>) -> bool {
+        let Some(matches) = self.ops().match_ else {
+            return true;
+        };
+        let meet: c_api::dma_buf_constraints = (&Constraints {
+            placement: need.placement,
+            ..Constraints::ANY
+        })
+            .into();
+        let serves = |device: *mut bindings::device| {
+            // SAFETY: The device, where there is one, is alive and bound; `meet` outlives the call.
+            unsafe { matches(self.0.as_ptr(), device, need.len as usize, &meet) }
+        };
+        let mut nobody = true;
+        let all = devices.iter().all(|device| {
+            nobody = false;
+            serves(device::as_raw(device))
+        });
+        all && (!nobody || serves(ptr::null_mut()))
+    }
+
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+        let placement = &need.placement;
+        let len = usize::try_from(need.len).map_err(|_| ENOMEM)?;
+        let align = usize::try_from(placement.alignment).map_err(|_| ENOMEM)?;
+        let mut memory = CMemory::new(*self, len, align.max(PAGE_SIZE), need)?;
+        memory.allocate()?;
+        let provision = if self.has(c::CENALLOC_ALLOCATOR_NO_PAGES) {
+            let run = memory.ask_phys()?;
+            Provision::without_struct_pages(memory, run)
+        } else {
+            let entries = memory.entries()?;
+            Provision::new(memory, entries)
+        };
+        let provision = provision.map_err(|error| match error {
+            EINVAL => self.faulty("its memory is not in whole pages"),
+            error => error,
+        })?;
+        if provision.len() != Some(need.len) {
+            return Err(self.faulty("its memory has another length than asked for"));
+        }
+        if !self.has(c::CENALLOC_ALLOCATOR_ZEROED) {
+            provision.clear()?;
+        }
+        Ok(provision)
+    }
+}
+
+/// Memory of an allocator in C.
+struct CMemory {
+    allocator: CAllocator,
+    buffer: Opaque<c::cenalloc_buffer>,
+    /// Whether `allocate` succeeded, and so `free` is due.
+    is_allocated: bool,
+    /// Whether `map_dma` succeeded, and so `unmap_dma` is due.
+    has_table: bool,
+}
+
+// SAFETY: Its allocator's operations may be called by any thread.
+unsafe impl Send for CMemory {}
+// SAFETY: As above, by many at once.
+unsafe impl Sync for CMemory {}
+
+impl CMemory {
+    fn new(allocator: CAllocator, size: usize, align: usize, need: &Need) -> Result<KBox<Self>> {
+        let buffer = Opaque::new(c::cenalloc_buffer {
+            allocator: allocator.0.as_ptr(),
+            size,
+            align,
+            max_address: need.placement.max_address,
+            max_segments: need.placement.max_segments,
+            sg_table: ptr::null_mut(),
+            priv_: ptr::null_mut(),
+        });
+        let memory = Self {
+            allocator,
+            buffer,
+            is_allocated: false,
+            has_table: false,
+        };
+        Ok(KBox::new(memory, GFP_KERNEL)?)
+    }
+
+    fn raw(&self) -> *mut c::cenalloc_allocator {
+        self.allocator.0.as_ptr()
+    }
+
+    /// Calls `allocate`. `ENOMEM`, `EINTR`.
+    fn allocate(&mut self) -> Result {
+        let allocate = self.allocator.ops().allocate.ok_or(ENOMEM)?;
+        let buffer = self.buffer.get();
+        // SAFETY: The buffer, which is boxed, stays where it is until `free`.
+        let status = unsafe {
+            allocate(
+                self.raw(),
+                buffer,
+                (*buffer).size as c_ulong,
+                (*buffer).align as c_ulong,
+                0,
+            )
+        };
+        if status > 0 {
+            return Err(self
+                .allocator
+                .faulty("allocate() returned a positive number"));
+        }
+        kernel::error::to_result(status)?;
+        self.is_allocated = true;
+        Ok(())
+    }
+
+    /// Calls `phys`.
+    fn ask_phys(&self) -> Result<Run> {
+        let phys = self.allocator.ops().phys.ok_or(ENOMEM)?;
+        let (mut start, mut len) = (0, 0);
+        // SAFETY: The memory is allocated; the numbers are ours to write.
+        let status = unsafe { phys(self.raw(), self.buffer.get(), &mut start, &mut len) };
+        if status > 0 {
+            return Err(self.allocator.faulty("phys() returned a positive number"));
+        }
+        kernel::error::to_result(status)?;
+        #[allow(
+            clippy::useless_conversion,
+            reason = "physical addresses have 32 bits on some architectures"
+        )]
+        Ok(Run {
+            start: start.into(),
+            len: len as u64,
+        })
+    }
+
+    /// The entries of the table that lists the memory.
+    fn entries(&mut self) -> Result<Entries> {
+        let buffer = self.buffer.get();
+        let table = match self.allocator.ops().map_dma {
+            Some(map_dma) => {
+                // SAFETY: The memory is allocated.
+                let table = from_err_ptr(unsafe { map_dma(self.raw(), buffer) })?;
+                self.has_table = !table.is_null();
+                table
+            }
+            // SAFETY: Nobody else uses the buffer.
+            None => from_err_ptr(unsafe { (*buffer).sg_table })?,
+        };
+        // SAFETY: What is neither NULL nor an error is a table, until `free`.
+        let table = unsafe { table.as_ref() }
+            .ok_or_else(|| self.allocator.faulty("it gives no table of its memory"))?;
+        Ok(Entries {
+            next: table.sgl,
+            left: table.orig_nents,
+        })
+    }
+}
+
+// SAFETY: That the address is of all the memory is what the header asks of an allocator.
+unsafe impl Owner for CMemory {
+    fn phys(&self) -> Option<Result<Run>> {
+        self.allocator.ops().phys?;
+        Some(self.ask_phys())
+    }
+
+    fn map_kernel(&self) -> Option<Result<NonNull<c_void>>> {
+        let map_kernel = self.allocator.ops().map_kernel?;
+        // SAFETY: The memory is allocated.
+        let address = from_err_ptr(unsafe { map_kernel(self.raw(), self.buffer.get()) });
+        Some(address.and_then(|address| NonNull::new(address).ok_or(ENOMEM)))
+    }
+
+    fn unmap_kernel(&self) {
+        if let Some(unmap_kernel) = self.allocator.ops().unmap_kernel {
+            // SAFETY: The memory was mapped by `map_kernel`.
+            unsafe { unmap_kernel(self.raw(), self.buffer.get()) };
+        }
+    }
+
+    fn sync_for_device(&self, device: &Device, direction: DataDirection) {
+        if let Some(sync) = self.allocator.ops().sync_for_device {
+            let device = device::as_raw(device);
+            // SAFETY: The memory is allocated, and the device alive.
+            unsafe { sync(self.raw(), self.buffer.get(), device, direction.into()) };
+        }
+    }
+
+    fn fault(&self, fault: &Fault<'_>) -> Option<Result> {
+        let map_user = self.allocator.ops().map_user?;
+        // SAFETY: The memory is allocated, and the fault is being handled.
+        let code = unsafe { map_user(self.raw(), self.buffer.get(), fault.as_raw()) };
+        Some(if code == bindings::vm_fault_reason_VM_FAULT_NOPAGE {
+            Ok(())
+        } else {
+            Err(EFAULT)
+        })
+    }
+}
+
+impl Drop for CMemory {
+    fn drop(&mut self) {
+        let ops = self.allocator.ops();
+        if let (true, Some(unmap_dma)) = (self.has_table, ops.unmap_dma) {
+            // SAFETY: The table was made by `map_dma`, and is not used any more.
+            unsafe { unmap_dma(self.raw(), self.buffer.get()) };
+        }
+        if let (true, Some(free)) = (self.is_allocated, ops.free) {
+            // SAFETY: The memory is allocated, and not used any more.
+            unsafe { free(self.buffer.get()) };
+        }
+    }
+}
+
+/// Iterates over the memory that a table lists.
+struct Entries {
+    next: *mut bindings::scatterlist,
+    left: u32,
+}
+
+impl Iterator for Entries {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        if self.left == 0 || self.next.is_null() {
+            return None;
+        }
+        let mut run = Run { start: 0, len: 0 };
+        // SAFETY: The table has as many entries as it says, and stays while the memory is allocated.
+        self.next = unsafe { c::cenalloc_sg_run(self.next, &mut run.start, &mut run.len) };
+        self.left -= 1;
+        Some(run)
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a buffer's memory lies, for drivers that have to know. Once told, it stays there.
+
+use crate::{
+    backing::Backing,
+    buffer::{
+        Buffer,
+        Life,
+        State, //
+    }, //
+};
+use dma_buf_constraints::{
+    dma_buf::Table,
+    model::{
+        Cut,
+        Run,
+        SegmentLimits, //
+    },
+};
+use kernel::{
+    bindings,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// What drivers were told of a buffer's memory.
+#[derive(Default)]
+pub(crate) struct Exposed {
+    /// Whether anything: it does not move any more.
+    told: bool,
+    /// The table that lists it.
+    table: Option<KBox<Table>>,
+}
+
+impl Exposed {
+    /// Whether anything was told.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
+    }
+}
+
+/// The memory of a buffer. `ENODATA` where it has none yet.
+fn backing(state: &State) -> Result<&Backing> {
+    match &state.life {
+        Life::Backed(backing) => Ok(backing),
+        Life::Empty | Life::Gone => Err(ENODATA),
+    }
+}
+
+impl Buffer {
+    /// Where the memory lies, if it is one run. `EINVAL` where it is not; `ENODATA` without
+    /// memory; what the owner of the memory fails with.
+    pub(crate) fn phys(&self) -> Result<Run> {
+        let mut guard = self.lock();
+        let run = backing(&guard)?.phys()?;
+        guard.exposed.told = true;
+        Ok(run)
+    }
+
+    /// All runs of the memory, in the order of the buffer's bytes. `ENODATA` without memory;
+    /// `ENOMEM`.
+    pub(crate) fn runs(&self) -> Result<KVVec<Run>> {
+        let mut guard = self.lock();
+        let mut runs = KVVec::new();
+        runs.extend_from_slice(backing(&guard)?.runs(), GFP_KERNEL)?;
+        guard.exposed.told = true;
+        Ok(runs)
+    }
+
+    /// A table that lists the memory by its pages, there as long as the buffer.
+    ///
+    /// `EINVAL` where the memory has no struct pages; `ENODATA` without memory; `ENOMEM`.
+    pub(crate) fn table(&self) -> Result<*mut bindings::sg_table> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let pages = backing(state)?.pages();
+        if !pages.has_struct_pages {
+            return Err(EINVAL);
+        }
+        if let Some(table) = &state.exposed.table {
+            return Ok(table.as_raw());
+        }
+        let cut = Cut::new(&SegmentLimits::ANY, PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+        // SAFETY: A backing tells the truth of its memory.
+        let table = unsafe { Table::new(pages, &cut)? };
+        let raw = table.as_raw();
+        state.exposed = Exposed {
+            told: true,
+            table: Some(table),
+        };
+        Ok(raw)
+    }
+}
