@@ -108,6 +108,8 @@ pub fn found(c: &Constraints, field: Field, class: u64, runs: &[Run], page: u64)
                 .sum::<Option<u64>>()?;
             (count > c.placement.max_segments.into()).then_some(count)
         }
+        // Memory has the length that was asked for, and refuses nobody.
+        Field::Length | Field::Device => None,
     }
 }
 
@@ -120,10 +122,11 @@ pub fn wanted(c: &Constraints, field: Field) -> u64 {
         Field::MaxSegmentSize => c.segments.max_size,
         Field::SegmentBoundary => c.segments.boundary_mask,
         Field::Alignment => c.placement.alignment,
+        Field::Length | Field::Device => 0,
     }
 }
 
-/// Every field.
+/// Every field that a device can have a need in.
 pub const FIELDS: [Field; 6] = [
     Field::AccessMask,
     Field::MaxAddress,
