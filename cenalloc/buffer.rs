@@ -59,6 +59,12 @@ use dma_buf_constraints::{
     },
 };
 use kernel::{
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        ListArc,
+        ListLinks, //
+    },
     module::this_module,
     page::{
         page_align,
@@ -72,7 +78,8 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        ArcBorrow, //
     }, //
 };
 
@@ -113,7 +120,17 @@ pub(crate) struct Buffer {
     pub(crate) len: u64,
     pub(crate) payer: Payer,
     #[pin]
+    links: ListLinks,
+    #[pin]
     reservation: Reservation<State>,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Buffer { untracked; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Buffer { using ListLinks { self.links }; }
 }
 
 /// The number of the newest buffer.
@@ -161,12 +178,13 @@ impl Buffer {
         };
         allocator::any_could(&need, &Devices::NONE).map_err(|_| EINVAL)?;
 
-        let buffer = Arc::pin_init(
-            pin_init!(Self {
+        let listed = ListArc::pin_init(
+            try_pin_init!(Self {
                 id: NEWEST.fetch_add(1, Relaxed) + 1,
                 name: Name::new(name),
                 len,
                 payer: Payer::current(),
+                links <- ListLinks::new(),
                 reservation <- Reservation::new(State {
                     users: Users::new(base, need.len),
                     life: Life::Empty,
@@ -180,14 +198,19 @@ impl Buffer {
             }),
             GFP_KERNEL,
         )?;
-        let entry = registry::Entry::new(buffer.clone())?;
-        let dmabuf = DmaBuf::export(buffer, size, flags, c"cenalloc")?;
-        entry.list();
+        let dmabuf = DmaBuf::export(listed.clone_arc(), size, flags, c"cenalloc")?;
+        registry::add(listed);
         if !name.is_empty() {
             let name = CString::try_from_fmt(fmt!("{}", core::str::from_utf8(name)?))?;
             dmabuf.set_name(&name)?;
         }
         Ok(dmabuf)
+    }
+
+    /// A counted reference to the buffer.
+    pub(crate) fn counted(&self) -> Arc<Self> {
+        // SAFETY: Every buffer is in an `Arc`: `create` makes them.
+        unsafe { ArcBorrow::from_raw(self) }.into()
     }
 
     /// Takes the buffer's lock.
@@ -409,16 +432,14 @@ unsafe impl Exporter for Buffer {
     }
 
     fn release(&self) {
-        registry::remove(self.id);
+        registry::remove(self);
         let mut guard = self.lock();
         let life = core::mem::replace(&mut guard.life, Life::Gone);
-        let nobody = Users::new(Constraints::ANY, self.len);
-        let users = core::mem::replace(&mut guard.users, nobody);
-        let exposed = core::mem::take(&mut guard.exposed);
+        // Nobody is attached any more, and nobody can declare: what else there is goes with the
+        // last reference, which can be an entry's of a device.
+        declare::forget(self, &guard.users);
         drop(guard);
-        // Memory is freed, and devices are let go, without the lock.
-        drop(exposed);
+        // Memory is freed without the lock.
         drop(life);
-        declare::forget(self.id, &users);
     }
 }

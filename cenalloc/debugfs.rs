@@ -64,26 +64,22 @@ impl Write for Reader<'_> {
     }
 }
 
-/// Calls `show` for each buffer, with its lock held. Buffers that are made or go meanwhile may be
-/// left out.
-fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> fmt::Result {
-    let mut id = 0;
-    while let Some(buffer) = registry::next_from(id) {
+/// Calls `show` for each buffer, with its lock held. Buffers that are made meanwhile are left out.
+fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> Result {
+    for buffer in registry::all()? {
         let state = buffer.lock();
         if !matches!(state.life, Life::Gone) {
-            show(&buffer, &state)?;
+            show(&buffer, &state).map_err(|_| EIO)?;
         }
-        drop(state);
-        id = buffer.id + 1;
     }
     Ok(())
 }
 
-/// Writing to a [`Reader`] does not fail.
-fn status(result: fmt::Result) -> c_int {
+/// The result for C.
+fn status(result: Result) -> c_int {
     match result {
         Ok(()) => 0,
-        Err(_) => EIO.to_errno(),
+        Err(error) => error.to_errno(),
     }
 }
 
@@ -129,7 +125,7 @@ unsafe extern "C" fn cenalloc_conflict_show(
     // SAFETY: The caller's promise.
     let mut reader = Reader(unsafe { &mut *file });
     status(match registry::last_conflict() {
-        Some((id, conflict)) => writeln!(reader, "buffer {id}: {conflict}"),
+        Some((id, conflict)) => writeln!(reader, "buffer {id}: {conflict}").map_err(|_| EIO),
         None => Ok(()),
     })
 }

@@ -14,10 +14,12 @@ use crate::{
     client::{
         Client,
         Declared, //
-    },
-    registry, //
+    }, //
 };
-use core::ptr::NonNull;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 use dma_buf_constraints::{
     attach::{
         Slot,
@@ -35,7 +37,10 @@ use kernel::{
     device::Device,
     prelude::*,
     str::CStrExt,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 impl Buffer {
@@ -76,7 +81,7 @@ impl Buffer {
             return Err(ENODEV);
         }
         let together = needs.constraints.meet(constraints);
-        let resource = Resource::new(self.id)?;
+        let resource = Resource::new(self.counted())?;
         let client = Client::declared(Declared::Device(device::reference(device)));
         let mut guard = self.lock();
         if of_device(&guard.users, device, &together).is_some() {
@@ -143,11 +148,11 @@ fn release(state: &mut State, slot: Slot) {
     }
 }
 
-/// Forgets what was declared for the buffer `id`, whose users `users` were.
-pub(crate) fn forget(id: u64, users: &Users<Client>) {
+/// Forgets what was declared for `buffer`, whose users `users` are.
+pub(crate) fn forget(buffer: &Buffer, users: &Users<Client>) {
     for user in users.iter() {
         if let Some(Declared::Device(device)) = &user.data.declared {
-            Resource::remove(device, id);
+            Resource::remove(device, buffer);
         }
     }
 }
@@ -161,24 +166,32 @@ pub(crate) fn find_device(bus: &CStr, name: &CStr) -> Result<ARef<Device>> {
     Ok(unsafe { ARef::from_raw(raw.cast()) })
 }
 
-/// A devres entry that is not yet on its device. It holds the number of a buffer.
+/// A devres entry that is not yet on its device. It holds a buffer.
+///
+/// # Invariants
+///
+/// Points to a devres entry on no device, with room for an [`Entry`], which is there.
 struct Resource(NonNull<c_void>);
 
+/// What an entry holds. A buffer that is gone takes it back, so that it does not stay for long.
+type Entry = Arc<Buffer>;
+
 impl Resource {
-    fn new(id: u64) -> Result<Self> {
+    fn new(buffer: Entry) -> Result<Self> {
         // SAFETY: `unbound` is a valid release function.
         let entry = unsafe {
             bindings::__devres_alloc_node(
                 Some(unbound),
-                size_of::<u64>(),
+                size_of::<Entry>(),
                 bindings::GFP_KERNEL,
                 bindings::NUMA_NO_NODE,
                 c"cenalloc".as_char_ptr(),
             )
         };
         let entry = NonNull::new(entry).ok_or(ENOMEM)?;
-        // SAFETY: The entry has room for the number, aligned for anything.
-        unsafe { entry.cast::<u64>().write(id) };
+        // SAFETY: The entry has room for the buffer, aligned for anything.
+        unsafe { entry.cast::<Entry>().write(buffer) };
+        // INVARIANT: Allocated and filled above.
         Ok(Self(entry))
     }
 
@@ -192,19 +205,19 @@ impl Resource {
         core::mem::forget(self);
     }
 
-    /// Takes one entry with the number `id` from `device`, if it is still there.
-    fn remove(device: &Device, id: u64) {
-        let mut id = id;
-        // SAFETY: The device is alive, and `id` outlives the call.
+    /// Takes one entry with `buffer` from `device`, if it is still there.
+    fn remove(device: &Device, buffer: &Buffer) {
+        // SAFETY: The device is alive, and `buffer` outlives the call.
         let entry = unsafe {
             bindings::devres_remove(
                 device::as_raw(device),
                 Some(unbound),
                 Some(is_of),
-                (&raw mut id).cast(),
+                ptr::from_ref(buffer).cast_mut().cast(),
             )
         };
         if let Some(entry) = NonNull::new(entry) {
+            // INVARIANT: It was taken from its device, and `new` had filled it.
             drop(Self(entry));
             // SAFETY: `add` took this reference.
             unsafe { bindings::module_put(this_module()) };
@@ -214,12 +227,15 @@ impl Resource {
 
 impl Drop for Resource {
     fn drop(&mut self) {
-        // SAFETY: The entry is from `__devres_alloc_node` and on no device.
-        unsafe { bindings::devres_free(self.0.as_ptr()) };
+        // SAFETY: By the type's invariants; nobody uses the entry any more.
+        unsafe {
+            self.0.cast::<Entry>().drop_in_place();
+            bindings::devres_free(self.0.as_ptr());
+        }
     }
 }
 
-/// Whether an entry has the number that `id` points to.
+/// Whether an entry has the buffer that `buffer` points to.
 ///
 /// # Safety
 ///
@@ -227,10 +243,10 @@ impl Drop for Resource {
 unsafe extern "C" fn is_of(
     _device: *mut bindings::device,
     entry: *mut c_void,
-    id: *mut c_void,
+    buffer: *mut c_void,
 ) -> c_int {
-    // SAFETY: `Resource::new` put a number into the entry, and `id` points to one.
-    unsafe { (*entry.cast::<u64>() == *id.cast::<u64>()).into() }
+    // SAFETY: `Resource::new` put a buffer into the entry.
+    ptr::eq(unsafe { &**entry.cast::<Entry>() }, buffer.cast()).into()
 }
 
 /// Called by devres when the driver of `device` unbinds: takes back what was declared for it.
@@ -239,18 +255,19 @@ unsafe extern "C" fn is_of(
 ///
 /// `device` carries `entry`, which [`Resource::add`] put there.
 unsafe extern "C" fn unbound(device: *mut bindings::device, entry: *mut c_void) {
-    // SAFETY: `Resource::new` put a number there; the device is alive as long as this runs.
-    let (id, device) = unsafe { (*entry.cast::<u64>(), Device::from_raw(device)) };
-    if let Some(buffer) = registry::get(id) {
-        let mut guard = buffer.lock();
-        let slot = guard.users.position(|user| {
-            let declared = user.data.declared.as_ref();
-            declared.is_some_and(|declared| declared.is_of(device))
-        });
-        if let Some(slot) = slot {
-            release(&mut guard, slot);
-        }
+    // SAFETY: `Resource::new` put a buffer there, which nobody else takes; the device is alive as
+    // long as this runs.
+    let (buffer, device) = unsafe { (entry.cast::<Entry>().read(), Device::from_raw(device)) };
+    let mut guard = buffer.lock();
+    let slot = guard.users.position(|user| {
+        let declared = user.data.declared.as_ref();
+        declared.is_some_and(|declared| declared.is_of(device))
+    });
+    if let Some(slot) = slot {
+        release(&mut guard, slot);
     }
+    drop(guard);
+    drop(buffer);
     // Nothing of this module but the return from here runs after it.
     // SAFETY: `Resource::add` took this reference.
     unsafe { bindings::module_put(this_module()) };

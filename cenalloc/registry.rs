@@ -8,18 +8,18 @@
 use crate::buffer::Buffer;
 use dma_buf_constraints::model::Conflict;
 use kernel::{
-    prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNode, //
+    list::{
+        List,
+        ListArc, //
     },
+    prelude::*,
     sync::Arc, //
 };
 
 kernel::sync::global_lock! {
-    /// Buffers by their number.
+    /// Buffers, the oldest first. Nothing is ever in it that is not in this list.
     // SAFETY: `init` runs in the module's initialiser, before anything can use the lock.
-    unsafe(uninit) static BUFFERS: Mutex<Option<RBTree<u64, Arc<Buffer>>>> = None;
+    unsafe(uninit) static BUFFERS: Mutex<List<Buffer>> = List::new();
 }
 
 kernel::sync::global_lock! {
@@ -34,46 +34,28 @@ pub(crate) fn init() {
     unsafe { BUFFERS.init() };
     // SAFETY: As above.
     unsafe { LAST_CONFLICT.init() };
-    *BUFFERS.lock() = Some(RBTree::new());
 }
 
-/// A place in the list for a buffer that is not listed yet.
-pub(crate) struct Entry(RBTreeNode<u64, Arc<Buffer>>);
-
-impl Entry {
-    /// `ENOMEM`.
-    pub(crate) fn new(buffer: Arc<Buffer>) -> Result<Self> {
-        Ok(Self(RBTreeNode::new(buffer.id, buffer, GFP_KERNEL)?))
-    }
-
-    /// Lists the buffer. [`remove`] takes it off.
-    pub(crate) fn list(self) {
-        if let Some(buffers) = BUFFERS.lock().as_mut() {
-            buffers.insert(self.0);
-        }
-    }
+/// Lists a buffer. [`remove`] takes it off.
+pub(crate) fn add(buffer: ListArc<Buffer>) {
+    BUFFERS.lock().push_back(buffer);
 }
 
-/// Takes a buffer off the list.
-pub(crate) fn remove(id: u64) {
-    let node = BUFFERS
-        .lock()
-        .as_mut()
-        .and_then(|buffers| buffers.remove_node(&id));
+/// Takes a buffer off the list, if it is on it.
+pub(crate) fn remove(buffer: &Buffer) {
+    // SAFETY: There is no other list of buffers.
+    let listed = unsafe { BUFFERS.lock().remove(buffer) };
     // Freed without the lock.
-    drop(node);
+    drop(listed);
 }
 
-/// The buffer with the number `id`.
-pub(crate) fn get(id: u64) -> Option<Arc<Buffer>> {
-    BUFFERS.lock().as_ref()?.get(&id).cloned()
-}
-
-/// The buffer with the lowest number from `id` on.
-pub(crate) fn next_from(id: u64) -> Option<Arc<Buffer>> {
-    let buffers = BUFFERS.lock();
-    let cursor = buffers.as_ref()?.cursor_lower_bound(&id)?;
-    Some(cursor.current().1.clone())
+/// All buffers, the oldest first. `ENOMEM`.
+pub(crate) fn all() -> Result<KVVec<Arc<Buffer>>> {
+    let mut all = KVVec::new();
+    for buffer in BUFFERS.lock().iter() {
+        all.push(buffer.into(), GFP_KERNEL)?;
+    }
+    Ok(all)
 }
 
 /// Notes the last refusal of any buffer.
