@@ -42,8 +42,7 @@ use dma_buf_constraints::{
 use kernel::{
     device::Device,
     page::PAGE_SIZE,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 impl Buffer {
@@ -111,7 +110,8 @@ impl Buffer {
     /// Remembers and tells why somebody was refused.
     pub(crate) fn refuse(&self, state: &mut State, conflict: Conflict) {
         registry::set_last_conflict(self.id, conflict);
-        state.conflict = Some(conflict);
+        // For want of memory it is only told, not kept.
+        state.conflict = KBox::new(conflict, GFP_KERNEL).ok();
         // SAFETY: No requirements.
         if unsafe { c::cenalloc_may_log() } {
             pr_info!("buffer {}: {}\n", self.id, conflict);
@@ -157,7 +157,6 @@ impl Buffer {
         let new = self
             .payer
             .charge(|| allocator::provide(need, &devices, fits_all))?;
-        let new = Arc::new(new, GFP_KERNEL)?;
 
         // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
         // old memory until they unmap it.

@@ -181,7 +181,7 @@ pub(crate) fn provide(
     need: &Need,
     devices: &Devices<'_>,
     fits: impl Fn(&Backing) -> bool,
-) -> Result<Backing> {
+) -> Result<Arc<Backing>> {
     let mut failure = EINVAL;
     for entry in snapshot().iter() {
         if entry.misfit(need, devices).is_some() {

@@ -56,7 +56,7 @@ pub(crate) struct Backing {
 impl Backing {
     /// The memory that the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL` where
     /// it has another length; `ENOMEM`.
-    pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Self> {
+    pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Arc<Self>> {
         let Provision {
             keep,
             runs,
@@ -78,14 +78,15 @@ impl Backing {
             return Err(EINVAL);
         }
         lease.count(len);
-        Ok(Self {
+        let backing = Self {
             keep,
             runs,
             offsets,
             len,
             has_struct_pages,
             lease,
-        })
+        };
+        Ok(Arc::new(backing, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Who provided it.

@@ -66,10 +66,7 @@ use kernel::{
         ListLinks, //
     },
     module::this_module,
-    page::{
-        page_align,
-        PAGE_SIZE, //
-    },
+    page::page_align,
     prelude::*,
     str::CString,
     sync::{
@@ -107,15 +104,15 @@ pub(crate) struct State {
     pub(crate) early: u32,
     /// How often the memory moved.
     pub(crate) relocations: u32,
-    /// The last refusal.
-    pub(crate) conflict: Option<Conflict>,
+    /// The last refusal, which is rare and large.
+    pub(crate) conflict: Option<KBox<Conflict>>,
 }
 
 /// One buffer.
 #[pin_data]
 pub(crate) struct Buffer {
     pub(crate) id: u64,
-    pub(crate) name: Name,
+    name: Option<KBox<Name>>,
     /// In bytes, whole pages.
     pub(crate) len: u64,
     pub(crate) payer: Payer,
@@ -178,10 +175,14 @@ impl Buffer {
         };
         allocator::any_could(&need, &Devices::NONE).map_err(|_| EINVAL)?;
 
+        let kept_name = match name {
+            [] => None,
+            name => Some(KBox::new(Name::new(name), GFP_KERNEL)?),
+        };
         let listed = ListArc::pin_init(
             try_pin_init!(Self {
                 id: NEWEST.fetch_add(1, Relaxed) + 1,
-                name: Name::new(name),
+                name: kept_name,
                 len,
                 payer: Payer::current(),
                 links <- ListLinks::new(),
@@ -205,6 +206,11 @@ impl Buffer {
             dmabuf.set_name(&name)?;
         }
         Ok(dmabuf)
+    }
+
+    /// The name that its creator gave it, or none.
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_ref().map_or("", |name| name.as_str())
     }
 
     /// A counted reference to the buffer.
@@ -242,7 +248,7 @@ impl Buffer {
             let backing = self
                 .payer
                 .charge(|| allocator::provide(&need, &devices, fits))?;
-            state.life = Life::Backed(Arc::new(backing, GFP_KERNEL)?);
+            state.life = Life::Backed(backing);
         }
         match &state.life {
             Life::Backed(backing) => Ok(backing),
@@ -344,12 +350,12 @@ unsafe impl Exporter for Buffer {
             return Err(ENODEV);
         };
         let constraints = *user.constraints();
-        let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
         let tables = &mut user.data.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
-        // told to forget it where it changes, in `relocate`; the cut is that of constraints that do
-        // not change. An attached device is bound: that is its importer's promise.
-        let result = unsafe { tables.map(backing.pages(), backing.clone(), &cut, direction) };
+        // told to forget it where it changes, in `relocate`; what a user needs does not change. An
+        // attached device is bound: that is its importer's promise.
+        let result =
+            unsafe { tables.map(backing.pages(), backing.clone(), &constraints, direction) };
         if let Err(MapError::Bounced) = result {
             let conflict = Conflict {
                 who: device::name(tables.device()),

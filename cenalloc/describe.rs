@@ -28,7 +28,10 @@ pub(crate) fn write_buffer(f: &mut dyn Write, buffer: &Buffer, state: &State) ->
     write!(
         f,
         "id={} name=\"{}\" size={} state={} ",
-        buffer.id, buffer.name, buffer.len, life
+        buffer.id,
+        buffer.name(),
+        buffer.len,
+        life
     )?;
     write_placement(f, &state.users.meet().placement)?;
     write!(
@@ -40,7 +43,7 @@ pub(crate) fn write_buffer(f: &mut dyn Write, buffer: &Buffer, state: &State) ->
         state.early,
         state.relocations
     )?;
-    if let Some(conflict) = &state.conflict {
+    if let Some(conflict) = state.conflict.as_deref() {
         write!(f, "{conflict}")?;
     }
     f.write_str("\"")

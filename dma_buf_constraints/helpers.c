@@ -129,6 +129,15 @@ void *dbc_kvmalloc(size_t count, size_t size)
 			      __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 }
 
+/* A table whose only entry is not allocated by itself. */
+void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one)
+{
+	sg_init_marker(one, 1);
+	table->sgl = one;
+	table->nents = 1;
+	table->orig_nents = 1;
+}
+
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
 				   bool has_pages)
 {

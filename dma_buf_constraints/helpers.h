@@ -37,6 +37,7 @@ struct device *dbc_device_parent(struct device *dev);
 
 void *dbc_kvmalloc(size_t count, size_t size);
 
+void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one);
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
 				   bool has_pages);
 bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len);

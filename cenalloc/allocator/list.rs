@@ -208,7 +208,7 @@ impl Entry {
         entry: &Arc<Self>,
         need: &Need,
         devices: &Devices<'_>,
-    ) -> Result<Backing> {
+    ) -> Result<Arc<Backing>> {
         let call = entry.enter().ok_or(ENOMEM)?;
         let lease = Lease::new(entry).ok_or(ENOMEM)?;
         let provision = call.allocate(need, devices)?;

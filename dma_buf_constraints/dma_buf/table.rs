@@ -10,6 +10,7 @@ use crate::{
     },
     few::Few,
     model::{
+        Constraints,
         Cut,
         Run, //
     },
@@ -21,6 +22,7 @@ use kernel::{
     device::Device,
     dma::DataDirection,
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*,
     sync::aref::ARef,
     types::Opaque, //
@@ -85,9 +87,14 @@ const LONGEST_ENTRY: u64 = 1 << 31;
 ///
 /// # Invariants
 ///
-/// Holds an `sg_table` that is zeroed, or allocated with all entries set.
+/// Holds an `sg_table` that is zeroed, or whose entries are all set: allocated, or the only one in
+/// place. It stays where it is from then on.
 pub struct Table {
     raw: Opaque<bindings::sg_table>,
+    /// The entry of a table that has one.
+    one: Opaque<bindings::scatterlist>,
+    /// Whether the entries are allocated.
+    is_allocated: bool,
     /// The memory, where it has no struct pages: there is one run of it.
     bare: Option<Run>,
 }
@@ -111,17 +118,26 @@ impl Table {
             Some(run) if !has_struct_pages => Some(*run),
             _ => None,
         };
+        let count = cut.count(runs);
         let table = KBox::new(
             Self {
                 raw: Opaque::zeroed(),
+                one: Opaque::zeroed(),
+                is_allocated: count != 1,
                 bare,
             },
             GFP_KERNEL,
         )?;
         let raw = table.as_raw();
-        // SAFETY: The table is ours and zeroed. On failure it stays so.
-        to_result(unsafe { bindings::sg_alloc_table(raw, cut.count(runs), bindings::GFP_KERNEL) })?;
-        // SAFETY: Just allocated.
+        // SAFETY: The table is ours, boxed and zeroed. On failure it stays so.
+        unsafe {
+            if table.is_allocated {
+                to_result(bindings::sg_alloc_table(raw, count, bindings::GFP_KERNEL))?;
+            } else {
+                c::dbc_sg_table_of_one(raw, table.one.get());
+            }
+        }
+        // SAFETY: It has entries now.
         let mut entry = unsafe { (*raw).sgl };
         for segment in cut.segments(runs) {
             // SAFETY: There are as many entries as segments, and the memory has struct pages
@@ -244,8 +260,10 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants; a zeroed table has nothing to free.
-        unsafe { bindings::sg_free_table(self.as_raw()) };
+        if self.is_allocated {
+            // SAFETY: By the type's invariants; a zeroed table has nothing to free.
+            unsafe { bindings::sg_free_table(self.as_raw()) };
+        }
     }
 }
 
@@ -293,7 +311,7 @@ impl<M> Tables<M> {
         !self.mapped.as_slice().is_empty()
     }
 
-    /// Maps `pages` for the device, in segments as `cut` says. `memory` keeps them.
+    /// Maps `pages` for the device, in segments as `constraints` say. `memory` keeps them.
     ///
     /// Fails with what `dma_map_sgtable` fails with, with `ENOMEM`, with `EINVAL` for no direction,
     /// and where the DMA layer would bounce the memory: the device and the CPU would not see the
@@ -303,20 +321,23 @@ impl<M> Tables<M> {
     ///
     /// - `pages` tells the truth: with struct pages the memory has some, and without it is one
     ///   run. `memory` keeps it allocated.
-    /// - It and `cut` are those of earlier calls, unless [`forget`](Self::forget) came between.
+    /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came between.
     /// - The device is bound to its driver, as the DMA API wants it.
     pub unsafe fn map(
         &mut self,
         pages: Pages<'_>,
         memory: M,
-        cut: &Cut,
+        constraints: &Constraints,
         direction: DataDirection,
     ) -> Result<TableRef, MapError> {
         self.mapped.reserve()?;
         let table = match self.idle.take() {
             Some(table) => table,
-            // SAFETY: The caller's promise.
-            None => unsafe { Table::new(pages, cut)? },
+            None => {
+                let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+                // SAFETY: The caller's promise.
+                unsafe { Table::new(pages, &cut)? }
+            }
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
         // device is bound, as the caller promises.
