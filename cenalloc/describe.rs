@@ -57,9 +57,10 @@ pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> 
         write_limits(f, &user.constraints().segments)?;
         writeln!(
             f,
-            " mapped={} declared={}",
+            " mapped={} declared={} early={}",
             u8::from(user.data.is_mapped()),
-            u8::from(user.data.declared.is_some())
+            u8::from(user.data.declared.is_some()),
+            user.data.early
         )?;
     }
     Ok(())

@@ -26,9 +26,9 @@ maps=0 early=0 conflict=\"\"
 
 const DEVICES: &str = "\
 buffer=17 device=\"vivid.0\" mask=any below=2^32 segments=any align=1 segsize=65536 boundary=any \
-mapped=1 declared=0
+mapped=1 declared=0 early=1
 buffer=17 device=\"scanout\" mask=any below=any segments=1 align=4096 segsize=any boundary=2^22 \
-mapped=0 declared=1
+mapped=0 declared=1 early=0
 ";
 
 const CONFLICT: &str = "\
@@ -84,7 +84,7 @@ fn a_list_for_people() {
 ID  NAME    SIZE  STATE   ALLOCATOR      USERS  MAPS  EARLY  MOVES  NEEDS
 17  frame  8 MiB  backed  system-contig      2     1      1      3  below 2^32, contiguous, \
 aligned to 4 KiB
-    vivid.0: below 2^32, segments of 64 KiB, mapped
+    vivid.0: below 2^32, segments of 64 KiB, mapped, kept out 1
     scanout: contiguous, not across 2^22, aligned to 4 KiB, declared
     refused: edu 0000:00:05.0 needs addresses below 2^28, memory is at 0x1_4000_0000 and mapped by \
 vivid.0

@@ -546,6 +546,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_of_the_kernel() {
+        let text =
+            "buffer=17 device=\"edu 0000:00:05.0\" mask=any below=2^28 segments=any align=1 \
+                    segsize=any boundary=2^32 mapped=1 declared=0 early=3";
+        let line: UserLine = text.parse().unwrap();
+        assert_eq!((line.declared, line.early), (Some(false), Some(3)));
+        assert!(line.other.is_empty());
+        assert_eq!(line.to_string(), text);
+    }
+
+    #[test]
     fn lines_that_are_wrong() {
         for (from, to) in [
             ("id=17 ", ""),
@@ -563,7 +574,9 @@ mod tests {
         }
         let user = "buffer=1 device=\"x\" mask=any below=any segments=any align=1 segsize=any \
                     boundary=2^22 mapped=1";
-        assert!(user.parse::<UserLine>().unwrap().mapped);
+        let line: UserLine = user.parse().unwrap();
+        assert!(line.mapped);
+        assert_eq!((line.declared, line.early), (None, None));
         assert!(user
             .replace("mapped=1", "mapped=2")
             .parse::<UserLine>()

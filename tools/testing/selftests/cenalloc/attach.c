@@ -160,7 +160,7 @@ TEST_F(buffer, devices_in_debugfs)
 				 .max_segments = 4, .alignment = 8192, .max_segment_size = 65536,
 				 .segment_boundary_mask = 0xfffff)));
 	snprintf(expected, sizeof(expected),
-		 "buffer=%s device=\"*codec.*\" mask=0x3 below=2^28 segments=4 align=8192 segsize=65536 boundary=2^20 mapped=0 declared=0\n",
+		 "buffer=%s device=\"*codec.*\" mask=0x3 below=2^28 segments=4 align=8192 segsize=65536 boundary=2^20 mapped=0 declared=0 early=0\n",
 		 buffer_field(self->fd, "id"));
 	device_lines(self->fd, lines, sizeof(lines));
 	EXPECT_MATCH(lines, expected);
@@ -507,10 +507,19 @@ TEST_F(buffer, late_joiner_with_larger_alignment)
 
 TEST_F(buffer, early_map_is_counted)
 {
+	char lines[4 * KIB], line[LINE];
+
 	back_high(_metadata, self->importer, self->fd);
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "other")));
 	EXPECT_EQ(0, buffer_number(self->fd, "early"));
 	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
 	EXPECT_EQ(1, buffer_number(self->fd, "early"));
+	/* It is the one who holds the memory, not the one who is there as well. */
+	device_lines(self->fd, lines, sizeof(lines));
+	ASSERT_TRUE(find_line(lines, "early.", line, sizeof(line)));
+	EXPECT_STREQ("1", field(line, "early"));
+	ASSERT_TRUE(find_line(lines, "other.", line, sizeof(line)));
+	EXPECT_STREQ("0", field(line, "early"));
 }
 
 /* --- What is no dma-buf of ours, or no dma-buf ---------------------------- */

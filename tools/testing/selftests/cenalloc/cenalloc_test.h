@@ -383,15 +383,16 @@ struct snapshot {
 
 static inline struct snapshot *snapshot(int fd, struct snapshot *snapshot)
 {
-	char *refusals;
+	char *text = snapshot->text, *refusals, *end;
 
-	buffer_line(fd, snapshot->text);
-	refusals = strstr(snapshot->text, " early=");
-	if (refusals)
-		*refusals = '\0';
-	strcat(snapshot->text, "\n");
-	device_lines(fd, snapshot->text + strlen(snapshot->text),
-		     sizeof(snapshot->text) - strlen(snapshot->text));
+	buffer_line(fd, text);
+	strcat(text, "\n");
+	device_lines(fd, text + strlen(text), sizeof(snapshot->text) - strlen(text));
+	/* They stand last in every line. */
+	while ((refusals = strstr(text, " early="))) {
+		end = refusals + strcspn(refusals, "\n");
+		memmove(refusals, end, strlen(end) + 1);
+	}
 	return snapshot;
 }
 
