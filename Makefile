@@ -86,7 +86,11 @@ cenalloc-y := \
 	cenalloc/cma.o \
 	cenalloc/debugfs.o \
 	cenalloc/exports_generated.o \
-	cenalloc/helpers.o
+	cenalloc/helpers.o \
+	cenalloc/trace.o
+
+# The kernel's define_trace.h includes trace.h again, by the name it has here.
+CFLAGS_cenalloc/trace.o += -I$(src)/cenalloc
 
 RUSTFLAGS_cenalloc/cenalloc.o += $(dma-buf-constraints-crate) \
 	--env-set CENALLOC_OBJ=$(abspath $(obj)/cenalloc) \

@@ -19,7 +19,8 @@ use crate::{
     },
     c,
     client::Client,
-    registry, //
+    registry,
+    trace, //
 };
 use dma_buf_constraints::{
     attach::{
@@ -61,7 +62,7 @@ impl Buffer {
         let proposal = match guard.users.consider(constraints, || client.name()) {
             Ok(proposal) => proposal,
             Err(conflict) => {
-                self.refuse(guard, conflict);
+                self.refuse(guard, conflict, EINVAL);
                 return Err(EINVAL);
             }
         };
@@ -80,7 +81,7 @@ impl Buffer {
             let devices = Devices::of(&guard.users).with(client.device());
             if let Err(unserved) = allocator::any_could(&need, &devices) {
                 let conflict = unserved_conflict(guard, &proposal, client.name(), unserved);
-                self.refuse(guard, conflict);
+                self.refuse(guard, conflict, EINVAL);
                 return Err(EINVAL);
             }
         }
@@ -100,15 +101,16 @@ impl Buffer {
                     with: Party::Memory(held_by(guard)),
                 };
                 self.count_early(guard);
-                self.refuse(guard, conflict);
+                self.refuse(guard, conflict, EBUSY);
                 return Err(EBUSY);
             }
         }
         guard.users.commit(proposal, client)
     }
 
-    /// Remembers and tells why somebody was refused.
-    pub(crate) fn refuse(&self, state: &mut State, conflict: Conflict) {
+    /// Remembers and tells why somebody was refused with `error`.
+    pub(crate) fn refuse(&self, state: &mut State, conflict: Conflict, error: Error) {
+        trace::refuse(self.id, &conflict, error);
         registry::set_last_conflict(self.id, conflict);
         // For want of memory it is only told, not kept.
         state.conflict = KBox::new(conflict, GFP_KERNEL).ok();
@@ -124,6 +126,7 @@ impl Buffer {
         for user in state.users.iter_mut() {
             if user.data.holds_memory() {
                 user.data.early = user.data.early.saturating_add(1);
+                trace::early(self.id, user);
             }
         }
     }
@@ -156,7 +159,9 @@ impl Buffer {
         let devices = Devices::of(users).with(newcomer);
         let new = self
             .payer
-            .charge(|| allocator::provide(need, &devices, fits_all))?;
+            .charge(|| allocator::provide(need, &devices, fits_all));
+        trace::allocate(self, &new);
+        let new = new?;
 
         // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
         // old memory until they unmap it.
@@ -170,6 +175,7 @@ impl Buffer {
             }
         }
         new.copy_from(&old)?;
+        trace::relocate(self, &old, &new);
         guard.life = Life::Backed(new);
         for user in guard.users.iter_mut() {
             if let Some(attached) = &mut user.data.attached {

@@ -22,7 +22,8 @@ use crate::{
     },
     declare,
     expose::Exposed,
-    registry, //
+    registry,
+    trace, //
 };
 use core::{
     any::Any,
@@ -200,6 +201,7 @@ impl Buffer {
             GFP_KERNEL,
         )?;
         let dmabuf = DmaBuf::export(listed.clone_arc(), size, flags, c"cenalloc")?;
+        trace::create(&listed, base.placement.alignment);
         registry::add(listed);
         if !name.is_empty() {
             let name = CString::try_from_fmt(fmt!("{}", core::str::from_utf8(name)?))?;
@@ -247,8 +249,9 @@ impl Buffer {
             let devices = Devices::of(users);
             let backing = self
                 .payer
-                .charge(|| allocator::provide(&need, &devices, fits))?;
-            state.life = Life::Backed(backing);
+                .charge(|| allocator::provide(&need, &devices, fits));
+            trace::allocate(self, &backing);
+            state.life = Life::Backed(backing?);
         }
         match &state.life {
             Life::Backed(backing) => Ok(backing),
@@ -258,11 +261,21 @@ impl Buffer {
 
     /// As [`back`](Self::back), for the attached user in `slot`. `ENODEV` where it does no DMA.
     fn back_for(&self, state: &mut State, slot: Slot) -> Result {
-        if !attached(&mut state.users, slot)?.can_dma {
-            return Err(ENODEV);
-        }
-        self.back(state, true)?;
-        Ok(())
+        let backed = if attached(&mut state.users, slot)?.can_dma {
+            self.back(state, true).map(|_| ())
+        } else {
+            Err(ENODEV)
+        };
+        // The core pins for a static importer before it maps: whichever it is, no map follows.
+        backed.inspect_err(|error| {
+            trace::map(
+                self.id,
+                &state.users,
+                slot,
+                DataDirection::None,
+                Err(*error),
+            );
+        })
     }
 }
 
@@ -301,15 +314,19 @@ unsafe impl Exporter for Buffer {
         if let Some(slot) = declare::of_device(&guard.users, device, &needs.constraints) {
             if let Some(user) = guard.users.get_mut(slot) {
                 user.data.attached = Some(attached);
+                trace::attach(self.id, &guard.users, slot);
                 return Ok(slot);
             }
         }
         let client = Client::attached(attached);
-        self.admit(&mut guard, importer.buffer(), &needs.constraints, client)
+        let slot = self.admit(&mut guard, importer.buffer(), &needs.constraints, client)?;
+        trace::attach(self.id, &guard.users, slot);
+        Ok(slot)
     }
 
     fn detach(&self, slot: Slot) {
         let mut guard = self.lock();
+        trace::detach(self.id, &guard.users, slot);
         let declared = guard
             .users
             .get_mut(slot)
@@ -356,6 +373,9 @@ unsafe impl Exporter for Buffer {
         // attached device is bound: that is its importer's promise.
         let result =
             unsafe { tables.map(backing.pages(), backing.clone(), &constraints, direction) };
+        if result.is_ok() {
+            backing.sync_for_device(tables.device(), direction);
+        }
         if let Err(MapError::Bounced) = result {
             let conflict = Conflict {
                 who: device::name(tables.device()),
@@ -366,12 +386,11 @@ unsafe impl Exporter for Buffer {
                 },
                 with: Party::Bounce,
             };
-            self.refuse(state, conflict);
-            return Err(EIO);
+            self.refuse(state, conflict, EIO);
         }
-        let table = result?;
-        backing.sync_for_device(tables.device(), direction);
-        Ok(table)
+        let mapped = result.map_err(Error::from);
+        trace::map(self.id, &state.users, slot, direction, mapped);
+        mapped
     }
 
     fn unmap(&self, held: &mut Held<'_>, slot: Slot, table: TableRef) {
@@ -384,6 +403,7 @@ unsafe impl Exporter for Buffer {
             Life::Empty | Life::Gone => false,
         };
         drop(attached.tables.unmap(table, is_current));
+        trace::unmap(self.id, users, slot);
     }
 
     fn begin_cpu_access(&self, direction: DataDirection) -> Result {
@@ -439,6 +459,7 @@ unsafe impl Exporter for Buffer {
 
     fn release(&self) {
         registry::remove(self);
+        trace::release(self);
         let mut guard = self.lock();
         let life = core::mem::replace(&mut guard.life, Life::Gone);
         // Nobody is attached any more, and nobody can declare: what else there is goes with the

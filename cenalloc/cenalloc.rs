@@ -10,6 +10,7 @@
 //! - [`Handle`], [`c_api`]: buffers for drivers. [`expose`]: where their memory lies.
 //!   [`c_allocator`]: allocators in C.
 //! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what they show.
+//! - [`trace`]: what happens, as it happens.
 
 mod account;
 mod admit;
@@ -30,6 +31,7 @@ mod ioctl;
 mod provision;
 mod query;
 mod registry;
+mod trace;
 mod uapi;
 
 pub use crate::{

@@ -14,7 +14,8 @@ use crate::{
     client::{
         Client,
         Declared, //
-    }, //
+    },
+    trace, //
 };
 use core::ptr::{
     self,
@@ -58,7 +59,9 @@ impl Buffer {
             Name::new(name)
         };
         let client = Client::declared(Declared::Needs(KBox::new(name, GFP_KERNEL)?));
-        self.admit(&mut self.lock(), dmabuf, constraints, client)?;
+        let mut guard = self.lock();
+        let slot = self.admit(&mut guard, dmabuf, constraints, client)?;
+        trace::declare(self.id, &guard.users, slot);
         Ok(())
     }
 
@@ -87,7 +90,8 @@ impl Buffer {
         if of_device(&guard.users, device, &together).is_some() {
             return Ok(());
         }
-        self.admit(&mut guard, dmabuf, &together, client)?;
+        let slot = self.admit(&mut guard, dmabuf, &together, client)?;
+        trace::declare(self.id, &guard.users, slot);
         resource.add(&bound);
         Ok(())
     }

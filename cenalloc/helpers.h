@@ -10,6 +10,7 @@
 #include <linux/cenalloc.h>
 #include <linux/cma.h>
 #include <linux/device.h>
+#include <linux/dma-direction.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/seq_file.h>
@@ -72,6 +73,71 @@ void cenalloc_debugfs_remove(struct dentry *dir);
 int cenalloc_buffers_show(struct seq_file *file, void *data);
 int cenalloc_devices_show(struct seq_file *file, void *data);
 int cenalloc_conflict_show(struct seq_file *file, void *data);
+
+/**
+ * struct cenalloc_text - a text without a NUL behind it
+ * @start: its first byte
+ * @len: how many bytes it has
+ */
+struct cenalloc_text {
+	const char *start;
+	size_t len;
+};
+
+/**
+ * struct cenalloc_refusal - what the event of a refusal tells
+ * @id: number of the buffer
+ * @who: who was refused
+ * @field: CENALLOC_FIELD_*
+ * @with: CENALLOC_WITH_*
+ * @wanted: what was wanted in that field
+ * @found: what stands against it
+ * @other: who or what that is, may be empty
+ * @error: negative errno
+ * @reason: all of it in words
+ */
+struct cenalloc_refusal {
+	u64 id;
+	struct cenalloc_text who;
+	u32 field;
+	u32 with;
+	u64 wanted;
+	u64 found;
+	struct cenalloc_text other;
+	int error;
+	struct cenalloc_text reason;
+};
+
+/* Whether somebody listens to an event; what it tells need not be known before. */
+bool cenalloc_trace_create_enabled(void);
+bool cenalloc_trace_attach_enabled(void);
+bool cenalloc_trace_declare_enabled(void);
+bool cenalloc_trace_detach_enabled(void);
+bool cenalloc_trace_refuse_enabled(void);
+bool cenalloc_trace_early_enabled(void);
+bool cenalloc_trace_allocate_enabled(void);
+bool cenalloc_trace_relocate_enabled(void);
+bool cenalloc_trace_map_enabled(void);
+bool cenalloc_trace_unmap_enabled(void);
+bool cenalloc_trace_release_enabled(void);
+
+/* The events themselves; see trace.h. */
+void cenalloc_trace_create(u64 id, u64 len, u64 align, const struct cenalloc_text *name);
+void cenalloc_trace_attach(u64 id, const struct cenalloc_text *device,
+			   const struct cenalloc_constraints *needs, bool declared);
+void cenalloc_trace_declare(u64 id, const struct cenalloc_text *device,
+			    const struct cenalloc_constraints *needs);
+void cenalloc_trace_detach(u64 id, const struct cenalloc_text *device);
+void cenalloc_trace_refuse(const struct cenalloc_refusal *refusal);
+void cenalloc_trace_early(u64 id, const struct cenalloc_text *device, u32 kept_out);
+void cenalloc_trace_allocate(u64 id, const struct cenalloc_text *allocator, u64 len,
+			     size_t runs, int error);
+void cenalloc_trace_relocate(u64 id, const struct cenalloc_text *from,
+			     const struct cenalloc_text *to, u64 len);
+void cenalloc_trace_map(u64 id, const struct cenalloc_text *device,
+			enum dma_data_direction direction, u32 segments, int error);
+void cenalloc_trace_unmap(u64 id, const struct cenalloc_text *device);
+void cenalloc_trace_release(u64 id, u64 len);
 
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);

@@ -109,8 +109,9 @@ fn describe_user(user: &User<Client>) -> c::cenalloc_user {
     }
 }
 
-fn describe_conflict(query: &mut c::cenalloc_query, conflict: &Conflict) {
-    let (with, other) = match &conflict.with {
+/// With what somebody conflicted, a `CENALLOC_WITH_*`, and its name, empty where it has none.
+pub(crate) fn party(with: &Party) -> (u32, &str) {
+    let (with, name) = match with {
         Party::Device(name) => (c::CENALLOC_WITH_USER, Some(name)),
         Party::Others => (c::CENALLOC_WITH_OTHERS, None),
         Party::Itself => (c::CENALLOC_WITH_ITSELF, None),
@@ -118,12 +119,17 @@ fn describe_conflict(query: &mut c::cenalloc_query, conflict: &Conflict) {
         Party::Memory(name) => (c::CENALLOC_WITH_MEMORY, name.as_ref()),
         Party::Bounce => (c::CENALLOC_WITH_BOUNCE, None),
     };
+    (with, name.map_or("", |name| name.as_str()))
+}
+
+fn describe_conflict(query: &mut c::cenalloc_query, conflict: &Conflict) {
+    let (with, other) = party(&conflict.with);
     query.conflict_with = with;
     query.conflict_field = conflict.misfit.field as u32;
     query.conflict_wanted = conflict.misfit.wanted;
     query.conflict_found = conflict.misfit.found;
     query.conflict_who = uapi::name(conflict.who.as_str());
-    query.conflict_other = uapi::name(other.map_or("", |name| name.as_str()));
+    query.conflict_other = uapi::name(other);
 }
 
 /// Text that grows, and fails where there is no memory for it.

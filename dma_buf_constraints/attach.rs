@@ -149,6 +149,11 @@ impl<T: Named> Users<T> {
     }
 
     /// The user in `slot`.
+    pub fn get(&self, slot: Slot) -> Option<&User<T>> {
+        self.slots.get(slot.0 as usize)?.as_ref()
+    }
+
+    /// The user in `slot`.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut User<T>> {
         self.slots.get_mut(slot.0 as usize)?.as_mut()
     }

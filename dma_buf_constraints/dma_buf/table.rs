@@ -311,6 +311,17 @@ impl<M> Tables<M> {
         !self.mapped.as_slice().is_empty()
     }
 
+    /// How many segments the device sees of one mapping; 0 for a table that is not mapped.
+    pub fn segments(&self, table: TableRef) -> u32 {
+        let is_it = |mapped: &&Mapped<M>| mapped.table.reference() == table;
+        let mapped = self.mapped.as_slice().iter().find(is_it);
+        mapped.map_or(0, |mapped| {
+            // SAFETY: By the type's invariants the table is allocated. Whoever maps and unmaps it
+            // has an exclusive reference to these tables.
+            unsafe { (*mapped.table.as_raw()).nents }
+        })
+    }
+
     /// Maps `pages` for the device, in segments as `constraints` say. `memory` keeps them.
     ///
     /// Fails with what `dma_map_sgtable` fails with, with `ENOMEM`, with `EINVAL` for no direction,

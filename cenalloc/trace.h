@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The tracepoints of cenalloc.
+ *
+ * Names and formats are documented for users: fields may be added, none is renamed.
+ * No pointers are recorded. Texts stand in single quotes: the parser of trace-cmd and
+ * perf stumbles over double ones.
+ */
+
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM cenalloc
+
+#if !defined(_CENALLOC_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _CENALLOC_TRACE_H
+
+#include <linux/dma-direction.h>
+#include <linux/tracepoint.h>
+#include <uapi/linux/cenalloc.h>
+
+#include "helpers.h"
+
+TRACE_DEFINE_ENUM(DMA_BIDIRECTIONAL);
+TRACE_DEFINE_ENUM(DMA_TO_DEVICE);
+TRACE_DEFINE_ENUM(DMA_FROM_DEVICE);
+TRACE_DEFINE_ENUM(DMA_NONE);
+
+#define show_cenalloc_direction(direction)				\
+	__print_symbolic(direction,					\
+		{ DMA_BIDIRECTIONAL, "BIDIRECTIONAL" },			\
+		{ DMA_TO_DEVICE, "TO_DEVICE" },				\
+		{ DMA_FROM_DEVICE, "FROM_DEVICE" },			\
+		{ DMA_NONE, "NONE" })
+
+#define show_cenalloc_field(field)					\
+	__print_symbolic(field,						\
+		{ CENALLOC_FIELD_ACCESS_MASK, "mask" },			\
+		{ CENALLOC_FIELD_MAX_ADDRESS, "last" },			\
+		{ CENALLOC_FIELD_MAX_SEGMENTS, "segments" },		\
+		{ CENALLOC_FIELD_MAX_SEGMENT_SIZE, "segsize" },		\
+		{ CENALLOC_FIELD_SEGMENT_BOUNDARY, "boundary" },	\
+		{ CENALLOC_FIELD_ALIGNMENT, "align" })
+
+#define show_cenalloc_with(with)					\
+	__print_symbolic(with,						\
+		{ CENALLOC_WITH_USER, "user" },				\
+		{ CENALLOC_WITH_OTHERS, "others" },			\
+		{ CENALLOC_WITH_ITSELF, "itself" },			\
+		{ CENALLOC_WITH_ALLOCATOR, "allocator" },		\
+		{ CENALLOC_WITH_MEMORY, "memory" },			\
+		{ CENALLOC_WITH_BOUNCE, "bounce" })
+
+/* Somebody made a buffer. */
+TRACE_EVENT(cenalloc_create,
+	TP_PROTO(u64 id, u64 len, u64 align, const struct cenalloc_text *name),
+	TP_ARGS(id, len, align, name),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u64, len)
+		__field(u64, align)
+		__string_len(name, name->start, name->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->len = len;
+		__entry->align = align;
+		__assign_str(name);
+	),
+
+	TP_printk("buffer=%llu len=%llu align=%llu name='%s'",
+		  __entry->buffer, __entry->len, __entry->align, __get_str(name))
+);
+
+/* What a user needs; 0 is "don't care". */
+DECLARE_EVENT_CLASS(cenalloc_user,
+	TP_PROTO(u64 id, const struct cenalloc_text *device,
+		 const struct cenalloc_constraints *needs, bool declared),
+	TP_ARGS(id, device, needs, declared),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u64, mask)
+		__field(u64, last)
+		__field(u64, align)
+		__field(u64, segsize)
+		__field(u64, boundary)
+		__field(u32, segments)
+		__field(bool, declared)
+		__string_len(device, device->start, device->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->mask = needs->access_mask;
+		__entry->last = needs->max_address;
+		__entry->align = needs->alignment;
+		__entry->segsize = needs->max_segment_size;
+		__entry->boundary = needs->segment_boundary_mask;
+		__entry->segments = needs->max_segments;
+		__entry->declared = declared;
+		__assign_str(device);
+	),
+
+	TP_printk("buffer=%llu device='%s' mask=0x%llx last=0x%llx segments=%u align=%llu segsize=%llu boundary=0x%llx declared=%d",
+		  __entry->buffer, __get_str(device), __entry->mask, __entry->last,
+		  __entry->segments, __entry->align, __entry->segsize,
+		  __entry->boundary, __entry->declared)
+);
+
+/* A device attached; @declared: it had been declared. */
+DEFINE_EVENT(cenalloc_user, cenalloc_attach,
+	TP_PROTO(u64 id, const struct cenalloc_text *device,
+		 const struct cenalloc_constraints *needs, bool declared),
+	TP_ARGS(id, device, needs, declared)
+);
+
+/* A user was declared. */
+DEFINE_EVENT(cenalloc_user, cenalloc_declare,
+	TP_PROTO(u64 id, const struct cenalloc_text *device,
+		 const struct cenalloc_constraints *needs, bool declared),
+	TP_ARGS(id, device, needs, declared)
+);
+
+DECLARE_EVENT_CLASS(cenalloc_device,
+	TP_PROTO(u64 id, const struct cenalloc_text *device),
+	TP_ARGS(id, device),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__string_len(device, device->start, device->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__assign_str(device);
+	),
+
+	TP_printk("buffer=%llu device='%s'", __entry->buffer, __get_str(device))
+);
+
+/* A device detached. */
+DEFINE_EVENT(cenalloc_device, cenalloc_detach,
+	TP_PROTO(u64 id, const struct cenalloc_text *device),
+	TP_ARGS(id, device)
+);
+
+/* A device unmapped the buffer. */
+DEFINE_EVENT(cenalloc_device, cenalloc_unmap,
+	TP_PROTO(u64 id, const struct cenalloc_text *device),
+	TP_ARGS(id, device)
+);
+
+/* A user was refused, when it attached, was declared or mapped. */
+TRACE_EVENT(cenalloc_refuse,
+	TP_PROTO(const struct cenalloc_refusal *refusal),
+	TP_ARGS(refusal),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u64, wanted)
+		__field(u64, found)
+		__field(u32, field)
+		__field(u32, with)
+		__field(int, error)
+		__string_len(device, refusal->who.start, refusal->who.len)
+		__string_len(other, refusal->other.start, refusal->other.len)
+		__string_len(reason, refusal->reason.start, refusal->reason.len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = refusal->id;
+		__entry->wanted = refusal->wanted;
+		__entry->found = refusal->found;
+		__entry->field = refusal->field;
+		__entry->with = refusal->with;
+		__entry->error = refusal->error;
+		__assign_str(device);
+		__assign_str(other);
+		__assign_str(reason);
+	),
+
+	TP_printk("buffer=%llu device='%s' field=%s wanted=0x%llx found=0x%llx with=%s other='%s' error=%d reason='%s'",
+		  __entry->buffer, __get_str(device),
+		  show_cenalloc_field(__entry->field), __entry->wanted,
+		  __entry->found, show_cenalloc_with(__entry->with),
+		  __get_str(other), __entry->error, __get_str(reason))
+);
+
+/* An importer held memory that somebody else could not take part in. */
+TRACE_EVENT(cenalloc_early,
+	TP_PROTO(u64 id, const struct cenalloc_text *device, u32 kept_out),
+	TP_ARGS(id, device, kept_out),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u32, early)
+		__string_len(device, device->start, device->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->early = kept_out;
+		__assign_str(device);
+	),
+
+	TP_printk("buffer=%llu device='%s' early=%u",
+		  __entry->buffer, __get_str(device), __entry->early)
+);
+
+/* A buffer was given memory, or there was none for it. */
+TRACE_EVENT(cenalloc_allocate,
+	TP_PROTO(u64 id, const struct cenalloc_text *allocator, u64 len, size_t runs,
+		 int error),
+	TP_ARGS(id, allocator, len, runs, error),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u64, len)
+		__field(u64, runs)
+		__field(int, error)
+		__string_len(allocator, allocator->start, allocator->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->len = len;
+		__entry->runs = runs;
+		__entry->error = error;
+		__assign_str(allocator);
+	),
+
+	TP_printk("buffer=%llu allocator='%s' len=%llu runs=%llu error=%d",
+		  __entry->buffer, __get_str(allocator), __entry->len,
+		  __entry->runs, __entry->error)
+);
+
+/* A buffer's memory moved. */
+TRACE_EVENT(cenalloc_relocate,
+	TP_PROTO(u64 id, const struct cenalloc_text *from, const struct cenalloc_text *to,
+		 u64 len),
+	TP_ARGS(id, from, to, len),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u64, len)
+		__string_len(from, from->start, from->len)
+		__string_len(to, to->start, to->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->len = len;
+		__assign_str(from);
+		__assign_str(to);
+	),
+
+	TP_printk("buffer=%llu from='%s' to='%s' len=%llu",
+		  __entry->buffer, __get_str(from), __get_str(to), __entry->len)
+);
+
+/* A device mapped the buffer, or could not. */
+TRACE_EVENT(cenalloc_map,
+	TP_PROTO(u64 id, const struct cenalloc_text *device,
+		 enum dma_data_direction direction, u32 segments, int error),
+	TP_ARGS(id, device, direction, segments, error),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(int, direction)
+		__field(u32, segments)
+		__field(int, error)
+		__string_len(device, device->start, device->len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->direction = direction;
+		__entry->segments = segments;
+		__entry->error = error;
+		__assign_str(device);
+	),
+
+	TP_printk("buffer=%llu device='%s' direction=%s segments=%u error=%d",
+		  __entry->buffer, __get_str(device),
+		  show_cenalloc_direction(__entry->direction), __entry->segments,
+		  __entry->error)
+);
+
+/* The last reference to a buffer is gone; its memory is being freed. */
+TRACE_EVENT(cenalloc_release,
+	TP_PROTO(u64 id, u64 len),
+	TP_ARGS(id, len),
+
+	TP_STRUCT__entry(
+		__field(u64, buffer)
+		__field(u64, len)
+	),
+
+	TP_fast_assign(
+		__entry->buffer = id;
+		__entry->len = len;
+	),
+
+	TP_printk("buffer=%llu len=%llu", __entry->buffer, __entry->len)
+);
+
+#endif /* _CENALLOC_TRACE_H */
+
+/* define_trace.h finds this file through the -I that trace.o is built with. */
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tracepoints: what happens to buffers, for those who listen.
+//!
+//! An event that nobody listens to costs a call that tests a static key. Names and words are put
+//! together where somebody does.
+
+use crate::{
+    backing::Backing,
+    buffer::Buffer,
+    c,
+    client::Client,
+    query,
+    uapi, //
+};
+use dma_buf_constraints::{
+    attach::{
+        Slot,
+        User,
+        Users, //
+    },
+    dma_buf::{
+        DataDirection,
+        TableRef, //
+    },
+    model::Conflict, //
+};
+use kernel::{
+    fmt::Write,
+    prelude::*,
+    str::NullTerminatedFormatter,
+    sync::Arc, //
+};
+
+/// The most bytes of a refusal in words: three names, and what stands between them.
+const LONGEST_REASON: usize = 384;
+
+/// Whether somebody listens to an event, as a function of `trace.c` tells.
+macro_rules! enabled {
+    ($function:ident) => {{
+        // SAFETY: No requirements.
+        unsafe { c::$function() }
+    }};
+}
+
+/// A text for C, good as long as it is.
+fn text(text: &str) -> c::cenalloc_text {
+    c::cenalloc_text {
+        start: text.as_ptr().cast(),
+        len: text.len(),
+    }
+}
+
+/// The errno of a result; 0 for none.
+fn status<T>(result: &Result<T>) -> c_int {
+    result.as_ref().err().map_or(0, |error| error.to_errno())
+}
+
+/// A buffer was made, with pieces aligned to `alignment` bytes.
+pub(crate) fn create(buffer: &Buffer, alignment: u64) {
+    if enabled!(cenalloc_trace_create_enabled) {
+        let name = text(buffer.name());
+        // SAFETY: The text is the buffer's, and outlives the call.
+        unsafe { c::cenalloc_trace_create(buffer.id, buffer.len, alignment, &name) };
+    }
+}
+
+/// The user in `slot` has attached.
+pub(crate) fn attach(id: u64, users: &Users<Client>, slot: Slot) {
+    if enabled!(cenalloc_trace_attach_enabled) {
+        with_user(users, slot, |user, name| {
+            let needs = uapi::constraints(user.constraints());
+            let declared = user.data.declared.is_some();
+            // SAFETY: Name and needs outlive the call.
+            unsafe { c::cenalloc_trace_attach(id, name, &needs, declared) };
+        });
+    }
+}
+
+/// The user in `slot` was declared.
+pub(crate) fn declare(id: u64, users: &Users<Client>, slot: Slot) {
+    if enabled!(cenalloc_trace_declare_enabled) {
+        with_user(users, slot, |user, name| {
+            let needs = uapi::constraints(user.constraints());
+            // SAFETY: Name and needs outlive the call.
+            unsafe { c::cenalloc_trace_declare(id, name, &needs) };
+        });
+    }
+}
+
+/// The user in `slot` is about to detach.
+pub(crate) fn detach(id: u64, users: &Users<Client>, slot: Slot) {
+    if enabled!(cenalloc_trace_detach_enabled) {
+        with_user(users, slot, |_, name| {
+            // SAFETY: The name outlives the call.
+            unsafe { c::cenalloc_trace_detach(id, name) };
+        });
+    }
+}
+
+/// Somebody was refused with `error`.
+pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
+    if enabled!(cenalloc_trace_refuse_enabled) {
+        let mut reason = [0; LONGEST_REASON];
+        if let Some(mut writer) = NullTerminatedFormatter::new(&mut reason) {
+            // There is room for the longest.
+            let _ = write!(writer, "{conflict}");
+        }
+        let reason = CStr::from_bytes_until_nul(&reason).ok();
+        let (with, other) = query::party(&conflict.with);
+        let refusal = c::cenalloc_refusal {
+            id,
+            who: text(conflict.who.as_str()),
+            field: conflict.misfit.field as u32,
+            with,
+            wanted: conflict.misfit.wanted,
+            found: conflict.misfit.found,
+            other: text(other),
+            error: error.to_errno(),
+            reason: text(reason.and_then(|reason| reason.to_str().ok()).unwrap_or("")),
+        };
+        // SAFETY: The texts are the conflict's and this function's, and outlive the call.
+        unsafe { c::cenalloc_trace_refuse(&refusal) };
+    }
+}
+
+/// `user` held the memory where it is when somebody came whom it does not fit; counted already.
+pub(crate) fn early(id: u64, user: &User<Client>) {
+    if enabled!(cenalloc_trace_early_enabled) {
+        let name = user.name();
+        // SAFETY: The name outlives the call.
+        unsafe { c::cenalloc_trace_early(id, &text(name.as_str()), user.data.early) };
+    }
+}
+
+/// An allocator provided memory for `buffer`, or none had any.
+pub(crate) fn allocate(buffer: &Buffer, provided: &Result<Arc<Backing>>) {
+    if enabled!(cenalloc_trace_allocate_enabled) {
+        let (allocator, runs) = match provided {
+            Ok(backing) => (backing.allocator().name().as_str(), backing.runs().len()),
+            Err(_) => ("", 0),
+        };
+        let (id, len, error) = (buffer.id, buffer.len, status(provided));
+        // SAFETY: The name is the allocator's, and outlives the call.
+        unsafe { c::cenalloc_trace_allocate(id, &text(allocator), len, runs, error) };
+    }
+}
+
+/// The memory of `buffer` moved.
+pub(crate) fn relocate(buffer: &Buffer, from: &Backing, to: &Backing) {
+    if enabled!(cenalloc_trace_relocate_enabled) {
+        let from = text(from.allocator().name().as_str());
+        let to = text(to.allocator().name().as_str());
+        // SAFETY: The names are the allocators', and outlive the call.
+        unsafe { c::cenalloc_trace_relocate(buffer.id, &from, &to, buffer.len) };
+    }
+}
+
+/// The user in `slot` mapped the buffer, or could not; in no direction where it did not get so far.
+pub(crate) fn map(
+    id: u64,
+    users: &Users<Client>,
+    slot: Slot,
+    direction: DataDirection,
+    mapped: Result<TableRef>,
+) {
+    if enabled!(cenalloc_trace_map_enabled) {
+        with_user(users, slot, |user, name| {
+            let tables = user.data.attached.as_ref().map(|attached| &attached.tables);
+            let segments = match (tables, mapped) {
+                (Some(tables), Ok(table)) => tables.segments(table),
+                _ => 0,
+            };
+            let direction = direction.into();
+            // SAFETY: The name outlives the call.
+            unsafe { c::cenalloc_trace_map(id, name, direction, segments, status(&mapped)) };
+        });
+    }
+}
+
+/// The user in `slot` unmapped the buffer.
+pub(crate) fn unmap(id: u64, users: &Users<Client>, slot: Slot) {
+    if enabled!(cenalloc_trace_unmap_enabled) {
+        with_user(users, slot, |_, name| {
+            // SAFETY: The name outlives the call.
+            unsafe { c::cenalloc_trace_unmap(id, name) };
+        });
+    }
+}
+
+/// The last reference to `buffer` is gone.
+pub(crate) fn release(buffer: &Buffer) {
+    if enabled!(cenalloc_trace_release_enabled) {
+        // SAFETY: No requirements.
+        unsafe { c::cenalloc_trace_release(buffer.id, buffer.len) };
+    }
+}
+
+/// Calls `trace` with the user in `slot` and its name.
+fn with_user(
+    users: &Users<Client>,
+    slot: Slot,
+    trace: impl FnOnce(&User<Client>, &c::cenalloc_text),
+) {
+    if let Some(user) = users.get(slot) {
+        let name = user.name();
+        trace(user, &text(name.as_str()));
+    }
+}
