@@ -338,6 +338,8 @@ static inline const char *field(const char *line, const char *key)
 	at += strlen(part);
 	if (*at == '"')
 		snprintf(value, LINE, "%.*s", (int)strcspn(at + 1, "\""), at + 1);
+	else if (*at == '\'')
+		snprintf(value, LINE, "%.*s", (int)strcspn(at + 1, "'"), at + 1);
 	else
 		snprintf(value, LINE, "%.*s", (int)strcspn(at, "\n "), at);
 	return value;

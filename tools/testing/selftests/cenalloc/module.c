@@ -2,44 +2,10 @@
 /* Unloading: impossible while anything lives, safe and complete otherwise. */
 
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
-
-static int unload(const char *name)
-{
-	return syscall(SYS_delete_module, name, O_NONBLOCK) < 0 ? -errno : 0;
-}
-
-/* With parameters behind the name. */
-static int load(const char *name)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "modprobe %s", name);
-	return system(command);
-}
-
-static bool is_loaded(const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/module/%s", name);
-	return !access(path, F_OK);
-}
-
-/* Tries for some time: a reference may be given up a little later than its owner. */
-static int unload_patiently(const char *name)
-{
-	int i, ret = unload(name);
-
-	for (i = 0; i < 100 && ret == -EWOULDBLOCK; i++) {
-		usleep(10000);
-		ret = unload(name);
-	}
-	return ret;
-}
+#include "modules.h"
 
 FIXTURE(module) {};
 

@@ -11,8 +11,8 @@ cd "$(dirname "$0")" || exit 1
 # leak looks for what all before it left; vivid_refused leaves a buffer where the
 # kernel's videobuf2 does.
 all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
-	allocate would declare query policy relocate account race_all log race
-	module leak vivid_refused"
+	allocate would declare query policy relocate account trace race_all log
+	race module leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
 [ $# -gt 0 ] || set -- $all
 
@@ -23,6 +23,7 @@ for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenall
 	modprobe "$module"
 done
 [ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs debugfs /sys/kernel/debug
+[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
 
 echo "TAP version 13"
 echo "1..$#"

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Loading and unloading of modules. Calls return a negative errno, load() the
+ * status of modprobe.
+ *
+ * To be included after cenalloc_test.h.
+ */
+
+#ifndef _CENALLOC_MODULES_H
+#define _CENALLOC_MODULES_H
+
+#include <sys/syscall.h>
+
+static inline int unload(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* With parameters behind the name. */
+static inline int load(const char *name)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "modprobe %s", name);
+	return system(command);
+}
+
+static inline bool is_loaded(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/module/%s", name);
+	return !access(path, F_OK);
+}
+
+/* Tries for some time: a reference may be given up a little later than its owner. */
+static inline int unload_patiently(const char *name)
+{
+	int i, ret = unload(name);
+
+	for (i = 0; i < 100 && ret == -EWOULDBLOCK; i++) {
+		usleep(10000);
+		ret = unload(name);
+	}
+	return ret;
+}
+
+#endif /* _CENALLOC_MODULES_H */
