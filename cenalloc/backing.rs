@@ -78,15 +78,18 @@ impl Backing {
             return Err(EINVAL);
         }
         lease.count(len);
-        let backing = Self {
-            keep,
-            runs,
-            offsets,
-            len,
-            has_struct_pages,
-            lease,
-        };
-        Ok(Arc::new(backing, GFP_KERNEL_ACCOUNT)?)
+        // Made where it stays: it is large.
+        Arc::init(
+            init!(Self {
+                keep,
+                runs,
+                offsets,
+                len,
+                has_struct_pages,
+                lease,
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
     }
 
     /// Who provided it.

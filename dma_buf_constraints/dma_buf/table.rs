@@ -119,13 +119,13 @@ impl Table {
             _ => None,
         };
         let count = cut.count(runs);
-        let table = KBox::new(
-            Self {
+        let table = KBox::init(
+            init!(Self {
                 raw: Opaque::zeroed(),
                 one: Opaque::zeroed(),
                 is_allocated: count != 1,
                 bare,
-            },
+            }),
             GFP_KERNEL,
         )?;
         let raw = table.as_raw();
