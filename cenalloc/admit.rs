@@ -24,9 +24,11 @@ use crate::{
 };
 use dma_buf_constraints::{
     attach::{
-        Named,
+        Identity,
         Proposal,
-        Slot, //
+        Slot,
+        User,
+        Users, //
     },
     dma_buf::{
         DmaBuf,
@@ -34,9 +36,9 @@ use dma_buf_constraints::{
     },
     model::{
         Conflict,
-        Constraints,
         Misfit,
         Name,
+        Needs,
         Party, //
     },
 };
@@ -47,7 +49,7 @@ use kernel::{
 };
 
 impl Buffer {
-    /// Lets `client`, which needs `constraints`, join, or says why not; then nothing has changed.
+    /// Lets `client`, which has `needs`, join, or says why not; then nothing has changed.
     ///
     /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
     /// have, before the buffer had memory that now cannot move: somebody holds it, or there is no
@@ -56,10 +58,10 @@ impl Buffer {
         &self,
         guard: &mut Guard<'_, State>,
         dmabuf: &DmaBuf,
-        constraints: &Constraints,
+        needs: &Needs,
         client: Client,
     ) -> Result<Slot> {
-        let proposal = match guard.users.consider(constraints, || client.name()) {
+        let proposal = match guard.users.consider(needs, &client) {
             Ok(proposal) => proposal,
             Err(conflict) => {
                 self.refuse(guard, conflict, EINVAL);
@@ -73,7 +75,7 @@ impl Buffer {
         };
         let misfit = match &guard.life {
             Life::Empty | Life::Gone => None,
-            Life::Backed(backing) => constraints.misfit(&backing.memory(), PAGE_SIZE as u64),
+            Life::Backed(backing) => misfit(&guard.users, &proposal, backing),
         };
         // What all needed before, somebody could give: that was checked when it came about.
         let is_news = need.placement != guard.users.meet().placement || allocator::any_selective();
@@ -87,11 +89,8 @@ impl Buffer {
         }
         guard.users.reserve()?;
         if let Some(misfit) = misfit {
-            let fits = |backing: &Backing| {
-                let page = PAGE_SIZE as u64;
-                constraints.misfit(&backing.memory(), page).is_none()
-            };
-            if let Err(error) = self.relocate(guard, dmabuf, &need, client.device(), fits) {
+            let newcomer = client.device();
+            if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, &proposal) {
                 if error == EINTR {
                     return Err(error);
                 }
@@ -105,7 +104,32 @@ impl Buffer {
                 return Err(EBUSY);
             }
         }
-        guard.users.commit(proposal, client)
+        let is_unifying = proposal.is_unifying();
+        let slot = guard.users.commit(proposal, client)?;
+        if is_unifying {
+            // Tables were cut to what users needed before.
+            guard.forget_tables();
+        }
+        Ok(slot)
+    }
+
+    /// Takes out the user in `slot`.
+    ///
+    /// As long as there is no memory, those whom an ancestor unified with it go back to their own
+    /// needs, if that is possible.
+    pub(crate) fn dismiss(&self, state: &mut State, slot: Slot) -> Option<User<Client>> {
+        let user = state.users.release(slot);
+        if let Life::Empty = state.life {
+            state.users.restore(|users, meet| {
+                let need = Need {
+                    len: self.len,
+                    placement: meet.placement,
+                    killable: true,
+                };
+                allocator::any_could(&need, &Devices::of(users)).is_ok()
+            });
+        }
+        user
     }
 
     /// Remembers and tells why somebody was refused with `error`.
@@ -131,7 +155,7 @@ impl Buffer {
         }
     }
 
-    /// Moves the buffer to memory that satisfies `need`, and `fits` for a newcomer.
+    /// Moves the buffer to memory that satisfies `need`, and fits all under `proposal`.
     ///
     /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
     /// `EINTR`. On an error the memory is the old one, with its bytes.
@@ -141,7 +165,7 @@ impl Buffer {
         dmabuf: &DmaBuf,
         need: &Need,
         newcomer: Option<&Device>,
-        fits: impl Fn(&Backing) -> bool,
+        proposal: &Proposal,
     ) -> Result {
         let Life::Backed(old) = &guard.life else {
             return Err(EBUSY);
@@ -154,12 +178,11 @@ impl Buffer {
             return Err(EBUSY);
         }
         let users = &guard.users;
-        let fits_all =
-            |backing: &Backing| fits(backing) && users.misfit(&backing.memory()).is_none();
+        let fits = |backing: &Backing| users.misfit_with(proposal, &backing.memory()).is_none();
         let devices = Devices::of(users).with(newcomer);
         let new = self
             .payer
-            .charge(|| allocator::provide(need, &devices, fits_all));
+            .charge(|| allocator::provide(need, &devices, fits));
         trace::allocate(self, &new);
         let new = new?;
 
@@ -177,14 +200,31 @@ impl Buffer {
         new.copy_from(&old)?;
         trace::relocate(self, &old, &new);
         guard.life = Life::Backed(new);
-        for user in guard.users.iter_mut() {
+        guard.forget_tables();
+        guard.relocations = guard.relocations.saturating_add(1);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Lets tables be made anew: memory or needs have changed.
+    fn forget_tables(&mut self) {
+        for user in self.users.iter_mut() {
             if let Some(attached) = &mut user.data.attached {
                 attached.tables.forget();
             }
         }
-        guard.relocations = guard.relocations.saturating_add(1);
-        Ok(())
     }
+}
+
+/// What `backing` does not satisfy once `proposal` is true.
+fn misfit(users: &Users<Client>, proposal: &Proposal, backing: &Backing) -> Option<Misfit> {
+    let memory = backing.memory();
+    if proposal.is_unifying() {
+        // What others need changes, too.
+        return users.misfit_with(proposal, &memory);
+    }
+    proposal.constraints().misfit(&memory, PAGE_SIZE as u64)
 }
 
 /// A user that holds the memory where it is.

@@ -20,7 +20,10 @@ use crate::{
     provision::Provision, //
 };
 use dma_buf_constraints::{
-    attach::Users,
+    attach::{
+        Identity,
+        Users, //
+    },
     model::{
         Field,
         Misfit,

@@ -156,6 +156,7 @@ impl Backing {
     pub(crate) fn memory(&self) -> Memory<'_> {
         Memory {
             class: self.allocator().class(),
+            coherent: false,
             runs: self.runs(),
         }
     }

@@ -55,6 +55,7 @@ use dma_buf_constraints::{
         Field,
         Misfit,
         Name,
+        Needs,
         Party,
         Placement, //
     },
@@ -306,12 +307,13 @@ unsafe impl Exporter for Buffer {
         let needs = device::needs(device);
         let attached = Attached {
             tables: Tables::new(device),
-            can_dma: needs.can_dma,
+            can_dma: needs.is_some(),
             follows_moves: importer.follows_moves(),
             pins: 0,
         };
+        let needs = needs.unwrap_or(Needs::NONE);
         let mut guard = self.lock();
-        if let Some(slot) = declare::of_device(&guard.users, device, &needs.constraints) {
+        if let Some(slot) = declare::of_device(&guard.users, device, &needs) {
             if let Some(user) = guard.users.get_mut(slot) {
                 user.data.attached = Some(attached);
                 trace::attach(self.id, &guard.users, slot);
@@ -319,7 +321,7 @@ unsafe impl Exporter for Buffer {
             }
         }
         let client = Client::attached(attached);
-        let slot = self.admit(&mut guard, importer.buffer(), &needs.constraints, client)?;
+        let slot = self.admit(&mut guard, importer.buffer(), &needs, client)?;
         trace::attach(self.id, &guard.users, slot);
         Ok(slot)
     }
@@ -339,7 +341,7 @@ unsafe impl Exporter for Buffer {
             drop(guard);
             drop(attached);
         } else {
-            let user = guard.users.release(slot);
+            let user = self.dismiss(&mut guard, slot);
             // Its tables are freed without the lock.
             drop(guard);
             drop(user);
@@ -369,8 +371,8 @@ unsafe impl Exporter for Buffer {
         let constraints = *user.constraints();
         let tables = &mut user.data.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
-        // told to forget it where it changes, in `relocate`; what a user needs does not change. An
-        // attached device is bound: that is its importer's promise.
+        // told to forget it where it changes, in `relocate`, and where what a user needs does, in
+        // `admit`. An attached device is bound: that is its importer's promise.
         let result =
             unsafe { tables.map(backing.pages(), backing.clone(), &constraints, direction) };
         if result.is_ok() {

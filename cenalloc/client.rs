@@ -5,7 +5,7 @@
 
 use crate::backing::Backing;
 use dma_buf_constraints::{
-    attach::Named,
+    attach::Identity,
     device,
     dma_buf::Tables,
     model::Name, //
@@ -75,15 +75,6 @@ impl Client {
         }
     }
 
-    /// The device, where the user is one.
-    pub(crate) fn device(&self) -> Option<&Device> {
-        match (&self.attached, &self.declared) {
-            (Some(attached), _) => Some(attached.tables.device()),
-            (None, Some(Declared::Device(device))) => Some(device),
-            (None, _) => None,
-        }
-    }
-
     /// Whether the user has the buffer mapped.
     pub(crate) fn is_mapped(&self) -> bool {
         self.attached
@@ -100,7 +91,7 @@ impl Client {
     }
 }
 
-impl Named for Client {
+impl Identity for Client {
     fn name(&self) -> Name {
         match (&self.attached, &self.declared) {
             (Some(attached), _) => device::name(attached.tables.device()),
@@ -108,6 +99,14 @@ impl Named for Client {
             (None, Some(Declared::Needs(name))) => **name,
             // A user is one of both.
             (None, None) => Name::new(b"nobody"),
+        }
+    }
+
+    fn device(&self) -> Option<&Device> {
+        match (&self.attached, &self.declared) {
+            (Some(attached), _) => Some(attached.tables.device()),
+            (None, Some(Declared::Device(device))) => Some(device),
+            (None, Some(Declared::Needs(_)) | None) => None,
         }
     }
 }

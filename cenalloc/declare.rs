@@ -30,7 +30,8 @@ use dma_buf_constraints::{
     dma_buf::DmaBuf,
     model::{
         Constraints,
-        Name, //
+        Name,
+        Needs, //
     },
 };
 use kernel::{
@@ -59,8 +60,9 @@ impl Buffer {
             Name::new(name)
         };
         let client = Client::declared(Declared::Needs(KBox::new(name, GFP_KERNEL)?));
+        let needs = device::needs_without_device(constraints);
         let mut guard = self.lock();
-        let slot = self.admit(&mut guard, dmabuf, constraints, client)?;
+        let slot = self.admit(&mut guard, dmabuf, &needs, client)?;
         trace::declare(self.id, &guard.users, slot);
         Ok(())
     }
@@ -79,18 +81,14 @@ impl Buffer {
         // Until the end: what is known of a device is true while it is bound, and `unbound` comes
         // when everything is in its place.
         let bound = BoundLock::new(device).ok_or(ENODEV)?;
-        let needs = device::needs(device);
-        if !needs.can_dma {
-            return Err(ENODEV);
-        }
-        let together = needs.constraints.meet(constraints);
+        let needs = device::needs(device).ok_or(ENODEV)?.also(constraints);
         let resource = Resource::new(self.counted())?;
         let client = Client::declared(Declared::Device(device::reference(device)));
         let mut guard = self.lock();
-        if of_device(&guard.users, device, &together).is_some() {
+        if of_device(&guard.users, device, &needs).is_some() {
             return Ok(());
         }
-        let slot = self.admit(&mut guard, dmabuf, &together, client)?;
+        let slot = self.admit(&mut guard, dmabuf, &needs, client)?;
         trace::declare(self.id, &guard.users, slot);
         resource.add(&bound);
         Ok(())
@@ -125,30 +123,27 @@ impl Drop for BoundLock<'_> {
     }
 }
 
-/// The declaration that `device`, which needs `constraints` now, can attach under.
-pub(crate) fn of_device(
-    users: &Users<Client>,
-    device: &Device,
-    constraints: &Constraints,
-) -> Option<Slot> {
+/// The declaration that `device`, which has `needs` now, can attach under.
+pub(crate) fn of_device(users: &Users<Client>, device: &Device, needs: &Needs) -> Option<Slot> {
+    let now = needs.own();
     users.position(|user| {
         let client = &user.data;
         let declared = client.declared.as_ref();
         client.attached.is_none()
             && declared.is_some_and(|declared| declared.is_of(device))
             // What it needs may have grown since it was declared.
-            && user.constraints().meet(constraints) == *user.constraints()
+            && user.needs().own().meet(&now) == user.needs().own()
     })
 }
 
 /// Takes back the declaration in `slot`; a device that attached under it stays a user.
-fn release(state: &mut State, slot: Slot) {
+fn release(buffer: &Buffer, state: &mut State, slot: Slot) {
     let Some(user) = state.users.get_mut(slot) else {
         return;
     };
     user.data.declared = None;
     if user.data.attached.is_none() {
-        drop(state.users.release(slot));
+        drop(buffer.dismiss(state, slot));
     }
 }
 
@@ -268,7 +263,7 @@ unsafe extern "C" fn unbound(device: *mut bindings::device, entry: *mut c_void) 
         declared.is_some_and(|declared| declared.is_of(device))
     });
     if let Some(slot) = slot {
-        release(&mut guard, slot);
+        release(&buffer, &mut guard, slot);
     }
     drop(guard);
     drop(buffer);

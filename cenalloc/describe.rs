@@ -57,9 +57,11 @@ pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> 
         write_limits(f, &user.constraints().segments)?;
         writeln!(
             f,
-            " mapped={} declared={} early={}",
+            " priority={} mapped={} declared={} unified={} early={}",
+            user.constraints().priority,
             u8::from(user.data.is_mapped()),
             u8::from(user.data.declared.is_some()),
+            u8::from(user.needs().is_unified()),
             user.data.early
         )?;
     }
@@ -79,7 +81,12 @@ fn write_placement(f: &mut dyn Write, placement: &Placement) -> fmt::Result {
         u32::MAX => f.write_str(" segments=any")?,
         most => write!(f, " segments={most}")?,
     }
-    write!(f, " align={}", placement.alignment)
+    write!(
+        f,
+        " align={} coherent={}",
+        placement.alignment,
+        u8::from(placement.coherent)
+    )
 }
 
 fn write_limits(f: &mut dyn Write, limits: &SegmentLimits) -> fmt::Result {

@@ -22,6 +22,7 @@ use crate::{
 };
 use dma_buf_constraints::{
     attach::User,
+    device,
     model::{
         Conflict,
         Constraints,
@@ -97,6 +98,7 @@ fn describe_user(user: &User<Client>) -> c::cenalloc_user {
         (client.attached.is_some(), c::CENALLOC_USER_ATTACHED),
         (client.is_mapped(), c::CENALLOC_USER_MAPPED),
         (dynamic, c::CENALLOC_USER_DYNAMIC),
+        (user.needs().is_unified(), c::CENALLOC_USER_UNIFIED),
     ];
     c::cenalloc_user {
         name: uapi::name(user.name().as_str()),
@@ -146,6 +148,8 @@ impl Write for Text {
 /// Fills in what would provide `len` bytes for users that need `constraints` together. `EINTR`.
 pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constraints) -> Result {
     let page = PAGE_SIZE as u64;
+    let needs = device::needs_without_device(constraints);
+    let constraints = needs.effective();
     let need = Need {
         len,
         placement: constraints.placement,

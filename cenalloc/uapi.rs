@@ -59,7 +59,7 @@ plain!(
 
 /// Constraints that userspace gave. `EINVAL` where one makes no sense.
 pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constraints> {
-    if raw.reserved != 0 {
+    if u32::from(raw.flags) & !c::CENALLOC_NEEDS_COHERENT != 0 {
         return Err(EINVAL);
     }
     let constraints = ZeroIsAny {
@@ -69,6 +69,8 @@ pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constrai
         segment_boundary_mask: raw.segment_boundary_mask,
         alignment: raw.alignment,
         max_segments: raw.max_segments,
+        priority: raw.priority,
+        coherent: raw.flags != 0,
     }
     .into();
     match device::invalid(&constraints) {
@@ -87,7 +89,12 @@ pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints 
         segment_boundary_mask: raw.segment_boundary_mask,
         alignment: raw.alignment,
         max_segments: raw.max_segments,
-        reserved: 0,
+        priority: raw.priority,
+        flags: if raw.coherent {
+            c::CENALLOC_NEEDS_COHERENT as u16
+        } else {
+            0
+        },
     }
 }
 

@@ -5,18 +5,30 @@
 //! The set decides nothing about memory: it tells who conflicts with whom before there is any
 //! ([`Users::consider`]), and whom given memory does not fit ([`Users::misfit`]). It has no lock
 //! of its own; it lives under the buffer's reservation lock.
+//!
+//! Users that could not share may be unified by a common ancestor ([`model::unify`]). That is
+//! looked for only where a newcomer has no class of memory in common with the others.
+//!
+//! [`model::unify`]: crate::model::unify
 
-use crate::model::{
-    Conflict,
-    Constraints,
-    Field,
-    Memory,
-    Misfit,
-    Name,
-    Party,
-    Placement, //
+use crate::{
+    device,
+    model::{
+        release_ancestors,
+        unify,
+        Conflict,
+        Constraints,
+        Field,
+        Memory,
+        Misfit,
+        Name,
+        Needs,
+        Party,
+        Placement, //
+    }, //
 };
 use kernel::{
+    device::Device,
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -37,20 +49,23 @@ impl Slot {
     }
 }
 
-/// What an exporter keeps for a user, which has a name in messages.
-pub trait Named {
-    /// The name. It need not be quick: it is asked for when somebody is refused or looks.
+/// What an exporter keeps for a user: it tells who that is. Neither need be quick.
+pub trait Identity {
+    /// The name in messages.
     fn name(&self) -> Name;
+
+    /// The device, if the user is one. It is bound to its driver as long as the user is in a set.
+    fn device(&self) -> Option<&Device>;
 }
 
 /// One user: what it needs, and what the exporter keeps for it.
 pub struct User<T> {
-    constraints: Constraints,
+    needs: Needs,
     /// What the exporter keeps for this user.
     pub data: T,
 }
 
-impl<T: Named> User<T> {
+impl<T: Identity> User<T> {
     /// The name in messages.
     pub fn name(&self) -> Name {
         self.data.name()
@@ -58,16 +73,36 @@ impl<T: Named> User<T> {
 }
 
 impl<T> User<T> {
-    /// What this user needs. It does not change while the user is in the set.
+    /// What counts of this user's needs. It changes while the user is in the set only where an
+    /// ancestor begins or ceases to unify it with others.
     pub fn constraints(&self) -> &Constraints {
-        &self.constraints
+        self.needs.effective()
+    }
+
+    /// What this user needs, by where it is known from.
+    pub fn needs(&self) -> &Needs {
+        &self.needs
+    }
+}
+
+impl<T> AsRef<Needs> for User<T> {
+    fn as_ref(&self) -> &Needs {
+        &self.needs
+    }
+}
+
+impl<T> AsMut<Needs> for User<T> {
+    fn as_mut(&mut self) -> &mut Needs {
+        &mut self.needs
     }
 }
 
 /// What a newcomer needs, and what the buffer and all users would need together with it: computed,
 /// checked, and not yet true. Only [`Users::commit`] makes it so.
 pub struct Proposal {
-    constraints: Constraints,
+    needs: Needs,
+    /// The constraints of the ancestor that unifies the newcomer with users of the set.
+    ancestor: Option<Constraints>,
     meet: Constraints,
 }
 
@@ -79,7 +114,20 @@ impl Proposal {
 
     /// What the newcomer needs.
     pub fn constraints(&self) -> &Constraints {
-        &self.constraints
+        self.needs.effective()
+    }
+
+    /// Whether the needs of users of the set change.
+    pub fn is_unifying(&self) -> bool {
+        self.ancestor.is_some()
+    }
+
+    /// What a user of the set would need.
+    fn needs_of<T>(&self, user: &User<T>) -> Needs {
+        match &self.ancestor {
+            Some(ancestor) if user.needs.has_to_join(&self.needs) => user.needs.under(ancestor),
+            _ => user.needs,
+        }
     }
 }
 
@@ -100,7 +148,7 @@ pub struct Users<T> {
     meet: Constraints,
 }
 
-impl<T: Named> Users<T> {
+impl<T: Identity> Users<T> {
     /// No users yet, of a buffer of `len` bytes that itself needs `base`.
     pub fn new(base: Constraints, len: u64) -> Self {
         Self {
@@ -158,66 +206,101 @@ impl<T: Named> Users<T> {
         self.slots.get_mut(slot.0 as usize)?.as_mut()
     }
 
-    /// Whether a user that needs `constraints` could join. Nothing changes.
+    /// Whether `who`, which has `needs`, could join. Nothing changes.
     ///
     /// It cannot where no memory of the buffer's length could ever satisfy its own needs, or
-    /// those of all together. The reason names the user that stands against it, where it is one;
-    /// `name` tells the newcomer's.
+    /// those of all together, and no ancestor unifies it with the others. The reason names the
+    /// user that stands against it, where it is one.
     #[expect(
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
-    pub fn consider(
-        &self,
-        constraints: &Constraints,
-        name: impl FnOnce() -> Name,
-    ) -> Result<Proposal, Conflict> {
+    pub fn consider(&self, needs: &Needs, who: &impl Identity) -> Result<Proposal, Conflict> {
         let page = PAGE_SIZE as u64;
+        let constraints = needs.effective();
         if let Some(misfit) = constraints.impossible(self.len, page) {
             return Err(Conflict {
-                who: name(),
+                who: who.name(),
                 misfit,
                 with: Party::Itself,
             });
         }
-        // Each user has a table of its own, cut to its own limits: only what binds the memory
-        // has to be possible for all together.
-        let together = self.meet.placement.meet(&constraints.placement);
-        let common = Constraints {
-            placement: together,
-            ..Constraints::ANY
-        };
-        if let Some(misfit) = common.impossible(self.len, page) {
+        let meet = self.meet.meet(constraints);
+        if let Some(misfit) = self.impossible(&meet.placement) {
+            if let Some(proposal) = self.unified(needs, who) {
+                return Ok(proposal);
+            }
             let (misfit, with) = self.opponent(&constraints.placement, misfit);
             return Err(Conflict {
-                who: name(),
+                who: who.name(),
                 misfit,
                 with,
             });
         }
         Ok(Proposal {
-            constraints: *constraints,
-            meet: self.meet.meet(constraints),
+            needs: *needs,
+            ancestor: None,
+            meet,
         })
+    }
+
+    /// What no memory of the buffer's length could satisfy for all together.
+    ///
+    /// Each user has a table of its own, cut to its own limits: only what binds the memory has to
+    /// be possible for all.
+    fn impossible(&self, placement: &Placement) -> Option<Misfit> {
+        let common = Constraints {
+            placement: *placement,
+            ..Constraints::ANY
+        };
+        common.impossible(self.len, PAGE_SIZE as u64)
+    }
+
+    /// How the newcomer `who` could join although it has no class of memory in common with some
+    /// user: by the nearest common ancestor of them all whose constraints count for more.
+    fn unified(&self, needs: &Needs, who: &impl Identity) -> Option<Proposal> {
+        let page = PAGE_SIZE as u64;
+        if !self
+            .iter()
+            .any(|user| needs.effective().is_disjoint(user.constraints()))
+        {
+            return None;
+        }
+        let mut ancestors = device::ancestors(who.device()?);
+        let (needs, ancestor) = ancestors.find_map(|(ancestor, declared)| {
+            let is_below = |user: &User<T>| {
+                let device = user.data.device();
+                device.is_some_and(|device| device::is_below(device, ancestor))
+            };
+            let needs = unify(needs, &declared, self.iter(), is_below)?;
+            Some((needs, declared))
+        })?;
+        let mut proposal = Proposal {
+            needs,
+            ancestor: Some(ancestor),
+            meet: self.base.meet(needs.effective()),
+        };
+        let mut possible = needs.effective().impossible(self.len, page).is_none();
+        for user in self.iter() {
+            let needs = proposal.needs_of(user);
+            possible &= needs.effective().impossible(self.len, page).is_none();
+            proposal.meet = proposal.meet.meet(needs.effective());
+        }
+        possible &= self.impossible(&proposal.meet.placement).is_none();
+        possible.then_some(proposal)
     }
 
     /// Which one user makes `misfit` together with a newcomer's `placement`.
     fn opponent(&self, placement: &Placement, misfit: Misfit) -> (Misfit, Party) {
         let wanted = placement.get(misfit.field);
-        let stands_against = |other: &Placement| {
-            let both = Constraints {
-                placement: placement.meet(other),
-                ..Constraints::ANY
-            };
-            both.impossible(self.len, PAGE_SIZE as u64).is_some()
-        };
+        let stands_against = |other: &Placement| self.impossible(&placement.meet(other)).is_some();
         let against = |other: &Placement| Misfit {
             field: misfit.field,
             wanted,
             found: other.get(misfit.field),
         };
         for user in self.iter() {
-            let other = &user.constraints.placement;
+            let other = &user.constraints().placement;
             if stands_against(other) {
                 return (against(other), Party::Device(user.name()));
             }
@@ -249,7 +332,7 @@ impl<T: Named> Users<T> {
     pub fn commit(&mut self, proposal: Proposal, data: T) -> Result<Slot> {
         self.reserve()?;
         let user = User {
-            constraints: proposal.constraints,
+            needs: proposal.needs,
             data,
         };
         let index = match self.slots.iter().position(Option::is_none) {
@@ -264,17 +347,56 @@ impl<T: Named> Users<T> {
         };
         self.count += 1;
         self.meet = proposal.meet;
+        if proposal.is_unifying() {
+            for user in self.iter_mut() {
+                user.needs = proposal.needs_of(user);
+            }
+        }
         Ok(Slot(index as u32))
     }
 
-    /// Takes a user out and computes anew what the others need.
+    /// Takes a user out and computes anew what the others need. Those whom an ancestor unified
+    /// with it stay so: see [`restore`](Self::restore).
     pub fn release(&mut self, slot: Slot) -> Option<User<T>> {
         let user = self.slots.get_mut(slot.0 as usize)?.take()?;
         self.count -= 1;
         self.meet = self
             .iter()
-            .fold(self.base, |meet, user| meet.meet(&user.constraints));
+            .fold(self.base, |meet, user| meet.meet(user.constraints()));
         Some(user)
+    }
+
+    /// Lets users go back from an ancestor's needs to their own, where none with whom they could
+    /// not share otherwise is left. For a buffer without memory: what there is was chosen for the
+    /// ancestor's.
+    ///
+    /// Nothing changes where what all would then need together is impossible, or `could` says
+    /// that it cannot be had.
+    pub fn restore(&mut self, could: impl FnOnce(&Self, &Constraints) -> bool) {
+        if !release_ancestors(&mut self.slots) {
+            return;
+        }
+        let settled = |meet: Constraints, user: &User<T>| meet.meet(&user.needs.settled());
+        let meet = self.iter().fold(self.base, settled);
+        if self.impossible(&meet.placement).is_none() && could(self, &meet) {
+            self.meet = meet;
+            for user in self.iter_mut() {
+                user.needs.settle();
+            }
+        }
+    }
+
+    /// The first need that `memory` would not satisfy if `proposal` came true: the newcomer's, and
+    /// those of all others.
+    pub fn misfit_with(&self, proposal: &Proposal, memory: &Memory<'_>) -> Option<Misfit> {
+        let page = PAGE_SIZE as u64;
+        let misfit = |constraints: &Constraints| constraints.misfit(memory, page);
+        misfit(proposal.constraints())
+            .or_else(|| misfit(&self.base))
+            .or_else(|| {
+                self.iter()
+                    .find_map(|user| misfit(proposal.needs_of(user).effective()))
+            })
     }
 
     /// The first user whom `memory` does not fit, and why not; likewise for the buffer's own
@@ -285,7 +407,7 @@ impl<T: Named> Users<T> {
             return Some((Name::new(b"the buffer's creator"), misfit));
         }
         self.iter().find_map(|user| {
-            let misfit = user.constraints.misfit(memory, page)?;
+            let misfit = user.constraints().misfit(memory, page)?;
             Some((user.name(), misfit))
         })
     }
@@ -294,6 +416,6 @@ impl<T: Named> Users<T> {
     pub fn binding(&self, field: Field) -> Option<&User<T>> {
         let bound = self.meet.placement.get(field);
         self.iter()
-            .find(|user| user.constraints.placement.get(field) == bound)
+            .find(|user| user.constraints().placement.get(field) == bound)
     }
 }

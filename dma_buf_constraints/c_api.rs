@@ -8,6 +8,7 @@
 
 use crate::{
     attach::{
+        Proposal,
         Slot,
         Users, //
     },
@@ -21,6 +22,7 @@ use crate::{
         Field,
         Misfit,
         Name,
+        Needs,
         Party,
         ZeroIsAny, //
     },
@@ -52,6 +54,8 @@ impl From<&c::dma_buf_constraints> for Constraints {
             segment_boundary_mask: raw.segment_boundary_mask,
             alignment: raw.alignment,
             max_segments: raw.max_segments,
+            priority: raw.priority,
+            coherent: raw.coherent,
         }
         .into()
     }
@@ -68,6 +72,8 @@ impl From<&Constraints> for c::dma_buf_constraints {
             segment_boundary_mask: raw.segment_boundary_mask,
             alignment: raw.alignment,
             max_segments: raw.max_segments,
+            priority: raw.priority,
+            coherent: raw.coherent,
         }
     }
 }
@@ -111,9 +117,9 @@ unsafe extern "C" fn dma_buf_constraints_query(
     constraints: *mut c::dma_buf_constraints,
 ) {
     // SAFETY: The caller's promise.
-    let needs = device::needs(unsafe { Device::from_raw(dev) });
+    let needs = device::needs(unsafe { Device::from_raw(dev) }).unwrap_or(Needs::NONE);
     // SAFETY: The caller's promise.
-    unsafe { constraints.write((&needs.constraints).into()) };
+    unsafe { constraints.write(needs.effective().into()) };
 }
 
 /// # Safety
@@ -129,7 +135,8 @@ unsafe extern "C" fn dma_buf_constraints_set_alloc(
     if len == 0 || device::invalid(&base).is_some() {
         return EINVAL.to_ptr();
     }
-    match KBox::new(Set::new(base, len), GFP_KERNEL) {
+    let base = device::needs_without_device(&base);
+    match KBox::new(Set::new(*base.effective(), len), GFP_KERNEL) {
         Ok(set) => KBox::into_raw(set).cast(),
         Err(_) => ENOMEM.to_ptr(),
     }
@@ -157,19 +164,62 @@ unsafe extern "C" fn dma_buf_constraints_admit(
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
-    let needs = device::needs(device);
-    match set.consider(&needs.constraints, || device::name(device)) {
-        Ok(proposal) => from_result(|| {
-            let slot = set.commit(proposal, device::reference(device))?;
+    let set = unsafe { &mut *set.cast::<Set>() };
+    // SAFETY: The caller's promise.
+    match unsafe { consider(set, dev, conflict) } {
+        Ok((proposal, device)) => from_result(|| {
+            let slot = set.commit(proposal, device)?;
             Ok(slot.index() as c_int)
         }),
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody changes now, `dev` a device, `meet` to be filled
+/// in, `conflict` NULL or to be filled in.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_consider(
+    set: *const c::dma_buf_constraints_set,
+    dev: *mut bindings::device,
+    meet: *mut c::dma_buf_constraints,
+    conflict: *mut c::dma_buf_conflict,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let set = unsafe { &*set.cast::<Set>() };
+    // SAFETY: The caller's promise.
+    match unsafe { consider(set, dev, conflict) } {
+        Ok((proposal, _)) => {
+            // SAFETY: The caller's promise.
+            unsafe { meet.write(proposal.meet().into()) };
+            0
+        }
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// What becomes of `set` with `dev` in it. `EINVAL`, with the reason in `conflict`.
+///
+/// # Safety
+///
+/// `dev` is a device that is bound to its driver, `conflict` NULL or to be filled in.
+unsafe fn consider(
+    set: &Set,
+    dev: *mut bindings::device,
+    conflict: *mut c::dma_buf_conflict,
+) -> Result<(Proposal, ARef<Device>)> {
+    // SAFETY: The caller's promise.
+    let device = device::reference(unsafe { Device::from_raw(dev) });
+    let needs = device::needs(&device).unwrap_or(Needs::NONE);
+    match set.consider(&needs, &device) {
+        Ok(proposal) => Ok((proposal, device)),
         Err(reason) => {
             if !conflict.is_null() {
                 // SAFETY: The caller's promise.
                 unsafe { conflict.write((&reason).into()) };
             }
-            EINVAL.to_errno()
+            Err(EINVAL)
         }
     }
 }
@@ -187,6 +237,36 @@ unsafe extern "C" fn dma_buf_constraints_release(
     if let Ok(index) = u32::try_from(handle) {
         drop(set.release(Slot::from_index(index)));
     }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody else uses now.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_restore(set: *mut c::dma_buf_constraints_set) {
+    // SAFETY: The caller's promise.
+    let set = unsafe { &mut *set.cast::<Set>() };
+    set.restore(|_, _| true);
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody changes now, `constraints` is to be filled in.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_of(
+    set: *const c::dma_buf_constraints_set,
+    handle: c_int,
+    constraints: *mut c::dma_buf_constraints,
+) -> c_int {
+    // SAFETY: The caller's promise.
+    let set = unsafe { &*set.cast::<Set>() };
+    let user = u32::try_from(handle).ok().map(Slot::from_index);
+    let Some(user) = user.and_then(|slot| set.get(slot)) else {
+        return EINVAL.to_errno();
+    };
+    // SAFETY: The caller's promise.
+    unsafe { constraints.write(user.constraints().into()) };
+    0
 }
 
 /// # Safety
@@ -286,6 +366,7 @@ impl TryFrom<&c::dma_buf_conflict> for Conflict {
             c::DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE => Field::MaxSegmentSize,
             c::DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY => Field::SegmentBoundary,
             c::DMA_BUF_CONSTRAINTS_ALIGNMENT => Field::Alignment,
+            c::DMA_BUF_CONSTRAINTS_COHERENT => Field::Coherent,
             _ => return Err(EINVAL),
         };
         Ok(Self {

@@ -4,20 +4,25 @@
 //! what the administrator says of it, and what it inherits.
 
 use crate::{
-    attach::Named,
+    attach::Identity,
     c,
     model::{
         Constraints,
         Field,
         Name,
+        Needs,
         Placement,
+        Said,
         SegmentLimits, //
     },
     policy, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    iter,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -37,50 +42,30 @@ use kernel::{
     }, //
 };
 
-/// What a device needs, and whether it does DMA at all.
-#[derive(Clone, Copy, Debug)]
-pub struct Needs {
-    /// The facts and what is said of the device, together. [`Constraints::ANY`] without DMA.
-    pub constraints: Constraints,
-    /// Whether the device has a DMA mask. One that has none can attach, to be told of the
-    /// buffer's life or to use it by CPU, but not map.
-    pub can_dma: bool,
-}
-
 /// What `device` needs of shared buffers now.
+///
+/// Nothing where the device does no DMA: one that has no DMA mask can attach, to be told of the
+/// buffer's life or to use it by CPU, but not map.
 ///
 /// The device is bound to its driver, and stays so meanwhile: that is the duty of whoever attaches
 /// or declares it.
-pub fn needs(device: &Device) -> Needs {
-    let (facts, can_dma) = facts(device);
-    if !can_dma {
-        return Needs {
-            constraints: Constraints::ANY,
-            can_dma,
-        };
-    }
-    Needs {
-        constraints: match said(device) {
-            Some(said) => facts.meet(&said),
-            None => facts,
-        },
-        can_dma,
-    }
-}
-
-/// What `struct device` tells, and whether the device has a DMA mask.
 ///
-/// Source: `dma_mask`, `bus_dma_limit`, `dma_range_map` where nothing translates, `dma_parms`.
-fn facts(device: &Device) -> (Constraints, bool) {
+/// Source: `dma_mask`, `bus_dma_limit`, `dma_range_map` where nothing translates, `dma_parms`,
+/// `dma_coherent`.
+pub fn needs(device: &Device) -> Option<Needs> {
     let mut facts = c::dbc_device_facts {
         max_address: 0,
         max_segment_size: 0,
         segment_boundary_mask: 0,
         alignment: 0,
         can_dma: false,
+        coherent: false,
     };
     // SAFETY: The reference proves that the device is alive; `facts` is ours to write.
     unsafe { c::dbc_device_facts(as_raw(device), &mut facts) };
+    if !facts.can_dma {
+        return None;
+    }
     let constraints = Constraints {
         placement: Placement {
             max_address: facts.max_address,
@@ -91,25 +76,64 @@ fn facts(device: &Device) -> (Constraints, bool) {
             max_size: facts.max_segment_size,
             boundary_mask: facts.segment_boundary_mask,
         },
+        ..Constraints::ANY
     };
-    (constraints, facts.can_dma)
+    Some(Needs::new(constraints, facts.coherent, said(device)))
 }
 
-/// What is said of `device`, by its driver and by the administrator together, or else of the nearest
-/// ancestor of which anything is said: the parts of a device are its children.
-fn said(device: &Device) -> Option<Constraints> {
+/// What a user that is no device needs, of which `constraints` are said.
+///
+/// Where no device of the machine ever needs cache maintenance, all memory is coherent.
+pub fn needs_without_device(constraints: &Constraints) -> Needs {
+    // SAFETY: No requirements.
+    let is_coherent = unsafe { c::dbc_always_coherent() };
+    let said = Said {
+        constraints: *constraints,
+        is_inherited: false,
+    };
+    Needs::new(Constraints::ANY, is_coherent, said)
+}
+
+/// What is said of `device`, or else of the nearest ancestor of which anything is said: the parts
+/// of a device are its children.
+fn said(device: &Device) -> Said {
     if DECLARATIONS.load(Relaxed) == 0 && policy::is_empty() {
-        return None;
+        return Said::NOTHING;
     }
-    let mut next = Some(device);
-    while let Some(device) = next {
-        match (declared(device), policy_of(device)) {
-            (Some(declared), Some(policy)) => return Some(declared.meet(&policy)),
-            (None, None) => next = parent(device),
-            (one, other) => return one.or(other),
-        }
+    let own = said_of(device).map(|constraints| Said {
+        constraints,
+        is_inherited: false,
+    });
+    let inherited = || {
+        let (_, constraints) = ancestors(device).next()?;
+        Some(Said {
+            constraints,
+            is_inherited: true,
+        })
+    };
+    own.or_else(inherited).unwrap_or(Said::NOTHING)
+}
+
+/// What is said of `device` itself, by its driver and by the administrator together.
+fn said_of(device: &Device) -> Option<Constraints> {
+    match (declared(device), policy_of(device)) {
+        (Some(declared), Some(policy)) => Some(declared.meet(&policy)),
+        (one, other) => one.or(other),
     }
-    None
+}
+
+/// The ancestors of `device` of which anything is said, the nearest first, and what.
+///
+/// The device is bound, as for [`needs`].
+pub(crate) fn ancestors(device: &Device) -> impl Iterator<Item = (&Device, Constraints)> {
+    let ancestors = iter::successors(parent(device), |device| parent(device));
+    ancestors.filter_map(|device| Some((device, said_of(device)?)))
+}
+
+/// Whether `ancestor` is one of `device`. The device is bound, as for [`needs`].
+pub(crate) fn is_below(device: &Device, ancestor: &Device) -> bool {
+    iter::successors(parent(device), |device| parent(device))
+        .any(|device| ptr::eq(device, ancestor))
 }
 
 /// What the administrator says of `device`.
@@ -135,7 +159,8 @@ fn parent(device: &Device) -> Option<&Device> {
     if parent.is_null() {
         return None;
     }
-    // SAFETY: A device keeps its parent as long as it is registered, as a bound device is.
+    // SAFETY: A device keeps its parent as long as it is registered, as a bound device is, and as
+    // are all ancestors of one.
     Some(unsafe { Device::from_raw(parent) })
 }
 
@@ -326,9 +351,13 @@ pub fn name(device: &Device) -> Name {
     Name::new(&both)
 }
 
-impl Named for ARef<Device> {
+impl Identity for ARef<Device> {
     fn name(&self) -> Name {
         name(self)
+    }
+
+    fn device(&self) -> Option<&Device> {
+        Some(self)
     }
 }
 

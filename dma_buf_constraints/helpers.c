@@ -74,6 +74,7 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 	facts->max_segment_size = U64_MAX;
 	facts->segment_boundary_mask = U64_MAX;
 	facts->alignment = 1;
+	facts->coherent = dev_is_dma_coherent(dev);
 
 	if (facts->can_dma && !translated(dev))
 		facts->can_dma =
@@ -97,6 +98,14 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 	 */
 	if (parms->min_align_mask && parms->min_align_mask < SZ_2G)
 		facts->alignment = 1ULL << fls(parms->min_align_mask);
+}
+
+/* Whether no device of this architecture ever needs cache maintenance. */
+bool dbc_always_coherent(void)
+{
+	return !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_DEVICE) &&
+	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU) &&
+	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU_ALL);
 }
 
 /* The name of the driver of a device, or NULL. It may unbind at any time. */

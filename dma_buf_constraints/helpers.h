@@ -21,6 +21,7 @@
  * @segment_boundary_mask: all ones when not set
  * @alignment: bytes; 1 when not set
  * @can_dma: it has a DMA mask
+ * @coherent: it needs no cache maintenance, whatever the memory
  */
 struct dbc_device_facts {
 	u64 max_address;
@@ -28,9 +29,11 @@ struct dbc_device_facts {
 	u64 segment_boundary_mask;
 	u64 alignment;
 	bool can_dma;
+	bool coherent;
 };
 
 void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
+bool dbc_always_coherent(void);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 struct device *dbc_device_parent(struct device *dev);

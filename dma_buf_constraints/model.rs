@@ -7,6 +7,8 @@
 //! host tests in `dma_buf_constraints/host`.
 //!
 //! - [`Constraints`] is what one device needs, or several together ([`Constraints::meet`]).
+//! - [`Needs`] is what a user needs, by where it is known from; [`unify`] tells whether an ancestor
+//!   lets users share that could not otherwise.
 //! - [`Memory`] is what there is; [`Constraints::misfit`] compares the two.
 //! - [`Segments`] cuts memory into the segments of one device's table.
 //! - [`Conflict`] says who could not be served, and why.
@@ -14,6 +16,7 @@
 mod conflict;
 mod constraints;
 mod memory;
+mod needs;
 
 pub use conflict::{
     Conflict,
@@ -34,4 +37,10 @@ pub use memory::{
     Misfit,
     Run,
     Segments, //
+};
+pub use needs::{
+    release_ancestors,
+    unify,
+    Needs,
+    Said, //
 };

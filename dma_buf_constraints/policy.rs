@@ -13,6 +13,7 @@ use crate::{
         ZeroIsAny, //
     }, //
 };
+use core::convert::identity;
 use kernel::{
     configfs::{
         AttributeOperations,
@@ -109,6 +110,8 @@ impl GroupOperations for Directory {
                 max_segment_size: 3,
                 segment_boundary_mask: 4,
                 alignment: 5,
+                priority: 6,
+                coherent: 7,
             ],
         };
         let bytes = name.to_bytes();
@@ -196,21 +199,33 @@ fn parse(page: &[u8]) -> Result<u64> {
     }
 }
 
+/// A flag as it is written into a file: 0 or 1.
+fn flag(value: u64) -> Result<bool> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(EINVAL),
+    }
+}
+
 macro_rules! attribute {
     ($id:literal, $field:ident, $format:literal) => {
+        attribute!($id, $field, $format, identity, TryInto::try_into);
+    };
+    ($id:literal, $field:ident, $format:literal, $to_number:expr, $from_number:expr) => {
         #[vtable]
         impl AttributeOperations<$id> for Policy {
             type Data = Policy;
 
             fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
-                let value = policy.with(|values| values.$field)?;
+                let value = policy.with(|values| $to_number(values.$field))?;
                 let mut writer = Formatter::new(page);
                 writeln!(writer, $format, value).map_err(|_| EIO)?;
                 Ok(writer.bytes_written())
             }
 
             fn store(policy: &Policy, page: &[u8]) -> Result {
-                let value = parse(page)?.try_into().map_err(|_| EINVAL)?;
+                let value = $from_number(parse(page)?).map_err(|_| EINVAL)?;
                 policy.change(|values| values.$field = value)
             }
         }
@@ -223,3 +238,5 @@ attribute!(2, max_segments, "{}");
 attribute!(3, max_segment_size, "{}");
 attribute!(4, segment_boundary_mask, "{:#x}");
 attribute!(5, alignment, "{}");
+attribute!(6, priority, "{}");
+attribute!(7, coherent, "{}", u8::from, flag);

@@ -23,6 +23,8 @@
  * @segment_boundary_mask: a power of two, minus one
  * @alignment: bytes, a power of two
  * @max_segments: 1 is one contiguous run
+ * @priority: for unifying ancestors
+ * @coherent: 1 where it must not need cache maintenance, else 0
  * @reserved: zero
  */
 struct exporter_constraints {
@@ -32,7 +34,9 @@ struct exporter_constraints {
 	__u64 segment_boundary_mask;
 	__u64 alignment;
 	__u32 max_segments;
-	__u32 reserved;
+	__u16 priority;
+	__u8 coherent;
+	__u8 reserved;
 };
 
 /**

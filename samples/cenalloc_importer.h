@@ -24,6 +24,8 @@
 /* struct importer_add.flags */
 #define IMPORTER_NO_DMA		0x1		/* a device without a DMA mask */
 #define IMPORTER_DECLARE	0x2		/* declare the constraints below */
+#define IMPORTER_COHERENT	0x8		/* declared: no cache maintenance */
+#define IMPORTER_CHILD		0x10		/* it is a part of @parent */
 
 /**
  * struct importer_add - for IMPORTER_ADD
@@ -41,6 +43,9 @@
  *	gets a number behind it, as platform devices do ("name.3"): the lowest
  *	that no device of any open file has
  * @device: out: handle
+ * @parent: with IMPORTER_CHILD, the handle of another device, whose child it
+ *	becomes; otherwise zero
+ * @priority: declared
  * @reserved: zero
  */
 struct importer_add {
@@ -56,17 +61,23 @@ struct importer_add {
 	__u32 flags;
 	char name[IMPORTER_NAME_LEN];
 	__u32 device;
-	__u32 reserved;
+	__u32 parent;
+	__u16 priority;
+	__u16 reserved[3];
 };
 
 /*
  * Makes a device, bound to a driver. EINVAL where a field makes no sense, or
  * where the machine knows no such DMA mask (on x86, one below 24 bits); EEXIST
- * where a device of another driver has the name; ENOMEM.
+ * where a device of another driver has the name; ENOENT without such a parent;
+ * ENOMEM.
  */
 #define IMPORTER_ADD		_IOWR('I', 0x01, struct importer_add)
 
-/* Removes a device. EBUSY while it is attached; ENOENT. The argument is the handle. */
+/*
+ * Removes a device. EBUSY while it is attached or has children; ENOENT. The
+ * argument is the handle.
+ */
 #define IMPORTER_REMOVE		_IO('I', 0x02)
 
 /* struct importer_attach.flags */

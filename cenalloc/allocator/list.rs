@@ -164,6 +164,14 @@ impl Entry {
                 found: self.class(),
             });
         }
+        // All of them give memory that the CPU caches.
+        if placement.coherent {
+            return Some(Misfit {
+                field: Field::Coherent,
+                wanted: 1,
+                found: 0,
+            });
+        }
         let unserved = Misfit {
             field: Field::Device,
             wanted: 0,

@@ -110,12 +110,14 @@ impl fmt::Display for Conflict {
                 Field::AccessMask => f.write_str("which is none"),
                 Field::MaxAddress => write!(f, "the buffer has {found} bytes"),
                 Field::MaxSegments => write!(f, "its own limits take at least {found}"),
+                Field::Coherent => f.write_str("its other needs do not allow that"),
                 _ => write!(f, "its segments start every {found} bytes"),
             },
             Party::Allocator(name, _) => match field {
                 Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
+                Field::Coherent => write!(f, "{name} gives cached memory"),
                 Field::Device => write!(f, "{name} does not"),
                 _ => write!(f, "{name} gives at most {found}"),
             },
@@ -145,6 +147,7 @@ impl fmt::Display for Need {
             Field::MaxSegmentSize => write!(f, "segments of at most {value} bytes"),
             Field::SegmentBoundary => write!(f, "segments that do not cross {}", Limit(value)),
             Field::Alignment => write!(f, "an alignment of {value} bytes"),
+            Field::Coherent => f.write_str("memory without cache maintenance"),
             Field::Length => write!(f, "{value} bytes"),
             Field::Device => f.write_str("an allocator that serves it"),
         }
@@ -164,6 +167,7 @@ impl fmt::Display for Gift {
             Field::MaxSegmentSize | Field::SegmentBoundary => {
                 write!(f, "in pieces of {value} bytes")
             }
+            Field::Coherent => f.write_str("cached"),
             Field::Length => write!(f, "of {value} bytes"),
             Field::Device => f.write_str("not for it"),
         }

@@ -18,6 +18,8 @@ pub enum Field {
     SegmentBoundary = 5,
     /// [`Placement::alignment`].
     Alignment = 6,
+    /// [`Placement::coherent`].
+    Coherent = 7,
     /// The length of the buffer, which is no constraint of a device but of what can be given.
     Length = 8,
     /// The device itself: an allocator may refuse one for reasons of its own.
@@ -41,6 +43,9 @@ pub struct Placement {
     /// The alignment in bytes of the start of every segment, a power of two. Combined by the
     /// larger; 1 is "don't care".
     pub alignment: u64,
+    /// Whether the device must not need cache maintenance. Combined by OR; `false` is "don't
+    /// care".
+    pub coherent: bool,
 }
 
 impl Placement {
@@ -50,6 +55,7 @@ impl Placement {
         max_address: u64::MAX,
         max_segments: u32::MAX,
         alignment: 1,
+        coherent: false,
     };
 
     /// The value of one field; 0 for one that does not bind the memory.
@@ -59,6 +65,7 @@ impl Placement {
             Field::MaxAddress => self.max_address,
             Field::MaxSegments => self.max_segments as u64,
             Field::Alignment => self.alignment,
+            Field::Coherent => self.coherent as u64,
             Field::MaxSegmentSize | Field::SegmentBoundary | Field::Length | Field::Device => 0,
         }
     }
@@ -79,6 +86,7 @@ impl Placement {
             } else {
                 other.alignment
             },
+            coherent: self.coherent || other.coherent,
         }
     }
 }
@@ -127,6 +135,10 @@ pub struct ZeroIsAny {
     pub alignment: u64,
     /// [`Placement::max_segments`].
     pub max_segments: u32,
+    /// [`Constraints::priority`].
+    pub priority: u16,
+    /// [`Placement::coherent`].
+    pub coherent: bool,
 }
 
 impl From<ZeroIsAny> for Constraints {
@@ -142,11 +154,13 @@ impl From<ZeroIsAny> for Constraints {
                     raw.max_segments
                 },
                 alignment: or_any(raw.alignment, 1),
+                coherent: raw.coherent,
             },
             segments: SegmentLimits {
                 max_size: or_any(raw.max_segment_size, u64::MAX),
                 boundary_mask: or_any(raw.segment_boundary_mask, u64::MAX),
             },
+            priority: raw.priority,
         }
     }
 }
@@ -166,6 +180,8 @@ impl From<&Constraints> for ZeroIsAny {
             } else {
                 placement.max_segments
             },
+            priority: constraints.priority,
+            coherent: placement.coherent,
         }
     }
 }
@@ -180,6 +196,9 @@ pub struct Constraints {
     pub placement: Placement,
     /// What binds the table.
     pub segments: SegmentLimits,
+    /// How special the requirement is: an ancestor's constraints unify users of lower priority
+    /// ([`unify`](super::unify)). Combined by the larger; 0 is "don't care".
+    pub priority: u16,
 }
 
 impl Constraints {
@@ -187,6 +206,7 @@ impl Constraints {
     pub const ANY: Self = Self {
         placement: Placement::ANY,
         segments: SegmentLimits::ANY,
+        priority: 0,
     };
 
     /// What satisfies both.
@@ -198,7 +218,17 @@ impl Constraints {
         Self {
             placement: self.placement.meet(&other.placement),
             segments: self.segments.meet(&other.segments),
+            priority: if self.priority > other.priority {
+                self.priority
+            } else {
+                other.priority
+            },
         }
+    }
+
+    /// Whether no class of memory serves both.
+    pub const fn is_disjoint(&self, other: &Self) -> bool {
+        self.placement.access_mask & other.placement.access_mask == 0
     }
 
     /// Whether the fields make sense: powers of two where they must be, no empty limits.

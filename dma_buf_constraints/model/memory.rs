@@ -31,6 +31,8 @@ impl Run {
 pub struct Memory<'a> {
     /// The class bit of the allocator that provided it.
     pub class: u64,
+    /// Whether no device needs cache maintenance for it.
+    pub coherent: bool,
     /// The runs. Starts and lengths are multiples of the page size.
     pub runs: &'a [Run],
 }
@@ -42,7 +44,7 @@ pub struct Misfit {
     pub field: Field,
     /// What the device needs, in the unit of the field.
     pub wanted: u64,
-    /// What there is: a class, the address of the run that is out of reach or misaligned, or a
+    /// What there is: 0 or 1 of what is or is not, a class, the address of the run that is out of reach or misaligned, or a
     /// number of segments or bytes.
     pub found: u64,
 }
@@ -207,6 +209,13 @@ impl Constraints {
                 field: Field::AccessMask,
                 wanted: placement.access_mask,
                 found: memory.class,
+            });
+        }
+        if placement.coherent && !memory.coherent {
+            return Some(Misfit {
+                field: Field::Coherent,
+                wanted: 1,
+                found: 0,
             });
         }
         for run in memory.runs {

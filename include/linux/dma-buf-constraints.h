@@ -25,6 +25,14 @@ struct device;
  *	&device_dma_parameters.segment_boundary_mask
  * @alignment: of the start of every segment, in bytes, a power of two
  * @max_segments: most segments in its table; 1 is one contiguous run
+ * @priority: how special these needs are, see below
+ * @coherent: it must not need cache maintenance; any memory is good for a device
+ *	whose DMA the hardware keeps coherent with the caches
+ *
+ * Two devices that have no class of memory in common cannot share a buffer,
+ * unless a common ancestor declares constraints with a higher @priority than
+ * either: then the ancestor's stand in place of what is said of both. The nearest
+ * such ancestor counts.
  *
  * Zero in any field is "don't care".
  */
@@ -35,6 +43,8 @@ struct dma_buf_constraints {
 	u64 segment_boundary_mask;
 	u64 alignment;
 	u32 max_segments;
+	u16 priority;
+	bool coherent;
 };
 
 /**
@@ -45,6 +55,7 @@ struct dma_buf_constraints {
  * @DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE: @max_segment_size
  * @DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY: @segment_boundary_mask
  * @DMA_BUF_CONSTRAINTS_ALIGNMENT: @alignment
+ * @DMA_BUF_CONSTRAINTS_COHERENT: @coherent
  */
 enum dma_buf_constraints_field {
 	DMA_BUF_CONSTRAINTS_ACCESS_MASK = 1,
@@ -53,6 +64,7 @@ enum dma_buf_constraints_field {
 	DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE,
 	DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY,
 	DMA_BUF_CONSTRAINTS_ALIGNMENT,
+	DMA_BUF_CONSTRAINTS_COHERENT,
 };
 
 #define DMA_BUF_CONSTRAINTS_NAME_LEN	64
@@ -168,16 +180,67 @@ int dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
 			      struct dma_buf_conflict *conflict);
 
 /**
+ * dma_buf_constraints_consider() - tell what all would need with one more device
+ * @set: the buffer's users
+ * @dev: the device
+ * @meet: filled in when 0 is returned, as by dma_buf_constraints_meet()
+ * @conflict: filled in when -EINVAL is returned; may be NULL
+ *
+ * For an exporter that has the memory already, before it admits @dev: the memory
+ * has to suit @meet, since what the devices need that are in the set can change
+ * with @dev, where an ancestor unifies them. Nothing changes by this call.
+ *
+ * Context: As dma_buf_constraints_admit().
+ * Return: 0, -EINVAL as dma_buf_constraints_admit().
+ */
+int dma_buf_constraints_consider(const struct dma_buf_constraints_set *set,
+				 struct device *dev,
+				 struct dma_buf_constraints *meet,
+				 struct dma_buf_conflict *conflict);
+
+/**
  * dma_buf_constraints_release() - take a device from the users of a buffer
  * @set: the buffer's users
  * @handle: from dma_buf_constraints_admit()
  *
- * What remains is computed anew from who remains. An unknown handle is ignored.
+ * What remains is computed anew from who remains. Devices that an ancestor
+ * unified with this one stay so, see dma_buf_constraints_restore(). An unknown
+ * handle is ignored.
  *
  * Context: Process context; the exporter holds the lock of the set.
  */
 void dma_buf_constraints_release(struct dma_buf_constraints_set *set,
 				 int handle);
+
+/**
+ * dma_buf_constraints_restore() - let devices go back to their own needs
+ * @set: the buffer's users
+ *
+ * For an exporter that has no memory for the buffer, after a release: devices for
+ * which an ancestor's constraints stand take their own again, where no device is
+ * left with which they could not share otherwise. With memory they had better
+ * stay, since it was chosen for the ancestor's.
+ *
+ * Context: Process context; the exporter holds the lock of the set.
+ */
+void dma_buf_constraints_restore(struct dma_buf_constraints_set *set);
+
+/**
+ * dma_buf_constraints_of() - tell what a device in a set needs
+ * @set: the buffer's users
+ * @handle: from dma_buf_constraints_admit()
+ * @constraints: filled in; 0 in a field where the device does not care
+ *
+ * What dma_buf_constraints_query() told when the device was admitted, or, where an
+ * ancestor unifies it with others, the ancestor's: that is what its table is cut
+ * by.
+ *
+ * Context: The exporter holds the lock of the set.
+ * Return: 0; -EINVAL for an unknown handle.
+ */
+int dma_buf_constraints_of(const struct dma_buf_constraints_set *set,
+			   int handle,
+			   struct dma_buf_constraints *constraints);
 
 /**
  * dma_buf_constraints_meet() - tell what all users of a buffer need together

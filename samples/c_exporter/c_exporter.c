@@ -6,10 +6,12 @@
  * Each buffer is one run of pages that is allocated when it is first mapped. By
  * then all users should be attached, so that the run can suit them all:
  *
- *	attach		dma_buf_constraints_admit(), or a refusal in words
+ *	attach		dma_buf_constraints_admit(), or a refusal in words;
+ *			with memory, dma_buf_constraints_consider() before
  *	first map	dma_buf_constraints_meet(), to choose the memory
- *	each map	dma_buf_constraints_query(), to cut the device's table
- *	detach		dma_buf_constraints_release()
+ *	each map	dma_buf_constraints_of(), to cut the device's table
+ *	detach		dma_buf_constraints_release(); without memory,
+ *			dma_buf_constraints_restore()
  *
  * The reservation lock of the dma-buf protects all of a buffer. The CPU has no
  * access, to keep to the point. /dev/cenalloc_c_exporter makes buffers; its
@@ -55,6 +57,9 @@ static bool suits(const struct buffer *buffer, struct page *pages,
 {
 	phys_addr_t start = page_to_phys(pages);
 
+	/* The page allocator's memory is cached. */
+	if (needs->coherent)
+		return false;
 	if (needs->max_address && start + buffer->len - 1 > needs->max_address)
 		return false;
 	return !needs->alignment || IS_ALIGNED(start, needs->alignment);
@@ -148,22 +153,22 @@ static int buffer_attach(struct dma_buf *dmabuf,
 	int handle;
 
 	dma_resv_lock(dmabuf->resv, NULL);
-	handle = dma_buf_constraints_admit(buffer->users, attachment->dev,
-					   &conflict);
+	handle = dma_buf_constraints_consider(buffer->users, attachment->dev,
+					      &needs, &conflict);
+	if (handle == 0 && buffer->pages &&
+	    !suits(buffer, buffer->pages, &needs)) {
+		/* It came late: the memory has been chosen without it. */
+		snprintf(buffer->refusal, sizeof(buffer->refusal),
+			 "%s cannot use the memory that is there already",
+			 dev_name(attachment->dev));
+		handle = -EBUSY;
+	}
+	if (handle == 0)
+		handle = dma_buf_constraints_admit(buffer->users,
+						   attachment->dev, &conflict);
 	if (handle == -EINVAL)
 		dma_buf_conflict_format(&conflict, buffer->refusal,
 					sizeof(buffer->refusal));
-	if (handle >= 0 && buffer->pages) {
-		/* It came late: the memory has been chosen without it. */
-		dma_buf_constraints_meet(buffer->users, &needs);
-		if (!suits(buffer, buffer->pages, &needs)) {
-			dma_buf_constraints_release(buffer->users, handle);
-			snprintf(buffer->refusal, sizeof(buffer->refusal),
-				 "%s cannot use the memory that is there already",
-				 dev_name(attachment->dev));
-			handle = -EBUSY;
-		}
-	}
 	if (handle >= 0)
 		attachment->priv = (void *)(long)handle;
 	dma_resv_unlock(dmabuf->resv);
@@ -178,6 +183,8 @@ static void buffer_detach(struct dma_buf *dmabuf,
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	dma_buf_constraints_release(buffer->users, (long)attachment->priv);
+	if (!buffer->pages)
+		dma_buf_constraints_restore(buffer->users);
 	dma_resv_unlock(dmabuf->resv);
 }
 
@@ -201,8 +208,10 @@ static struct sg_table *buffer_map(struct dma_buf_attachment *attachment,
 	table = kzalloc_obj(*table);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
-	dma_buf_constraints_query(attachment->dev, &needs);
-	ret = fill_table(table, buffer, &needs);
+	ret = dma_buf_constraints_of(buffer->users, (long)attachment->priv,
+				     &needs);
+	if (!ret)
+		ret = fill_table(table, buffer, &needs);
 	if (ret)
 		goto free_table;
 	ret = dma_map_sgtable(attachment->dev, table, direction, 0);
@@ -287,8 +296,10 @@ static int from_user(struct dma_buf_constraints *to,
 		.segment_boundary_mask = from->segment_boundary_mask,
 		.alignment = from->alignment,
 		.max_segments = from->max_segments,
+		.priority = from->priority,
+		.coherent = from->coherent,
 	};
-	return from->reserved ? -EINVAL : 0;
+	return from->coherent > 1 || from->reserved ? -EINVAL : 0;
 }
 
 static void to_user(struct exporter_constraints *to,
@@ -301,6 +312,8 @@ static void to_user(struct exporter_constraints *to,
 		.segment_boundary_mask = from->segment_boundary_mask,
 		.alignment = from->alignment,
 		.max_segments = from->max_segments,
+		.priority = from->priority,
+		.coherent = from->coherent,
 	};
 }
 

@@ -89,8 +89,12 @@ static int set_limits(struct device *dev, const struct importer_add *add)
 	return 0;
 }
 
-/* Makes a device that is bound when this returns, or returns an ERR_PTR. */
-struct device *importer_device_create(const struct importer_add *add)
+/*
+ * Makes a device that is bound when this returns, or returns an ERR_PTR. @parent
+ * may be NULL; it stays until the device is removed.
+ */
+struct device *importer_device_create(const struct importer_add *add,
+				      struct device *parent)
 {
 	struct platform_device *pdev;
 	int number, ret;
@@ -106,6 +110,7 @@ struct device *importer_device_create(const struct importer_add *add)
 	pdev = platform_device_alloc(add->name, number);
 	if (!pdev)
 		goto free_number;
+	pdev->dev.parent = parent;
 	ret = check_unused(pdev);
 	if (ret)
 		goto put_device;

@@ -14,7 +14,8 @@ struct device;
 int importer_driver_register(void);
 void importer_driver_unregister(void);
 
-struct device *importer_device_create(const struct importer_add *add);
+struct device *importer_device_create(const struct importer_add *add,
+				      struct device *parent);
 void importer_device_remove(struct device *dev);
 
 #endif /* _CENALLOC_IMPORTER_DEVICE_H */

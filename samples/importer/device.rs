@@ -5,7 +5,10 @@
 use crate::c;
 use core::{
     ops::Deref,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use dma_buf_constraints::{
     device::declare,
@@ -24,7 +27,8 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 /// The registration of the driver that the devices are bound to.
@@ -51,7 +55,11 @@ impl Drop for Driver {
 /// # Invariants
 ///
 /// The device was made by `importer_device_create`, and is bound to the driver in `device.c`.
-pub(crate) struct ImporterDevice(NonNull<bindings::device>);
+pub(crate) struct ImporterDevice {
+    raw: NonNull<bindings::device>,
+    /// The device that it is a part of: a parent goes after its children.
+    parent: Option<Arc<Self>>,
+}
 
 // SAFETY: A device may be used and removed by any thread.
 unsafe impl Send for ImporterDevice {}
@@ -59,19 +67,33 @@ unsafe impl Send for ImporterDevice {}
 unsafe impl Sync for ImporterDevice {}
 
 impl ImporterDevice {
-    /// Makes a device and declares its constraints, as a driver's probe would.
+    /// Makes a device, a part of `parent` where there is one, and declares its constraints, as a
+    /// driver's probe would.
     ///
     /// `EINVAL` where the request makes no sense, `EEXIST` where a device of another driver has
     /// the name, `ENOMEM`.
-    pub(crate) fn new(add: &c::importer_add) -> Result<Self> {
-        // SAFETY: `add` is valid for the call and copied by it.
-        let raw = from_err_ptr(unsafe { c::importer_device_create(add) })?;
+    pub(crate) fn new(add: &c::importer_add, parent: Option<Arc<Self>>) -> Result<Self> {
+        let raw_parent = parent
+            .as_ref()
+            .map_or(ptr::null_mut(), |parent| parent.raw.as_ptr());
+        // SAFETY: `add` is valid for the call and copied by it. The parent, if any, is kept until
+        // the device is removed.
+        let raw = from_err_ptr(unsafe { c::importer_device_create(add, raw_parent) })?;
         // INVARIANT: Just made; the C function returns it bound.
-        let device = Self(NonNull::new(raw).ok_or(ENOMEM)?);
+        let device = Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            parent,
+        };
         if add.flags & c::IMPORTER_DECLARE != 0 {
             declare(&device, &declared(add))?;
         }
         Ok(device)
+    }
+
+    /// Whether it is a part of `parent`.
+    pub(crate) fn is_child_of(&self, parent: &Arc<Self>) -> bool {
+        let own = self.parent.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, parent))
     }
 }
 
@@ -84,6 +106,8 @@ fn declared(add: &c::importer_add) -> Constraints {
         segment_boundary_mask: add.segment_boundary_mask,
         alignment: add.alignment,
         max_segments: add.max_segments,
+        priority: add.priority,
+        coherent: add.flags & c::IMPORTER_COHERENT != 0,
     }
     .into()
 }
@@ -94,7 +118,7 @@ impl Deref for ImporterDevice {
     fn deref(&self) -> &Device<Bound> {
         // SAFETY: By the type's invariants. The device stays, and stays bound, until the drop:
         // its driver cannot be unbound through sysfs, and is unregistered after all devices.
-        unsafe { Device::from_raw(self.0.as_ptr()) }
+        unsafe { Device::from_raw(self.raw.as_ptr()) }
     }
 }
 
@@ -102,6 +126,6 @@ impl Drop for ImporterDevice {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants; nobody uses it any more. Attachments keep the whole
         // `ImporterDevice`.
-        unsafe { c::importer_device_remove(self.0.as_ptr()) };
+        unsafe { c::importer_device_remove(self.raw.as_ptr()) };
     }
 }

@@ -52,7 +52,8 @@ const IMPORTER_PIN: u32 = _IO(TYPE, 0x07);
 const IMPORTER_UNPIN: u32 = _IO(TYPE, 0x08);
 const IMPORTER_MOVES: u32 = _IOWR::<c::importer_moves>(TYPE, 0x09);
 
-const FLAGS: u32 = c::IMPORTER_NO_DMA | c::IMPORTER_DECLARE;
+const FLAGS: u32 =
+    c::IMPORTER_NO_DMA | c::IMPORTER_DECLARE | c::IMPORTER_COHERENT | c::IMPORTER_CHILD;
 
 // SAFETY: The structures consist of integers, and have no padding.
 unsafe impl FromBytes for c::importer_add {}
@@ -144,12 +145,21 @@ impl MiscDevice for ImporterFile {
 impl ImporterFile {
     fn add(&self, arg: usize) -> Result {
         let mut add: c::importer_add = read(arg)?;
-        if add.flags & !FLAGS != 0 || add.reserved != 0 {
+        let is_child = add.flags & c::IMPORTER_CHILD != 0;
+        if add.flags & !FLAGS != 0 || add.reserved != [0; 3] || !is_child && add.parent != 0 {
             return Err(EINVAL);
         }
-        let handle = self.owned.lock().devices.insert(None)?;
+        let (handle, parent) = {
+            let mut owned = self.owned.lock();
+            let parent = if is_child {
+                Some(owned.devices.get_mut(add.parent)?.clone().ok_or(ENOENT)?)
+            } else {
+                None
+            };
+            (owned.devices.insert(None)?, parent)
+        };
         add.device = handle;
-        let result = ImporterDevice::new(&add)
+        let result = ImporterDevice::new(&add, parent)
             .and_then(|device| Ok(Arc::new(device, GFP_KERNEL)?))
             .and_then(|device| write(arg, &add).map(|()| device));
         let mut owned = self.owned.lock();
@@ -172,6 +182,11 @@ impl ImporterFile {
             .users
             .iter()
             .any(|user| Arc::ptr_eq(&user.device, &device))
+            || owned
+                .devices
+                .iter()
+                .flatten()
+                .any(|other| other.is_child_of(&device))
         {
             return Err(EBUSY);
         }

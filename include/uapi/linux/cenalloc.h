@@ -121,6 +121,9 @@ struct cenalloc_allocators {
  */
 #define CENALLOC_ALLOCATORS	_IOWR('C', 0x02, struct cenalloc_allocators)
 
+/* struct cenalloc_constraints.flags */
+#define CENALLOC_NEEDS_COHERENT	(1U << 0)	/* must not need cache maintenance */
+
 /**
  * struct cenalloc_constraints - what a user needs of a buffer's memory
  * @access_mask: classes of memory, CENALLOC_CLASS_*
@@ -130,7 +133,9 @@ struct cenalloc_allocators {
  *	plus one, a power of two
  * @alignment: of the start of every segment, in bytes, a power of two
  * @max_segments: the most segments in its table; 1 is one contiguous run
- * @reserved: must be zero
+ * @priority: how special these needs are: an ancestor of two devices that have no
+ *	class of memory in common can unify them where its priority is higher
+ * @flags: CENALLOC_NEEDS_*
  *
  * Zero in any field is "don't care".
  */
@@ -141,7 +146,8 @@ struct cenalloc_constraints {
 	__u64 segment_boundary_mask;
 	__u64 alignment;
 	__u32 max_segments;
-	__u32 reserved;
+	__u16 priority;
+	__u16 flags;
 };
 
 #define CENALLOC_BUS_LEN	32
@@ -260,6 +266,7 @@ struct cenalloc_test {
 #define CENALLOC_FIELD_MAX_SEGMENT_SIZE		4
 #define CENALLOC_FIELD_SEGMENT_BOUNDARY		5
 #define CENALLOC_FIELD_ALIGNMENT		6
+#define CENALLOC_FIELD_COHERENT			7
 #define CENALLOC_FIELD_LENGTH			8
 #define CENALLOC_FIELD_DEVICE			9
 
@@ -268,6 +275,7 @@ struct cenalloc_test {
 #define CENALLOC_USER_ATTACHED	(1U << 1)
 #define CENALLOC_USER_MAPPED	(1U << 2)
 #define CENALLOC_USER_DYNAMIC	(1U << 3)	/* memory may move while it is mapped */
+#define CENALLOC_USER_UNIFIED	(1U << 4)	/* an ancestor's needs stand for its own */
 
 /**
  * struct cenalloc_user - one user of a buffer

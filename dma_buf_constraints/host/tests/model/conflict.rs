@@ -262,6 +262,20 @@ fn conflicts_read_as_intended() {
             Party::Memory(None),
             "an alignment of 2097152 bytes, memory is at 0x0",
         ),
+        (
+            Field::Coherent,
+            1,
+            0,
+            allocator(),
+            "memory without cache maintenance, system gives cached memory",
+        ),
+        (
+            Field::Coherent,
+            1,
+            0,
+            user(),
+            "memory without cache maintenance, memory is cached and mapped by vivid.0",
+        ),
     ] {
         assert_eq!(line(field, wanted, found, with), edu(text));
     }

@@ -34,7 +34,7 @@ proptest! {
 
     #[test]
     fn misfit_agrees_with_trial((c, layout) in one_device()) {
-        let found = |field| oracle::found(&c, field, layout.class, &layout.runs, layout.page);
+        let found = |field| oracle::found(&c, field, &layout);
         let bad = oracle::FIELDS.map(|field| (field, found(field)));
         match c.misfit(&layout.memory(), layout.page) {
             None => prop_assert!(
@@ -53,7 +53,7 @@ proptest! {
     fn impossible_is_no_lie((c, layout) in one_device()) {
         if let Some(impossible) = c.impossible(layout.len(), layout.page) {
             let fits = oracle::FIELDS.iter().all(|field| {
-                oracle::found(&c, *field, layout.class, &layout.runs, layout.page).is_none()
+                oracle::found(&c, *field, &layout).is_none()
             });
             prop_assert!(!fits, "fits, against {:x?}", impossible);
             prop_assert!(c.misfit(&layout.memory(), layout.page).is_some());
@@ -103,7 +103,7 @@ proptest! {
                 runs.push(Run { start: (runs.len() as u64 + 1) * STRIDE, len });
                 left -= len;
             }
-            let memory = Memory { class: u64::MAX, runs: &runs };
+            let memory = Memory { class: u64::MAX, coherent: true, runs: &runs };
             prop_assert_eq!(c.misfit(&memory, page), None);
         }
     }
@@ -172,8 +172,8 @@ fn every_outcome_is_drawn() {
     }
     for (field, count) in oracle::FIELDS.iter().zip(impossible) {
         match field {
-            // An alignment is never impossible of itself.
-            Field::Alignment => assert_eq!(count, 0),
+            // Neither is ever impossible of itself.
+            Field::Alignment | Field::Coherent => assert_eq!(count, 0),
             _ => percent(count, 1),
         }
     }
@@ -195,6 +195,7 @@ fn every_tiny_run() {
             let runs = [Run { start, len }];
             let memory = Memory {
                 class: 1,
+                coherent: false,
                 runs: &runs,
             };
             let fewest = oracle::fewest(&c, &runs[0], 1);
@@ -226,6 +227,7 @@ fn misfit(c: &Constraints, runs: &[(u64, u64)]) -> Option<Misfit> {
     c.misfit(
         &Memory {
             class: 1,
+            coherent: false,
             runs: &runs,
         },
         PAGE,
@@ -284,6 +286,7 @@ fn last_segment_may_end_between_granules() {
             max_size: 5 * PAGE,
             ..SegmentLimits::ANY
         },
+        ..Constraints::ANY
     };
     assert_eq!(misfit(&c, &[(8 * PAGE, 5 * PAGE)]), None);
     assert_eq!(c.impossible(5 * PAGE, PAGE), None);
@@ -350,4 +353,25 @@ fn impossible_says_why() {
     c = Constraints::ANY;
     c.placement.access_mask = 0;
     assert_eq!(c.impossible(PAGE, PAGE), refused(Field::AccessMask, 0, 0));
+}
+
+#[test]
+fn coherent_memory_is_not_cached() {
+    let mut c = Constraints::ANY;
+    let runs = [Run {
+        start: 0,
+        len: PAGE,
+    }];
+    let memory = |coherent| Memory {
+        class: 1,
+        coherent,
+        runs: &runs,
+    };
+    assert_eq!(c.misfit(&memory(false), PAGE), None);
+    c.placement.coherent = true;
+    assert_eq!(
+        c.misfit(&memory(false), PAGE),
+        refused(Field::Coherent, 1, 0)
+    );
+    assert_eq!(c.misfit(&memory(true), PAGE), None);
 }

@@ -7,6 +7,7 @@
 mod conflict;
 mod fit;
 mod meet;
+mod needs;
 mod oracle;
 mod segments;
 mod strategy;

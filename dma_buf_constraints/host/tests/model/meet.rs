@@ -63,6 +63,8 @@ proptest! {
         prop_assert_eq!(m.max_address, p.max_address.min(q.max_address));
         prop_assert_eq!(m.max_segments, p.max_segments.min(q.max_segments));
         prop_assert_eq!(m.alignment, p.alignment.max(q.alignment));
+        prop_assert_eq!(m.coherent, p.coherent || q.coherent);
+        prop_assert_eq!(meet.priority, a.priority.max(b.priority));
         let (p, q, m) = (a.segments, b.segments, meet.segments);
         prop_assert_eq!(m.max_size, p.max_size.min(q.max_size));
         prop_assert_eq!(m.boundary_mask, p.boundary_mask.min(q.boundary_mask));
@@ -110,6 +112,7 @@ proptest! {
         let placed = Constraints {
             placement: a.placement.meet(&b.placement),
             segments: a.segments,
+            ..Constraints::ANY
         };
         prop_assert!(!fits(&placed) || fits(&a));
         prop_assert!(!both || fits(&placed));
@@ -128,6 +131,7 @@ fn any_is_well_formed() {
     assert_eq!(Constraints::ANY.malformed(), None);
     assert_eq!(Constraints::ANY.placement, Placement::ANY);
     assert_eq!(Constraints::ANY.segments, SegmentLimits::ANY);
+    assert_eq!(Constraints::ANY.priority, 0);
 }
 
 #[test]
@@ -181,6 +185,6 @@ fn malformed_names_the_field() {
 fn fields_have_numbers() {
     assert_eq!(
         crate::oracle::FIELDS.map(|field| field as u32),
-        [1, 2, 3, 4, 5, 6]
+        [1, 2, 3, 4, 5, 6, 7]
     );
 }

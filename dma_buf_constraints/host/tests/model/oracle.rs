@@ -5,6 +5,7 @@
 //! Slow and simple on purpose: it walks the pages of each run, does all arithmetic in `u128`, where
 //! nothing overflows, and shares no code with the model.
 
+use crate::strategy::Layout;
 use dma_buf_constraints_host::model::{
     Constraints,
     Field,
@@ -79,7 +80,13 @@ pub fn granule(c: &Constraints, page: u64) -> u64 {
 /// What `found` must be where `field` does not fit, or `None` if it fits.
 ///
 /// The segments are counted only where each run can be cut at all.
-pub fn found(c: &Constraints, field: Field, class: u64, runs: &[Run], page: u64) -> Option<u64> {
+pub fn found(c: &Constraints, field: Field, layout: &Layout) -> Option<u64> {
+    let Layout {
+        page,
+        class,
+        coherent,
+        ref runs,
+    } = *layout;
     let granule = granule(c, page);
     match field {
         Field::AccessMask => (0..64)
@@ -96,6 +103,7 @@ pub fn found(c: &Constraints, field: Field, class: u64, runs: &[Run], page: u64)
             .iter()
             .find(|run| run.start % c.placement.alignment != 0)
             .map(|run| run.start),
+        Field::Coherent => (c.placement.coherent && !coherent).then_some(0),
         // The model's rule: limits that do not hold one granule are refused, whatever the memory.
         Field::MaxSegmentSize => (c.segments.max_size < granule).then_some(granule),
         Field::SegmentBoundary => {
@@ -122,16 +130,18 @@ pub fn wanted(c: &Constraints, field: Field) -> u64 {
         Field::MaxSegmentSize => c.segments.max_size,
         Field::SegmentBoundary => c.segments.boundary_mask,
         Field::Alignment => c.placement.alignment,
+        Field::Coherent => c.placement.coherent.into(),
         Field::Length | Field::Device => 0,
     }
 }
 
 /// Every field that a device can have a need in.
-pub const FIELDS: [Field; 6] = [
+pub const FIELDS: [Field; 7] = [
     Field::AccessMask,
     Field::MaxAddress,
     Field::MaxSegments,
     Field::MaxSegmentSize,
     Field::SegmentBoundary,
     Field::Alignment,
+    Field::Coherent,
 ];

@@ -29,6 +29,7 @@ pub fn config(cases: u32) -> ProptestConfig {
 pub struct Layout {
     pub page: u64,
     pub class: u64,
+    pub coherent: bool,
     pub runs: Vec<Run>,
 }
 
@@ -36,6 +37,7 @@ impl Layout {
     pub fn memory(&self) -> Memory<'_> {
         Memory {
             class: self.class,
+            coherent: self.coherent,
             runs: &self.runs,
         }
     }
@@ -115,9 +117,10 @@ fn runs(page: u64, max_pages: u64) -> impl Strategy<Value = Vec<Run>> {
 
 /// Memory of pages of size `page`.
 fn layout_of(page: u64) -> impl Strategy<Value = Layout> {
-    (0..4_u32, runs(page, 16)).prop_map(move |(class, runs)| Layout {
+    (0..4_u32, any::<bool>(), runs(page, 16)).prop_map(move |(class, coherent, runs)| Layout {
         page,
         class: 1 << class,
+        coherent,
         runs,
     })
 }
@@ -152,13 +155,15 @@ fn placement_of(page: u64) -> impl Strategy<Value = Placement> {
         unless(u64::MAX, max_address),
         unless(u32::MAX, 1..24_u32),
         unless(1, alignment),
+        proptest::bool::weighted(0.1),
     )
         .prop_map(
-            |(access_mask, max_address, max_segments, alignment)| Placement {
+            |(access_mask, max_address, max_segments, alignment, coherent)| Placement {
                 access_mask,
                 max_address,
                 max_segments,
                 alignment,
+                coherent,
             },
         )
 }
@@ -189,17 +194,25 @@ fn segments_of(page: u64) -> impl Strategy<Value = SegmentLimits> {
         })
 }
 
-/// Constraints that are not malformed, but for an access mask that may be zero as after a meet.
-fn constraints_of(page: u64) -> impl Strategy<Value = Constraints> {
-    (placement_of(page), segments_of(page)).prop_map(|(placement, segments)| Constraints {
-        placement,
-        segments,
-    })
+/// Few, such that they are often the same.
+fn priority() -> impl Strategy<Value = u16> {
+    prop_oneof![8 => 0..4_u16, 1 => Just(u16::MAX)]
 }
 
-/// What one device needs.
+/// Constraints that are not malformed, but for an access mask that may be zero as after a meet.
+fn constraints_of(page: u64) -> impl Strategy<Value = Constraints> {
+    (placement_of(page), segments_of(page), priority()).prop_map(
+        |(placement, segments, priority)| Constraints {
+            placement,
+            segments,
+            priority,
+        },
+    )
+}
+
+/// What one device needs. Boxed, since several fill a stack.
 pub fn constraints() -> impl Strategy<Value = Constraints> {
-    page().prop_flat_map(constraints_of)
+    page().prop_flat_map(constraints_of).boxed()
 }
 
 /// Memory, and what one device needs of it.
@@ -239,6 +252,7 @@ pub fn to_cut() -> impl Strategy<Value = (Constraints, Layout)> {
                         max_size,
                         boundary_mask,
                     },
+                    ..Constraints::ANY
                 };
                 (constraints, layout)
             },
@@ -281,6 +295,7 @@ pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
                         max_size,
                         boundary_mask,
                     },
+                    ..Constraints::ANY
                 };
                 (constraints, run)
             })
@@ -292,20 +307,22 @@ pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
 pub fn nonsense() -> impl Strategy<Value = Constraints> {
     let value = || prop_oneof![Just(0), Just(1), Just(u64::MAX), 0..9_u64, any::<u64>()];
     let short = prop_oneof![Just(0), Just(1), Just(u32::MAX), any::<u32>()];
-    (value(), value(), short, value(), value(), value()).prop_map(
-        |(access_mask, max_address, max_segments, alignment, max_size, boundary_mask)| {
-            Constraints {
-                placement: Placement {
-                    access_mask,
-                    max_address,
-                    max_segments,
-                    alignment,
-                },
-                segments: SegmentLimits {
-                    max_size,
-                    boundary_mask,
-                },
-            }
+    let placement = (value(), value(), short, value(), any::<bool>()).prop_map(
+        |(access_mask, max_address, max_segments, alignment, coherent)| Placement {
+            access_mask,
+            max_address,
+            max_segments,
+            alignment,
+            coherent,
         },
-    )
+    );
+    let segments = (value(), value()).prop_map(|(max_size, boundary_mask)| SegmentLimits {
+        max_size,
+        boundary_mask,
+    });
+    (placement, segments, any::<u16>()).prop_map(|(placement, segments, priority)| Constraints {
+        placement,
+        segments,
+        priority,
+    })
 }
