@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .args(["--default-enum-style", "consts", "--no-prepend-enum-name"])
         .args(["--no-doc-comments", "--no-recursive-allowlist"])
         .args(["--allowlist-type", "cenalloc_.*|dma_buf_sync"])
-        .args(["--allowlist-type", "__[us](32|64)"])
+        .args(["--allowlist-type", "__[us](16|32|64)"])
         .args(["--allowlist-var", "CENALLOC_.*|DMA_BUF_SYNC_.*|CALL_.*"])
         .arg("--output")
         .arg(&out);

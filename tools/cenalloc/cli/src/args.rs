@@ -172,6 +172,10 @@ pub(crate) struct Needs {
     /// One contiguous run: the same as --max-segments 1
     #[arg(long, conflicts_with = "max_segments")]
     contiguous: bool,
+
+    /// Memory without cache maintenance
+    #[arg(long)]
+    coherent: bool,
 }
 
 impl Needs {
@@ -184,6 +188,9 @@ impl Needs {
             segment_boundary_mask: limit(self.segment_boundary_mask),
             alignment: self.alignment.map(|size| size.0),
             max_segments: self.max_segments.or(self.contiguous.then_some(1)),
+            coherent: self.coherent,
+            // Of one user alone it means nothing.
+            priority: 0,
         }
     }
 }
@@ -258,7 +265,8 @@ mod tests {
     fn needs_as_people_write_them() {
         let args = parse(
             "cenalloc test --len 8M --max-address 2^32 --contiguous --access-mask system,cma \
-             --segment-boundary-mask 4MiB --max-segment-size 64KiB --alignment 2^20",
+             --segment-boundary-mask 4MiB --max-segment-size 64KiB --alignment 2^20 \
+             --coherent",
         );
         let Command::Test(test) = args.unwrap().command else {
             panic!("test is test");
@@ -271,6 +279,8 @@ mod tests {
             segment_boundary_mask: Some((4 << 20) - 1),
             alignment: Some(1 << 20),
             max_segments: Some(1),
+            coherent: true,
+            priority: 0,
         };
         assert_eq!(test.needs.constraints(), needs);
         let args = parse("cenalloc test --len 1 --max-address 2^64");

@@ -91,6 +91,7 @@ fn user_text(user: &BufferUser) -> String {
         (user.attached == Some(true) && !user.mapped, "attached"),
         (user.mapped, "mapped"),
         (user.dynamic == Some(true), "dynamic"),
+        (user.unified == Some(true), "unified"),
     ];
     for (is_set, flag) in flags {
         if is_set {

@@ -165,19 +165,21 @@ impl Store for Configfs {
     fn get(&self, device: &DeviceId) -> Result<Constraints> {
         let directory = self.directory(device);
         let mut needs = Constraints::ANY;
-        for field in Field::ALL {
-            let path = directory.join(field.name());
+        let mut read = |name: &str, set: &dyn Fn(&mut Constraints, Option<u64>) -> _| {
+            let path = directory.join(name);
             match fs::read_to_string(&path) {
-                Ok(text) => {
-                    attribute(text.trim())
-                        .and_then(|value| set(&mut needs, field, value))
-                        .map_err(|why| Failure::new(format!("{}: {why}", path.display())))?;
-                }
+                Ok(text) => attribute(text.trim())
+                    .and_then(|value| set(&mut needs, value))
+                    .map_err(|why: String| Failure::new(format!("{}: {why}", path.display()))),
                 // A kernel that does not know the field.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(failure(&path)(error)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(failure(&path)(error)),
             }
+        };
+        for field in Field::ALL {
+            read(field.name(), &|needs, value| set(needs, field, value))?;
         }
+        read(PRIORITY, &set_priority)?;
         Ok(needs)
     }
 
@@ -189,22 +191,24 @@ impl Store for Configfs {
             }
             _ => {}
         }
-        for field in Field::ALL {
-            let path = directory.join(field.name());
-            let value = needs.get(field);
+        let write = |name: &str, value: Option<u64>, text: &dyn Fn(u64) -> String| {
+            let path = directory.join(name);
             // A field that the kernel does not know need not be taken back.
             if value.is_none() && !path.exists() {
-                continue;
+                return Ok(());
             }
-            let text = match (field, value.unwrap_or(0)) {
-                (Field::AccessMask | Field::MaxAddress | Field::SegmentBoundary, value) => {
+            fs::write(&path, text(value.unwrap_or(0))).map_err(failure(&path))
+        };
+        for field in Field::ALL {
+            write(field.name(), needs.get(field), &|value| match field {
+                Field::AccessMask | Field::MaxAddress | Field::SegmentBoundary => {
                     format!("{value:#x}\n")
                 }
-                (_, value) => format!("{value}\n"),
-            };
-            fs::write(&path, text).map_err(failure(&path))?;
+                _ => format!("{value}\n"),
+            })?;
         }
-        Ok(())
+        let priority = Some(needs.priority.into()).filter(|priority| *priority != 0);
+        write(PRIORITY, priority, &|value| format!("{value}\n"))
     }
 
     fn remove(&mut self, device: &DeviceId) -> Result<()> {
@@ -231,11 +235,28 @@ fn set(needs: &mut Constraints, field: Field, value: Option<u64>) -> Result<(), 
         Field::MaxSegmentSize => needs.max_segment_size = value,
         Field::SegmentBoundary => needs.segment_boundary_mask = value,
         Field::Alignment => needs.alignment = value,
+        Field::Coherent => {
+            needs.coherent = match value {
+                None | Some(0) => false,
+                Some(1) => true,
+                Some(_) => return Err("that is neither 0 nor 1".to_owned()),
+            }
+        }
         _ => {
             let value = value.map(u32::try_from).transpose();
             needs.max_segments = value.map_err(|_| "that is more than 32 bits hold")?;
         }
     }
+    Ok(())
+}
+
+/// The attribute of the priority. It is no [`Field`]: no reason ever names it.
+const PRIORITY: &str = "priority";
+
+/// Sets the priority.
+fn set_priority(needs: &mut Constraints, value: Option<u64>) -> Result<(), String> {
+    needs.priority = u16::try_from(value.unwrap_or(0))
+        .map_err(|_| "that is more than 16 bits hold".to_owned())?;
     Ok(())
 }
 
@@ -266,6 +287,8 @@ struct Entry {
     max_segment_size: Option<Number>,
     segment_boundary_mask: Option<Number>,
     alignment: Option<Number>,
+    coherent: Option<bool>,
+    priority: Option<u16>,
 }
 
 impl Entry {
@@ -282,7 +305,11 @@ impl Entry {
     }
 
     fn constraints(&self) -> Result<Constraints, String> {
-        let mut needs = Constraints::ANY;
+        let mut needs = Constraints {
+            coherent: self.coherent.unwrap_or(false),
+            priority: self.priority.unwrap_or(0),
+            ..Constraints::ANY
+        };
         for field in Field::ALL {
             let Some(number) = self.get(field) else {
                 continue;
@@ -315,6 +342,8 @@ impl From<&Constraints> for Entry {
             max_segment_size: needs.max_segment_size.map(|size| text(Size(size))),
             segment_boundary_mask: needs.segment_boundary_mask.map(|mask| text(Limit(mask))),
             alignment: needs.alignment.map(|size| text(Size(size))),
+            coherent: needs.coherent.then_some(true),
+            priority: Some(needs.priority).filter(|priority| *priority != 0),
         }
     }
 }
@@ -442,15 +471,19 @@ mod tests {
             of(12..64u32),
             of(0..64u32),
             of(1..=u32::MAX),
+            any::<bool>(),
+            any::<u16>(),
         )
             .prop_map(
-                |(mask, last, size, boundary, align, segments)| Constraints {
+                |(mask, last, size, boundary, align, segments, coherent, priority)| Constraints {
                     access_mask: mask,
                     max_address: last,
                     max_segment_size: size,
                     segment_boundary_mask: boundary.map(|bits| (1 << bits) - 1),
                     alignment: align.map(|bits| 1 << bits),
                     max_segments: segments,
+                    coherent,
+                    priority,
                 },
             )
     }
@@ -520,7 +553,8 @@ mod tests {
         let needs = from_toml(
             "[platform.\"vivid.0\"]\nmax_address = \"2^32\"\nmax_segments = 1\n\
              [pci.\"0000:00:05.0\"]\nmax_segment_size = \"64 KiB\"\naccess_mask = \"system,cma\"\n\
-             segment_boundary_mask = 0x3fffff\nalignment = 4096\n[faux.vgem]\n",
+             segment_boundary_mask = 0x3fffff\nalignment = 4096\ncoherent = true\n\
+             priority = 7\n[faux.vgem]\ncoherent = false\npriority = 0\n",
         )
         .unwrap();
         let id = |bus, name| DeviceId::new(bus, name).unwrap();
@@ -533,14 +567,16 @@ mod tests {
             .max_segment_size(1 << 16)
             .classes(Classes::SYSTEM | Classes::CMA)
             .segment_boundary_mask(0x3f_ffff)
-            .alignment(4096);
+            .alignment(4096)
+            .coherent()
+            .priority(7);
         assert_eq!(needs[&id("pci", "0000:00:05.0")], edu);
         assert_eq!(needs[&id("faux", "vgem")], Constraints::ANY);
         assert_eq!(
             to_toml(&needs).unwrap(),
             "[faux.vgem]\n\n[pci.\"0000:00:05.0\"]\naccess_mask = \"system,cma\"\n\
              max_segment_size = \"64 KiB\"\nsegment_boundary_mask = \"2^22\"\n\
-             alignment = \"4 KiB\"\n\n[platform.\"vivid.0\"]\nmax_address = \"2^32\"\n\
+             alignment = \"4 KiB\"\ncoherent = true\npriority = 7\n\n[platform.\"vivid.0\"]\nmax_address = \"2^32\"\n\
              max_segments = 1\n"
         );
     }
@@ -564,6 +600,9 @@ mod tests {
                 "segment_boundary_mask",
             ),
             ("[platform.x]\nmax_segments = 4294967296", "32 bits"),
+            ("[platform.x]\npriority = 65536", "priority = 65536"),
+            ("[platform.x]\npriority = -1", "priority = -1"),
+            ("[platform.x]\ncoherent = 1", "coherent = 1"),
             ("[platform.\"a/b\"]", "names no device"),
             ("[platform.\"\"]", "names no device"),
             ("[\"a:b\".c]", "names no device"),
@@ -582,18 +621,30 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let mut store = Configfs::new(directory.path());
         let device = DeviceId::new("pci", "0000:00:05.0").unwrap();
-        let needs = Constraints::ANY.max_address(0xffff_ffff).contiguous();
+        let needs = Constraints::ANY
+            .max_address(0xffff_ffff)
+            .contiguous()
+            .coherent()
+            .priority(65_535);
         store.set(&device, &needs).unwrap();
         let path = directory.path().join("pci:0000:00:05.0");
         let read = |field: &str| fs::read_to_string(path.join(field)).unwrap();
         assert_eq!(read("max_address"), "0xffffffff\n");
         assert_eq!(read("max_segments"), "1\n");
+        assert_eq!(read("coherent"), "1\n");
+        assert_eq!(read("priority"), "65535\n");
+        assert_eq!(store.get(&device), Ok(needs));
         // Taken back by 0.
         store.set(&device, &Constraints::ANY).unwrap();
         assert_eq!(read("max_segments"), "0\n");
         assert_eq!(store.get(&device), Ok(Constraints::ANY));
         fs::write(path.join("alignment"), "any\n").unwrap();
         assert_eq!(store.get(&device), Ok(Constraints::ANY));
+        for (field, value) in [("coherent", "2\n"), ("priority", "65536\n")] {
+            fs::write(path.join(field), value).unwrap();
+            assert!(store.get(&device).unwrap_err().message.contains(field));
+            fs::write(path.join(field), "0\n").unwrap();
+        }
         fs::write(path.join("alignment"), "odd\n").unwrap();
         assert!(store
             .get(&device)

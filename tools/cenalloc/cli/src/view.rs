@@ -21,6 +21,8 @@ pub(crate) struct Needs {
     pub(crate) max_segment_size: Option<u64>,
     pub(crate) segment_boundary_mask: Option<u64>,
     pub(crate) alignment: Option<u64>,
+    pub(crate) coherent: bool,
+    pub(crate) priority: u16,
 }
 
 impl From<&Constraints> for Needs {
@@ -32,6 +34,8 @@ impl From<&Constraints> for Needs {
             max_segment_size: needs.max_segment_size,
             segment_boundary_mask: needs.segment_boundary_mask,
             alignment: needs.alignment,
+            coherent: needs.coherent,
+            priority: needs.priority,
         }
     }
 }
@@ -96,6 +100,7 @@ pub(crate) struct BufferUser {
     pub(crate) attached: Option<bool>,
     pub(crate) mapped: bool,
     pub(crate) dynamic: Option<bool>,
+    pub(crate) unified: Option<bool>,
     pub(crate) early: Option<u64>,
     #[serde(skip)]
     pub(crate) constraints: Constraints,
@@ -110,6 +115,7 @@ impl From<&UserLine> for BufferUser {
             attached: line.attached,
             mapped: line.mapped,
             dynamic: line.dynamic,
+            unified: line.unified,
             early: line.early,
             constraints: line.constraints,
         }
@@ -125,6 +131,7 @@ impl From<&User> for BufferUser {
             attached: Some(user.attached),
             mapped: user.mapped,
             dynamic: Some(user.dynamic),
+            unified: Some(user.unified),
             early: Some(user.early.into()),
             constraints: user.constraints,
         }

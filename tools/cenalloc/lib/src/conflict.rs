@@ -203,6 +203,10 @@ impl Conflict {
                  with that alignment, or declare {who} before the first use.",
                 Size(self.wanted)
             ),
+            Field::Coherent => format!(
+                "Caches: {who} must not need cache maintenance, and its DMA is not coherent by \
+                 hardware. No allocator gives memory that the CPU does not cache."
+            ),
             Field::Other(_) => return None,
         })
     }
@@ -233,12 +237,14 @@ impl fmt::Display for Conflict {
                 Field::AccessMask => f.write_str("which is none"),
                 Field::MaxAddress => write!(f, "the buffer has {found} bytes"),
                 Field::MaxSegments => write!(f, "its own limits take at least {found}"),
+                Field::Coherent => f.write_str("its other needs do not allow that"),
                 _ => write!(f, "its segments start every {found} bytes"),
             },
             Party::Allocator { name, .. } => match field {
                 Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
+                Field::Coherent => write!(f, "{name} gives cached memory"),
                 _ => write!(f, "{name} gives at most {found}"),
             },
             Party::Memory { mapped_by } => {
@@ -268,6 +274,7 @@ impl fmt::Display for Need {
             Field::MaxSegmentSize => write!(f, "segments of at most {value} bytes"),
             Field::SegmentBoundary => write!(f, "segments that do not cross {}", Above(value)),
             Field::Alignment => write!(f, "an alignment of {value} bytes"),
+            Field::Coherent => f.write_str("memory without cache maintenance"),
             Field::Other(number) => write!(f, "{value} in field {number}"),
         }
     }
@@ -286,6 +293,7 @@ impl fmt::Display for Gift {
             Field::MaxSegmentSize | Field::SegmentBoundary => {
                 write!(f, "in pieces of {value} bytes")
             }
+            Field::Coherent => f.write_str("cached"),
             Field::Other(_) => write!(f, "{value}"),
         }
     }
@@ -307,6 +315,9 @@ impl Need {
         let number = |before, after| number_between(text, before, after);
         if text == "one contiguous segment" {
             return Some(Self(Field::MaxSegments, 1));
+        }
+        if text == "memory without cache maintenance" {
+            return Some(Self(Field::Coherent, 1));
         }
         let (field, value) = None
             .or_else(|| Some((Field::AccessMask, number("memory of class ", "")?)))
@@ -338,6 +349,7 @@ impl Gift {
             Field::MaxSegmentSize | Field::SegmentBoundary => {
                 number_between(text, "in pieces of ", " bytes")
             }
+            Field::Coherent => (text == "cached").then_some(0),
             Field::Other(_) => None,
         }
     }
@@ -350,6 +362,7 @@ fn parse_against(field: Field, behind: Option<&str>, text: &str) -> Option<(Part
             Field::AccessMask => (text == "which is none").then_some(0),
             Field::MaxAddress => number_between(text, "the buffer has ", " bytes"),
             Field::MaxSegments => number_between(text, "its own limits take at least ", ""),
+            Field::Coherent => (text == "its other needs do not allow that").then_some(0),
             _ => number_between(text, "its segments start every ", " bytes"),
         };
         if let Some(found) = itself {
@@ -379,6 +392,11 @@ fn parse_against(field: Field, behind: Option<&str>, text: &str) -> Option<(Part
                 return Some((Party::User(text[..at].to_owned()), found));
             }
         }
+    }
+    if field == Field::Coherent {
+        let name = text.strip_suffix(" gives cached memory")?.to_owned();
+        let behind = behind.map(str::to_owned);
+        return Some((Party::Allocator { name, behind }, 0));
     }
     let (before, after) = match field {
         Field::AccessMask => (" gives class ", ""),
@@ -454,12 +472,17 @@ pub(crate) mod tests {
             |(who, field, wanted, found, with)| Conflict {
                 who,
                 field,
-                // What is none in its own mask is not told.
+                // What is none in its own mask is not told, nor numbers of what is or is not.
                 found: match (&with, field) {
                     (Party::Itself, Field::AccessMask) => 0,
+                    (Party::User(_) | Party::Others, Field::Coherent) => 1,
+                    (with, Field::Coherent) if *with != Party::Bounce => 0,
                     _ => found,
                 },
-                wanted,
+                wanted: match field {
+                    Field::Coherent => 1,
+                    _ => wanted,
+                },
                 with,
             },
         )

@@ -24,19 +24,22 @@ pub enum Field {
     SegmentBoundary,
     /// [`Constraints::alignment`].
     Alignment,
+    /// [`Constraints::coherent`].
+    Coherent,
     /// One that this library does not know.
     Other(u32),
 }
 
 impl Field {
     /// Every field that there is a name for.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AccessMask,
         Self::MaxAddress,
         Self::MaxSegments,
         Self::MaxSegmentSize,
         Self::SegmentBoundary,
         Self::Alignment,
+        Self::Coherent,
     ];
 
     /// Its name in the ABI and in configfs: `max_address`.
@@ -48,6 +51,7 @@ impl Field {
             Self::MaxSegmentSize => "max_segment_size",
             Self::SegmentBoundary => "segment_boundary_mask",
             Self::Alignment => "alignment",
+            Self::Coherent => "coherent",
             Self::Other(_) => "unknown",
         }
     }
@@ -60,6 +64,7 @@ impl Field {
             abi::CENALLOC_FIELD_MAX_SEGMENT_SIZE => Self::MaxSegmentSize,
             abi::CENALLOC_FIELD_SEGMENT_BOUNDARY => Self::SegmentBoundary,
             abi::CENALLOC_FIELD_ALIGNMENT => Self::Alignment,
+            abi::CENALLOC_FIELD_COHERENT => Self::Coherent,
             other => Self::Other(other),
         }
     }
@@ -124,7 +129,15 @@ pub struct Constraints {
     pub alignment: Option<u64>,
     /// The most segments in its table; 1 is one contiguous run.
     pub max_segments: Option<u32>,
+    /// It must not need cache maintenance.
+    pub coherent: bool,
+    /// How special these needs are, 0 to 65535: two devices that have no class of memory in
+    /// common share by the needs of a common ancestor whose priority is higher than theirs.
+    pub priority: u16,
 }
+
+/// The flag in its field.
+const COHERENT: u16 = abi::CENALLOC_NEEDS_COHERENT as u16;
 
 /// The smallest page there is: no segment is smaller, and none ends within one.
 const LEAST_PAGE: u64 = 4096;
@@ -138,6 +151,8 @@ impl Constraints {
         segment_boundary_mask: None,
         alignment: None,
         max_segments: None,
+        coherent: false,
+        priority: 0,
     };
 
     /// Only these classes of memory.
@@ -200,6 +215,21 @@ impl Constraints {
         self.max_segments(1)
     }
 
+    /// Memory without cache maintenance.
+    #[must_use]
+    pub fn coherent(self) -> Self {
+        Self {
+            coherent: true,
+            ..self
+        }
+    }
+
+    /// As special as `priority`.
+    #[must_use]
+    pub fn priority(self, priority: u16) -> Self {
+        Self { priority, ..self }
+    }
+
     /// The value of one field, if it has one.
     pub fn get(&self, field: Field) -> Option<u64> {
         match field {
@@ -209,6 +239,7 @@ impl Constraints {
             Field::MaxSegmentSize => self.max_segment_size,
             Field::SegmentBoundary => self.segment_boundary_mask,
             Field::Alignment => self.alignment,
+            Field::Coherent => self.coherent.then_some(1),
             Field::Other(_) => None,
         }
     }
@@ -242,7 +273,8 @@ impl Constraints {
             segment_boundary_mask: self.segment_boundary_mask.unwrap_or(0),
             alignment: self.alignment.unwrap_or(0),
             max_segments: self.max_segments.unwrap_or(0),
-            reserved: 0,
+            priority: self.priority,
+            flags: if self.coherent { COHERENT } else { 0 },
         }
     }
 
@@ -258,6 +290,8 @@ impl Constraints {
             segment_boundary_mask: bound(raw.segment_boundary_mask),
             alignment: Some(raw.alignment).filter(|alignment| *alignment > 1),
             max_segments: Some(raw.max_segments).filter(|most| *most != 0 && *most != u32::MAX),
+            coherent: raw.flags & COHERENT != 0,
+            priority: raw.priority,
         }
     }
 }
@@ -286,6 +320,12 @@ impl fmt::Display for Constraints {
         if let Some(bytes) = self.alignment {
             words.push(format!("aligned to {}", Size(bytes)));
         }
+        if self.coherent {
+            words.push("without cache maintenance".to_owned());
+        }
+        if self.priority != 0 {
+            words.push(format!("priority {}", self.priority));
+        }
         if words.is_empty() {
             words.push("any memory".to_owned());
         }
@@ -309,15 +349,19 @@ pub(crate) mod tests {
             of(12..64u32),
             of(1..64u32),
             of(1..u32::MAX),
+            any::<bool>(),
+            any::<u16>(),
         )
             .prop_map(
-                |(mask, last, size, boundary, align, segments)| Constraints {
+                |(mask, last, size, boundary, align, segments, coherent, priority)| Constraints {
                     access_mask: mask,
                     max_address: last,
                     max_segment_size: size,
                     segment_boundary_mask: boundary.map(|bits| (1 << bits) - 1),
                     alignment: align.map(|bits| 1 << bits),
                     max_segments: segments,
+                    coherent,
+                    priority,
                 },
             )
     }
@@ -339,7 +383,8 @@ pub(crate) mod tests {
             segment_boundary_mask: u64::MAX,
             alignment: 1,
             max_segments: u32::MAX,
-            reserved: 0,
+            priority: 0,
+            flags: 0,
         };
         assert_eq!(Constraints::from_raw(&raw), Constraints::ANY);
         assert_eq!(
@@ -374,11 +419,13 @@ pub(crate) mod tests {
             .max_segments(4)
             .max_segment_size(1 << 16)
             .segment_boundary_mask((1 << 22) - 1)
-            .alignment(1 << 20);
+            .alignment(1 << 20)
+            .coherent()
+            .priority(7);
         assert_eq!(
             all.to_string(),
             "class cma, below 2^32, at most 4 segments, segments of 64 KiB, not across 2^22, \
-             aligned to 1 MiB"
+             aligned to 1 MiB, without cache maintenance, priority 7"
         );
         assert_eq!(Constraints::ANY.to_string(), "any memory");
     }

@@ -144,6 +144,8 @@ pub struct UserLine {
     pub mapped: bool,
     /// Whether it was declared, where the kernel tells.
     pub declared: Option<bool>,
+    /// Whether the needs of an ancestor stand for its own, where the kernel tells.
+    pub unified: Option<bool>,
     /// Whether it is attached, where the kernel tells.
     pub attached: Option<bool>,
     /// Whether memory may move while it is mapped, where the kernel tells.
@@ -237,6 +239,14 @@ impl Fields {
         }
     }
 
+    fn priority_if_there(&mut self) -> Result<u16, ParseError> {
+        let priority = self.number_if_there("priority")?.unwrap_or(0);
+        match u16::try_from(priority) {
+            Ok(priority) => Ok(priority),
+            Err(_) => wrong("priority is more than 16 bits hold"),
+        }
+    }
+
     /// A value that may be `any`.
     fn bound(
         &mut self,
@@ -263,6 +273,8 @@ impl Fields {
             max_address: self.above("below")?,
             max_segments,
             alignment: Some(self.number("align")?).filter(|align| *align > 1),
+            // Not all kernels tell.
+            coherent: self.flag_if_there("coherent")? == Some(true),
             ..Constraints::ANY
         })
     }
@@ -325,10 +337,12 @@ impl FromStr for UserLine {
             constraints: Constraints {
                 max_segment_size: fields.bound("segsize", number)?,
                 segment_boundary_mask: fields.above("boundary")?,
+                priority: fields.priority_if_there()?,
                 ..fields.placement()?
             },
             mapped: fields.flag_if_there("mapped")? == Some(true),
             declared: fields.flag_if_there("declared")?,
+            unified: fields.flag_if_there("unified")?,
             attached: fields.flag_if_there("attached")?,
             dynamic: fields.flag_if_there("dynamic")?,
             early: fields.number_if_there("early")?,
@@ -351,7 +365,12 @@ fn write_placement(f: &mut fmt::Formatter<'_>, needs: &Constraints) -> fmt::Resu
         None => f.write_str(" segments=any")?,
         Some(most) => write!(f, " segments={most}")?,
     }
-    write!(f, " align={}", needs.alignment.unwrap_or(1))
+    write!(
+        f,
+        " align={} coherent={}",
+        needs.alignment.unwrap_or(1),
+        u8::from(needs.coherent)
+    )
 }
 
 fn write_other(f: &mut fmt::Formatter<'_>, other: &BTreeMap<String, String>) -> fmt::Result {
@@ -406,9 +425,15 @@ impl fmt::Display for UserLine {
             None => f.write_str(" boundary=any")?,
             Some(mask) => write!(f, " boundary={}", Above(mask))?,
         }
-        write!(f, " mapped={}", u8::from(self.mapped))?;
+        write!(
+            f,
+            " priority={} mapped={}",
+            self.constraints.priority,
+            u8::from(self.mapped)
+        )?;
         for (key, flag) in [
             ("declared", self.declared),
+            ("unified", self.unified),
             ("attached", self.attached),
             ("dynamic", self.dynamic),
         ] {
@@ -456,6 +481,7 @@ mod tests {
                     meet: Constraints {
                         max_segment_size: None,
                         segment_boundary_mask: None,
+                        priority: 0,
                         ..meet
                     },
                     allocator,
@@ -473,7 +499,14 @@ mod tests {
         let flag = || of(any::<bool>());
         (
             (any::<u64>(), names(), constraints()),
-            (any::<bool>(), flag(), flag(), flag(), of(any::<u64>())),
+            (
+                any::<bool>(),
+                flag(),
+                flag(),
+                flag(),
+                flag(),
+                of(any::<u64>()),
+            ),
             others(),
         )
             .prop_map(|((buffer, name, constraints), flags, other)| UserLine {
@@ -482,9 +515,10 @@ mod tests {
                 constraints,
                 mapped: flags.0,
                 declared: flags.1,
-                attached: flags.2,
-                dynamic: flags.3,
-                early: flags.4,
+                unified: flags.2,
+                attached: flags.3,
+                dynamic: flags.4,
+                early: flags.5,
                 other,
             })
     }
@@ -525,7 +559,7 @@ mod tests {
     }
 
     const LINE: &str = "id=17 name=\"a \"b\" c\" size=8388608 state=backed mask=0x3 \
-                        below=0x1_4000_0000 segments=any align=65536 allocator=system users=2 \
+                        below=0x1_4000_0000 segments=any align=65536 coherent=1 allocator=system users=2 \
                         maps=1 early=3 moves=2 conflict=\"edu 0000:00:05.0 needs one contiguous segment, \
                         memory is in 9 segments\"\n";
 
@@ -537,6 +571,7 @@ mod tests {
             access_mask: Some(3),
             max_address: Some(0x1_3fff_ffff),
             alignment: Some(65_536),
+            coherent: true,
             ..Constraints::ANY
         };
         assert_eq!(line.meet, meet);
@@ -566,6 +601,7 @@ mod tests {
             ("segments=any", "segments=4294967296"),
             ("below=0x1_4000_0000", "below=0"),
             ("early=3", "early"),
+            ("coherent=1", "coherent=yes"),
             ("segments\"\n", "segments\n"),
         ] {
             assert!(LINE.contains(from));

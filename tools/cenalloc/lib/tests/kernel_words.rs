@@ -21,13 +21,14 @@ fn name(name: &str) -> model::Name {
     model::Name::new(name.as_bytes())
 }
 
-const FIELDS: [(model::Field, Field); 6] = [
+const FIELDS: [(model::Field, Field); 7] = [
     (model::Field::AccessMask, Field::AccessMask),
     (model::Field::MaxAddress, Field::MaxAddress),
     (model::Field::MaxSegments, Field::MaxSegments),
     (model::Field::MaxSegmentSize, Field::MaxSegmentSize),
     (model::Field::SegmentBoundary, Field::SegmentBoundary),
     (model::Field::Alignment, Field::Alignment),
+    (model::Field::Coherent, Field::Coherent),
 ];
 
 /// A party for the kernel, and the same for the library.
@@ -68,6 +69,15 @@ proptest! {
         // What is none in its own mask is not told.
         if expected.with == Party::Itself && expected.field == Field::AccessMask {
             expected.found = 0;
+        }
+        // Nor the numbers of what is or is not.
+        if expected.field == Field::Coherent {
+            expected.wanted = 1;
+            expected.found = match expected.with {
+                Party::User(_) | Party::Others => 1,
+                Party::Bounce => found,
+                _ => 0,
+            };
         }
         prop_assert_eq!(words.parse(), Ok(expected));
     }
