@@ -64,6 +64,19 @@ TEST(layout_of_create)
 	EXPECT_EQ(0xc0404301, CENALLOC_CREATE);
 }
 
+TEST(layout_of_constraints)
+{
+	EXPECT_EQ(48, sizeof(struct cenalloc_constraints));
+	EXPECT_EQ(0, offsetof(struct cenalloc_constraints, access_mask));
+	EXPECT_EQ(8, offsetof(struct cenalloc_constraints, max_address));
+	EXPECT_EQ(16, offsetof(struct cenalloc_constraints, max_segment_size));
+	EXPECT_EQ(24, offsetof(struct cenalloc_constraints, segment_boundary_mask));
+	EXPECT_EQ(32, offsetof(struct cenalloc_constraints, alignment));
+	EXPECT_EQ(40, offsetof(struct cenalloc_constraints, max_segments));
+	EXPECT_EQ(44, offsetof(struct cenalloc_constraints, priority));
+	EXPECT_EQ(46, offsetof(struct cenalloc_constraints, flags));
+}
+
 TEST(layout_of_allocators)
 {
 	EXPECT_EQ(16, sizeof(struct cenalloc_allocators));

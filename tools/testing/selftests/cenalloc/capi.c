@@ -62,6 +62,8 @@ static struct exporter_state state(int exporter, int fd)
 	EXPECT_EQ(_a.segment_boundary_mask, _b.segment_boundary_mask);		\
 	EXPECT_EQ(_a.alignment, _b.alignment);					\
 	EXPECT_EQ(_a.max_segments, _b.max_segments);				\
+	EXPECT_EQ(_a.priority, _b.priority);					\
+	EXPECT_EQ(_a.coherent, _b.coherent);					\
 	EXPECT_EQ(0, _b.reserved);						\
 } while (0)
 
@@ -254,6 +256,72 @@ TEST_F(exporter, late_joiner_out_of_reach)
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE()));
 }
 
+#define PARENT		0
+#define PART(...)	DEVICE(.flags = IMPORTER_CHILD, .parent = PARENT, __VA_ARGS__)
+
+TEST_F(exporter, an_ancestor_unifies)
+{
+	int one, two;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = 4, .priority = 2, .alignment = 8192)));
+	one = join(self->importer, self->fd,
+		   PART(.name = "one", .access_mask = 1, .priority = 1, .max_segments = 9));
+	ASSERT_LE(0, one);
+	two = join(self->importer, self->fd, PART(.access_mask = 2));
+	ASSERT_LE(0, two);
+	EXPECT_SAME(NEEDS(.access_mask = 4, .priority = 2, .alignment = 8192),
+		    state(self->exporter, self->fd).meet);
+	/* As high as the parent's priority. */
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd,
+				PART(.name = "three", .access_mask = 1, .priority = 2)));
+	EXPECT_MATCH(state(self->exporter, self->fd).refusal,
+		     "*three.* needs memory of class 0x1, *one.* needs memory of class 0x4");
+	/* Its own needs count again without a partner, as long as there is no memory. */
+	ASSERT_EQ(0, detach(self->importer, two));
+	EXPECT_SAME(NEEDS(.access_mask = 1, .priority = 1, .max_segments = 9),
+		    state(self->exporter, self->fd).meet);
+	two = join(self->importer, self->fd, PART(.access_mask = 2));
+	ASSERT_LE(0, two);
+	ASSERT_EQ(0, map(self->importer, one, NULL));
+	ASSERT_EQ(0, detach(self->importer, two));
+	EXPECT_EQ(4, state(self->exporter, self->fd).meet.access_mask);
+}
+
+TEST_F(exporter, an_ancestors_needs_that_memory_does_not_suit)
+{
+	struct exporter_state before;
+	static struct mapping mapping;
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = 4, .priority = 2,
+							    .max_address = BITS(30))));
+	one = join(self->importer, self->fd, PART(.access_mask = 1, .max_segment_size = 8192));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, &mapping));
+	ASSERT_EQ(0, unmap(self->importer, one));
+	EXPECT_EQ(8, mapping.count);
+	before = state(self->exporter, self->fd);
+	ASSERT_LT(BITS(30), before.address);
+	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, PART(.access_mask = 2)));
+	EXPECT_SAME(before.meet, state(self->exporter, self->fd).meet);
+}
+
+/* A unified device's table is cut as the ancestor says. */
+TEST_F(exporter, an_ancestor_cuts_the_table)
+{
+	static struct mapping mapping;
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = 4, .priority = 2,
+							    .max_segment_size = 16384)));
+	one = join(self->importer, self->fd, PART(.access_mask = 1, .max_segment_size = 8192));
+	ASSERT_LE(0, one);
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 2)));
+	ASSERT_EQ(0, map(self->importer, one, &mapping));
+	EXPECT_EQ(4, mapping.count);
+}
+
 TEST_F(exporter, goes_with_users_in_the_set)
 {
 	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
@@ -306,6 +374,10 @@ TEST_F(exporter, declaration_replaces_the_one_before)
 	ASSERT_EQ(0, declare(self->exporter, name, NEEDS(.alignment = 16384)));
 	ASSERT_EQ(0, query(self->exporter, name, &needs));
 	EXPECT_SAME(NEEDS(.alignment = 16384), needs);
+	/* Coherent DMA needs no other memory for that. */
+	ASSERT_EQ(0, declare(self->exporter, name, NEEDS(.priority = 65535, .coherent = 1)));
+	ASSERT_EQ(0, query(self->exporter, name, &needs));
+	EXPECT_SAME(NEEDS(.priority = 65535), needs);
 	ASSERT_EQ(0, declare(self->exporter, name, NEEDS()));
 	ASSERT_EQ(0, query(self->exporter, name, &needs));
 	EXPECT_SAME(NEEDS(), needs);

@@ -100,7 +100,7 @@ TEST(new_buffer_has_no_needs)
 	ASSERT_LE(0, fd);
 	buffer_line(fd, line);
 	EXPECT_MATCH(line,
-		     "id=[0-9]* name=\"test*\" size=4096 state=empty mask=any below=any segments=any align=1 allocator=- users=0 maps=0 early=0 moves=0 conflict=\"\"");
+		     "id=[0-9]* name=\"test*\" size=4096 state=empty mask=any below=any segments=any align=1 coherent=0 allocator=- users=0 maps=0 early=0 moves=0 conflict=\"\"");
 	close(fd);
 }
 

@@ -530,8 +530,8 @@ TEST_F(buffer, names_that_make_no_sense)
 TEST_F(buffer, needs_that_make_no_sense)
 {
 	const struct cenalloc_constraints bad[] = {
-		{ .reserved = 1 },
-		{ .reserved = 1U << 31 },
+		{ .flags = 2 },
+		{ .flags = CENALLOC_NEEDS_COHERENT | 1U << 15 },
 		{ .alignment = 3 },
 		{ .alignment = 4095 },
 		{ .segment_boundary_mask = 4096 },

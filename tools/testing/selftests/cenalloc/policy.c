@@ -4,68 +4,10 @@
  * inherits from those above it.
  */
 
-#include <sys/mount.h>
-#include <sys/stat.h>
-
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
-
-#define CONFIGFS	"/sys/kernel/config"
-#define POLICIES	CONFIGFS "/dma_buf_constraints/"
-
-static void make_path(char *path, size_t size, const char *policy, const char *attribute)
-{
-	snprintf(path, size, POLICIES "%s%s%s", policy, attribute ? "/" : "",
-		 attribute ? attribute : "");
-}
-
-static int make_policy(const char *policy)
-{
-	char path[256];
-
-	make_path(path, sizeof(path), policy, NULL);
-	return mkdir(path, 0755) ? -errno : 0;
-}
-
-static int remove_policy(const char *policy)
-{
-	char path[256];
-
-	make_path(path, sizeof(path), policy, NULL);
-	return rmdir(path) ? -errno : 0;
-}
-
-static int say(const char *policy, const char *attribute, const char *value)
-{
-	char path[256];
-
-	make_path(path, sizeof(path), policy, attribute);
-	return write_file(path, value);
-}
-
-static const char *said(const char *policy, const char *attribute)
-{
-	static char text[64];
-	char path[256];
-
-	make_path(path, sizeof(path), policy, attribute);
-	return slurp(path, text, sizeof(text));
-}
-
-/* What a device of a bus needs, as a declaration of it shows. */
-static struct cenalloc_constraints needs_of(const char *bus, const char *device)
-{
-	struct cenalloc_constraints needs;
-	struct told told;
-	int fd = create(MIB);
-
-	memset(&needs, 0xff, sizeof(needs));
-	if (!declare_device(fd, bus, device) && !query(fd, &told) && told.query.user_count == 1)
-		needs = told.users[0].constraints;
-	close(fd);
-	return needs;
-}
+#include "policy.h"
 
 FIXTURE(policy) {
 	int importer;
@@ -76,8 +18,7 @@ FIXTURE(policy) {
 
 FIXTURE_SETUP(policy)
 {
-	mount("none", CONFIGFS, "configfs", 0, NULL);
-	ASSERT_EQ(0, access(POLICIES, F_OK));
+	ASSERT_TRUE(have_policies());
 	self->importer = open_importer();
 	ASSERT_LE(0, self->importer);
 	ASSERT_LE(0, add_device(self->importer, DEVICE(.name = "plane")));
@@ -126,6 +67,8 @@ TEST_F(policy, a_new_one_says_nothing)
 	EXPECT_STREQ("0\n", said(self->policy, "max_segment_size"));
 	EXPECT_STREQ("0x0\n", said(self->policy, "segment_boundary_mask"));
 	EXPECT_STREQ("0\n", said(self->policy, "alignment"));
+	EXPECT_STREQ("0\n", said(self->policy, "priority"));
+	EXPECT_STREQ("0\n", said(self->policy, "coherent"));
 	EXPECT_EQ(0, needs.access_mask);
 	EXPECT_EQ(0, needs.max_segments);
 }
@@ -140,6 +83,8 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(0, say(self->policy, "max_segment_size", " 65536\t"));
 	EXPECT_EQ(0, say(self->policy, "segment_boundary_mask", "0xfffff"));
 	EXPECT_EQ(0, say(self->policy, "alignment", "8192"));
+	EXPECT_EQ(0, say(self->policy, "priority", "65535"));
+	EXPECT_EQ(0, say(self->policy, "coherent", "1"));
 	needs = needs_of("platform", self->device);
 	EXPECT_EQ(3, needs.access_mask);
 	EXPECT_EQ(BITS(28), needs.max_address);
@@ -147,7 +92,12 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(65536, needs.max_segment_size);
 	EXPECT_EQ(0xfffff, needs.segment_boundary_mask);
 	EXPECT_EQ(8192, needs.alignment);
+	EXPECT_EQ(65535, needs.priority);
+	/* On x86, DMA is coherent by hardware: the device has what it needs. */
+	EXPECT_EQ(0, needs.flags);
 
+	EXPECT_STREQ("65535\n", said(self->policy, "priority"));
+	EXPECT_STREQ("1\n", said(self->policy, "coherent"));
 	EXPECT_STREQ("0xfffffff\n", said(self->policy, "max_address"));
 	EXPECT_STREQ("70\n", said(self->policy, "max_segments"));
 
@@ -173,6 +123,8 @@ TEST_F(policy, wrong_values_change_nothing)
 		{ "max_segment_size", "4095" }, { "segment_boundary_mask", "0x1000" },
 		{ "segment_boundary_mask", "0x7ff" }, { "max_address", "all" },
 		{ "access_mask", "\xff\xfe" },
+		{ "priority", "65536" }, { "priority", "-1" }, { "priority", "high" },
+		{ "coherent", "2" }, { "coherent", "-1" }, { "coherent", "yes" },
 	};
 	size_t i;
 

@@ -155,7 +155,8 @@ TEST_F(would, never_be_more_than_the_machine_has)
 TEST_F(would, never_be_told_of_nonsense)
 {
 	const struct cenalloc_constraints nonsense[] = {
-		{ .reserved = 1 },
+		{ .flags = 2 },
+		{ .flags = 1U << 15 },
 		{ .alignment = 3 },
 		{ .alignment = 4095 },
 		{ .segment_boundary_mask = 4096 },

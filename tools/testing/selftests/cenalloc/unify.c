@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Priorities: devices that have no class of memory in common, and an ancestor that
+ * lets them share; parts of a device with needs of their own; coherence.
+ */
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+#include "policy.h"
+
+#define BUFFER_LEN	(16 * PAGE)
+#include "buffer_fixture.h"
+
+#define SYSTEM		CENALLOC_CLASS_SYSTEM
+#define CONTIG		CENALLOC_CLASS_SYSTEM_CONTIG
+
+/* The parent's handle: the first device of each test. */
+#define PARENT		0
+#define PART(...)	DEVICE(.flags = IMPORTER_CHILD, .parent = PARENT, __VA_ARGS__)
+
+/* Whether the users of a buffer are unified: a character for each, in their order. */
+static const char *unified(int fd)
+{
+	static char flags[USERS + 1];
+	struct told told;
+	__u32 i;
+
+	if (query(fd, &told))
+		return "cannot be asked";
+	for (i = 0; i < told.query.user_count && i < USERS; i++)
+		flags[i] = told.users[i].flags & CENALLOC_USER_UNIFIED ? 'u' : '-';
+	flags[i] = '\0';
+	return flags;
+}
+
+static __u64 classes(int fd)
+{
+	return query_fields(fd).meet.access_mask;
+}
+
+/* --- No ancestor that counts for more -------------------------------------- */
+
+TEST_F(buffer, strangers_are_not_unified)
+{
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM)));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.access_mask = CONTIG, .priority = 9), -EINVAL,
+		      "* needs memory of class 0x2, * needs memory of class 0x1");
+	EXPECT_STREQ("-", unified(self->fd));
+}
+
+TEST_F(buffer, equal_priorities_are_incompatible)
+{
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  PART(.name = "one", .access_mask = SYSTEM, .priority = 6)));
+	/* As high as the parent's, or higher. */
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = CONTIG, .priority = 7), -EINVAL,
+		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = CONTIG, .priority = 65535), -EINVAL,
+		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+	EXPECT_EQ(SYSTEM, classes(self->fd));
+}
+
+TEST_F(buffer, both_have_to_be_lower)
+{
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  PART(.name = "one", .access_mask = SYSTEM, .priority = 7)));
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = CONTIG), -EINVAL,
+		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+}
+
+TEST_F(buffer, a_parent_of_one_alone)
+{
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	check_refused(_metadata, self->importer, self->fd, DEVICE(.access_mask = CONTIG), -EINVAL,
+		      "* needs memory of class 0x2, * needs memory of class 0x1");
+	/* Nor is the parent itself one of the parts. */
+	EXPECT_EQ(-EINVAL, attach(self->importer, PARENT, self->fd));
+	EXPECT_STREQ("-", unified(self->fd));
+}
+
+/* Needs that no device has are below no ancestor. */
+TEST_F(buffer, explicit_needs_are_not_unified)
+{
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
+	ASSERT_EQ(0, declare_needs(self->fd, "program", NEEDS(.access_mask = SYSTEM)));
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "part", .access_mask = CONTIG), -EINVAL,
+		      "*part.* needs memory of class 0x2, program needs memory of class 0x1");
+}
+
+/* --- One that does ---------------------------------------------------------- */
+
+TEST_F(buffer, the_parents_needs_stand_for_both)
+{
+	int one, two;
+	struct mapping first, second;
+	char lines[4 * LINE];
+	struct told told;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 7,
+					    .alignment = 4 * PAGE)));
+	one = join(self->importer, self->fd,
+		   PART(.name = "one", .access_mask = SYSTEM, .priority = 6, .max_segments = 9));
+	ASSERT_LE(0, one);
+	EXPECT_EQ(SYSTEM, classes(self->fd));
+	EXPECT_STREQ("-", unified(self->fd));
+	two = join(self->importer, self->fd,
+		   PART(.name = "two", .access_mask = 1ULL << 40, .alignment = 8 * PAGE));
+	ASSERT_LE(0, two);
+
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_EQ(CONTIG, told.query.meet.access_mask);
+	/* What is said of the parts themselves does not count now. */
+	EXPECT_EQ(0, told.query.meet.max_segments);
+	EXPECT_EQ(4 * PAGE, told.query.meet.alignment);
+	EXPECT_EQ(7, told.query.meet.priority);
+	EXPECT_EQ(CONTIG, told.users[0].constraints.access_mask);
+	EXPECT_EQ(7, told.users[0].constraints.priority);
+	EXPECT_EQ(CONTIG, told.users[1].constraints.access_mask);
+	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("0x2", buffer_field(self->fd, "mask"));
+	device_lines(self->fd, lines, sizeof(lines));
+	EXPECT_STREQ("7", field(lines, "priority"));
+	EXPECT_STREQ("1", field(lines, "unified"));
+
+	ASSERT_EQ(0, map(self->importer, one, &first));
+	ASSERT_EQ(0, map(self->importer, two, &second));
+	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
+	EXPECT_TRUE(same_memory(&first, &second));
+}
+
+TEST_F(buffer, facts_bind_all_the_same)
+{
+	struct mapping mapping;
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = SYSTEM, .priority = 1)));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM, .dma_mask = BITS(30),
+						  .parms_max_segment_size = 2 * PAGE));
+	ASSERT_LE(0, one);
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  PART(.access_mask = CONTIG, .dma_mask = BITS(31))));
+	EXPECT_EQ(BITS(30), query_fields(self->fd).meet.max_address);
+	ASSERT_EQ(0, map(self->importer, one, &mapping));
+	EXPECT_GE(BITS(30), last_address(&mapping));
+	EXPECT_LE(8, mapping.count);
+}
+
+TEST_F(buffer, the_nearest_ancestor_counts)
+{
+	int parent;
+
+	ASSERT_EQ(0, add_device(self->importer, DEVICE(.access_mask = SYSTEM, .priority = 9)));
+	parent = add_device(self->importer, PART(.access_mask = CONTIG, .priority = 5));
+	ASSERT_LE(0, parent);
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.flags = IMPORTER_CHILD, .parent = parent, .access_mask = 1ULL << 40 | SYSTEM,
+				 .priority = 4)));
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.flags = IMPORTER_CHILD, .parent = parent, .access_mask = CONTIG,
+				 .priority = 4)));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+}
+
+TEST_F(buffer, the_nearest_that_is_high_enough)
+{
+	int parent;
+
+	ASSERT_EQ(0, add_device(self->importer, DEVICE(.access_mask = SYSTEM, .priority = 9)));
+	parent = add_device(self->importer, PART(.access_mask = CONTIG, .priority = 5));
+	ASSERT_LE(0, parent);
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.flags = IMPORTER_CHILD, .parent = parent, .access_mask = SYSTEM,
+				 .priority = 8)));
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.flags = IMPORTER_CHILD, .parent = parent, .access_mask = CONTIG,
+				 .priority = 5)));
+	EXPECT_EQ(SYSTEM, classes(self->fd));
+	EXPECT_STREQ("uu", unified(self->fd));
+	/* An aunt of both has the same grandparent. */
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	EXPECT_STREQ("uuu", unified(self->fd));
+	/* A stranger does not. */
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, DEVICE(.access_mask = CONTIG)));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM | CONTIG)));
+	EXPECT_STREQ("uuu-", unified(self->fd));
+}
+
+/* The third could share with either by itself, but not with what they have now. */
+TEST_F(buffer, three_users)
+{
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 1ULL << 40)));
+	EXPECT_STREQ("uu", unified(self->fd));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM | 1ULL << 40)));
+	EXPECT_STREQ("uuu", unified(self->fd));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+	/* What conflicts with the parent's needs is a conflict with one of them. */
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "stranger", .access_mask = SYSTEM), -EINVAL,
+		      "*stranger.* needs memory of class 0x1, * needs memory of class 0x2");
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "high", .access_mask = SYSTEM, .priority = 3), -EINVAL,
+		      "*high.* needs memory of class 0x1, * needs memory of class 0x2");
+}
+
+/* A stranger who could share with the one cannot with the parent's needs. */
+TEST_F(buffer, who_would_be_left_out_stands_against_it)
+{
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM | 1ULL << 40)));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM)));
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = 1ULL << 40), -EINVAL,
+		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
+	EXPECT_STREQ("--", unified(self->fd));
+}
+
+TEST_F(buffer, declared_devices_are_unified)
+{
+	char one[64], two[64];
+	int first;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	first = add_device(self->importer, PART(.name = "one", .access_mask = SYSTEM));
+	ASSERT_LE(0, first);
+	ASSERT_LE(0, add_device(self->importer, PART(.name = "two", .access_mask = CONTIG)));
+	ASSERT_TRUE(find_device("platform", "one.", one, sizeof(one)));
+	ASSERT_TRUE(find_device("platform", "two.", two, sizeof(two)));
+	ASSERT_EQ(0, declare_device(self->fd, "platform", one));
+	ASSERT_EQ(0, declare_device(self->fd, "platform", two));
+	EXPECT_STREQ("uu", unified(self->fd));
+	/* It takes the place that was kept for it. */
+	ASSERT_LE(0, attach(self->importer, first, self->fd));
+	EXPECT_STREQ("uu", unified(self->fd));
+	/* What a program says of a device, with a priority, counts as the driver's. */
+	close(self->fd);
+	self->fd = create(BUFFER_LEN);
+	ASSERT_EQ(0, declare_device(self->fd, "platform", one));
+	EXPECT_EQ(-EINVAL, declare_device_with(self->fd, "platform", two, NEEDS(.priority = 3)));
+	EXPECT_EQ(0, declare_device_with(self->fd, "platform", two, NEEDS(.priority = 2)));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+}
+
+/* Of a part of which nothing is said, the parent's needs count already. */
+TEST_F(buffer, who_inherits_shares_with_the_others)
+{
+	char device[64];
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.name = "silent")));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+	EXPECT_STREQ("-", unified(self->fd));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+	/* What a program adds is said of the part itself, with what it inherits. */
+	close(self->fd);
+	self->fd = create(BUFFER_LEN);
+	ASSERT_TRUE(find_device("platform", "silent.", device, sizeof(device)));
+	ASSERT_EQ(0, declare_device_with(self->fd, "platform", device, NEEDS(.max_segments = 1)));
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+}
+
+/* --- The administrator speaks for the parent --------------------------------- */
+
+TEST_F(buffer, a_policy_unifies)
+{
+	struct mapping first, second;
+	char parent[64], policy[128];
+	int one, two;
+
+	ASSERT_TRUE(have_policies());
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.name = "policed")));
+	ASSERT_TRUE(find_device("platform", "policed.", parent, sizeof(parent)));
+	snprintf(policy, sizeof(policy), "platform:%s", parent);
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM, .priority = 1));
+	ASSERT_LE(0, one);
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+
+	ASSERT_EQ(0, make_policy(policy));
+	EXPECT_EQ(0, say(policy, "access_mask", "2"));
+	EXPECT_EQ(0, say(policy, "priority", "1"));
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	EXPECT_EQ(0, say(policy, "priority", "2"));
+	two = join(self->importer, self->fd, PART(.access_mask = CONTIG));
+	EXPECT_LE(0, two);
+	EXPECT_EQ(CONTIG, classes(self->fd));
+
+	/* Gone, it unifies nobody more; those whom it has stay so. */
+	EXPECT_EQ(0, remove_policy(policy));
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	EXPECT_STREQ("uu", unified(self->fd));
+	ASSERT_EQ(0, map(self->importer, one, &first));
+	ASSERT_EQ(0, map(self->importer, two, &second));
+	EXPECT_TRUE(same_memory(&first, &second));
+	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
+	ASSERT_EQ(0, detach(self->importer, one));
+	ASSERT_EQ(0, unmap(self->importer, two));
+	ASSERT_EQ(0, map(self->importer, two, &first));
+	EXPECT_TRUE(same_memory(&first, &second));
+}
+
+/* --- Leaving ------------------------------------------------------------------ */
+
+TEST_F(buffer, without_a_partner_own_needs_count_again)
+{
+	struct snapshot alone, again;
+	int two, three;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  PART(.access_mask = SYSTEM, .max_segments = 9, .alignment = 2 * PAGE)));
+	snapshot(self->fd, &alone);
+	two = join(self->importer, self->fd, PART(.access_mask = 1ULL << 40));
+	ASSERT_LE(0, two);
+	three = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
+	ASSERT_LE(0, three);
+	EXPECT_STREQ("uuu", unified(self->fd));
+	/* One of two partners. */
+	ASSERT_EQ(0, detach(self->importer, three));
+	EXPECT_STREQ("uu", unified(self->fd));
+	ASSERT_EQ(0, detach(self->importer, two));
+	EXPECT_STREQ(alone.text, snapshot(self->fd, &again)->text);
+	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_EQ(SYSTEM, classes(self->fd));
+	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+}
+
+/* What no allocator gives is not gone back to. */
+TEST_F(buffer, own_needs_that_cannot_be_had_stay_away)
+{
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
+	ASSERT_LE(0, one);
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 1ULL << 40)));
+	ASSERT_EQ(0, detach(self->importer, one));
+	EXPECT_STREQ("u", unified(self->fd));
+	EXPECT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
+}
+
+TEST_F(buffer, a_declaration_that_goes_is_a_partner_that_leaves)
+{
+	int one, two;
+	char device[64];
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
+	ASSERT_LE(0, one);
+	two = add_device(self->importer, PART(.name = "goes", .access_mask = CONTIG));
+	ASSERT_LE(0, two);
+	ASSERT_TRUE(find_device("platform", "goes.", device, sizeof(device)));
+	ASSERT_EQ(0, declare_device(self->fd, "platform", device));
+	EXPECT_STREQ("uu", unified(self->fd));
+	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, two));
+	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_EQ(SYSTEM, classes(self->fd));
+}
+
+TEST_F(buffer, with_memory_they_stay)
+{
+	int one, two;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
+	ASSERT_LE(0, one);
+	two = join(self->importer, self->fd, PART(.access_mask = CONTIG));
+	ASSERT_LE(0, two);
+	ASSERT_EQ(0, allocate(self->fd));
+	ASSERT_EQ(0, detach(self->importer, two));
+	EXPECT_STREQ("u", unified(self->fd));
+	EXPECT_EQ(CONTIG, classes(self->fd));
+	EXPECT_EQ(0, map(self->importer, one, NULL));
+	/* And come back. */
+	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+}
+
+/* --- A buffer that has memory --------------------------------------------------- */
+
+TEST_F(buffer, memory_that_suits_the_parent_stays)
+{
+	struct mapping first, second;
+	int one, two;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = SYSTEM | CONTIG, .priority = 3)));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, &first));
+	two = join(self->importer, self->fd, PART(.access_mask = CONTIG));
+	ASSERT_LE(0, two);
+	EXPECT_STREQ("uu", unified(self->fd));
+	ASSERT_EQ(0, map(self->importer, two, &second));
+	EXPECT_TRUE(same_memory(&first, &second));
+	EXPECT_EQ(0, buffer_number(self->fd, "moves"));
+}
+
+/* A table that was cut for the device's own needs is not used again. */
+TEST_F(buffer, tables_are_cut_anew)
+{
+	static struct mapping own, parents;
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = SYSTEM | CONTIG, .priority = 3,
+					    .max_segment_size = 4 * PAGE)));
+	one = join(self->importer, self->fd, PART(.access_mask = CONTIG, .max_segment_size = PAGE));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, &own));
+	ASSERT_EQ(0, unmap(self->importer, one));
+	EXPECT_EQ(16, own.count);
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	ASSERT_EQ(0, map(self->importer, one, &parents));
+	EXPECT_EQ(4, parents.count);
+	EXPECT_TRUE(same_memory(&own, &parents));
+}
+
+TEST_F(buffer, idle_memory_moves_to_what_suits_the_parent)
+{
+	struct mapping first, second;
+	unsigned char *bytes;
+	int one, two;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	bytes = map_cpu(self->fd, BUFFER_LEN);
+	ASSERT_NE(MAP_FAILED, bytes);
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, NULL));
+	ASSERT_EQ(0, unmap(self->importer, one));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	bytes[5] = 55;
+	two = join(self->importer, self->fd, PART(.access_mask = 1ULL << 40));
+	ASSERT_LE(0, two);
+	EXPECT_EQ(1, buffer_number(self->fd, "moves"));
+	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
+	EXPECT_EQ(55, bytes[5]);
+	ASSERT_EQ(0, map(self->importer, one, &first));
+	ASSERT_EQ(0, map(self->importer, two, &second));
+	EXPECT_TRUE(same_memory(&first, &second));
+	munmap(bytes, BUFFER_LEN);
+}
+
+TEST_F(buffer, memory_that_is_held_stays_and_so_do_needs)
+{
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 3)));
+	one = join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, NULL));
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = CONTIG), -EBUSY,
+		      "*two.* needs memory of class 0x2, memory is of class 0x1 and mapped by *one.*");
+	EXPECT_STREQ("-", unified(self->fd));
+	ASSERT_EQ(0, unmap(self->importer, one));
+	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	EXPECT_STREQ("uu", unified(self->fd));
+}
+
+/*
+ * The memory suits the newcomer under the parent, but not who is there: pieces of
+ * three pages that start at every second page are two pages long.
+ */
+TEST_F(buffer, memory_has_to_suit_those_who_are_there)
+{
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = SYSTEM | CONTIG, .priority = 3,
+					    .max_segments = 6, .alignment = 2 * PAGE)));
+	one = join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM,
+						  .parms_max_segment_size = 3 * PAGE));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, NULL));
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = CONTIG), -EBUSY,
+		      "*two.* needs at most 6 segments, memory is in 8 segments and mapped by *one.*");
+	EXPECT_STREQ("-", unified(self->fd));
+}
+
+/* The parent's needs are nothing for one of them. */
+TEST_F(buffer, the_parents_needs_have_to_be_possible_for_all)
+{
+	int one;
+
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = SYSTEM, .priority = 3,
+					    .max_segments = 4)));
+	one = join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM,
+						  .parms_max_segment_size = PAGE));
+	ASSERT_LE(0, one);
+	ASSERT_EQ(0, map(self->importer, one, NULL));
+	/* In four segments of a page each, one can never have all of it. */
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = CONTIG), -EINVAL,
+		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+	EXPECT_STREQ("-", unified(self->fd));
+}
+
+/* --- Parts of a device ------------------------------------------------------------ */
+
+/*
+ * A display with two planes: one takes a single piece below 4 GiB, the other many
+ * small ones from anywhere. A third of which nothing is said takes what the display needs.
+ */
+TEST_F(buffer, planes_of_a_display)
+{
+	int plane, overlay, cursor, fd;
+	static struct mapping mapping;
+	struct told told;
+
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.name = "display",
+							    .alignment = 2 * PAGE)));
+	plane = add_device(self->importer, PART(.name = "plane", .max_segments = 1,
+						.max_address = BITS(32)));
+	overlay = add_device(self->importer, PART(.name = "overlay", .max_segment_size = 64 * KIB));
+	cursor = add_device(self->importer, PART(.name = "cursor"));
+	ASSERT_LE(0, plane);
+	ASSERT_LE(0, overlay);
+	ASSERT_LE(0, cursor);
+
+	/* Each by itself. */
+	fd = create(8 * MIB);
+	ASSERT_LE(0, attach(self->importer, overlay, fd));
+	ASSERT_EQ(0, map(self->importer, 0, &mapping));
+	EXPECT_STREQ("system", buffer_field(fd, "allocator"));
+	EXPECT_LE(128, mapping.count);
+	EXPECT_LT(BITS(32), last_address(&mapping));
+	/* It is longer than any single piece. */
+	EXPECT_EQ(-EINVAL, attach(self->importer, plane, fd));
+	ASSERT_EQ(0, detach(self->importer, 0));
+	close(fd);
+
+	/* All of one buffer. */
+	ASSERT_EQ(0, attach(self->importer, overlay, self->fd));
+	ASSERT_EQ(1, attach(self->importer, plane, self->fd));
+	ASSERT_EQ(2, attach(self->importer, cursor, self->fd));
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_EQ(64 * KIB, told.users[0].constraints.max_segment_size);
+	EXPECT_EQ(0, told.users[0].constraints.alignment);
+	EXPECT_EQ(1, told.users[1].constraints.max_segments);
+	EXPECT_EQ(BITS(32), told.users[1].constraints.max_address);
+	EXPECT_EQ(0, told.users[1].constraints.alignment);
+	EXPECT_EQ(0, told.users[2].constraints.max_segments);
+	EXPECT_EQ(2 * PAGE, told.users[2].constraints.alignment);
+	ASSERT_EQ(0, map(self->importer, 0, &mapping));
+	EXPECT_EQ(1, mapping.count);
+	EXPECT_GE(BITS(32), last_address(&mapping));
+	EXPECT_STREQ("---", unified(self->fd));
+}
+
+TEST_F(buffer, bad_parts_are_refused)
+{
+	struct importer_add add = DEVICE(.name = "part");
+	int child;
+
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE()));
+	add.parent = 1;
+	EXPECT_EQ(-EINVAL, call(self->importer, IMPORTER_ADD, &add));
+	add.flags = IMPORTER_CHILD;
+	EXPECT_EQ(-ENOENT, call(self->importer, IMPORTER_ADD, &add));
+	add.parent = PARENT;
+	add.reserved[2] = 1;
+	EXPECT_EQ(-EINVAL, call(self->importer, IMPORTER_ADD, &add));
+	add.reserved[2] = 0;
+	EXPECT_EQ(0, call(self->importer, IMPORTER_ADD, &add));
+	child = add.device;
+	EXPECT_EQ(-EBUSY, call_number(self->importer, IMPORTER_REMOVE, PARENT));
+	EXPECT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, child));
+	EXPECT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, PARENT));
+}
+
+/* --- Coherence ---------------------------------------------------------------------- */
+
+/* On x86 the hardware keeps all DMA coherent with the caches: any memory will do. */
+TEST_F(buffer, coherence_costs_nothing_here)
+{
+	struct cenalloc_constraints needs = NEEDS(.flags = CENALLOC_NEEDS_COHERENT);
+	struct cenalloc_test test = { .len = PAGE, .constraints = needs };
+	int attachment;
+
+	attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_COHERENT));
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(0, declare_needs(self->fd, "coherent", needs));
+	EXPECT_EQ(0, query_fields(self->fd).meet.flags);
+	EXPECT_STREQ("0", buffer_field(self->fd, "coherent"));
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
+}
+
+TEST_HARNESS_MAIN
