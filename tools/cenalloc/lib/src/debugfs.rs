@@ -584,9 +584,16 @@ mod tests {
     fn a_user_of_the_kernel() {
         let text =
             "buffer=17 device=\"edu 0000:00:05.0\" mask=any below=2^28 segments=any align=1 \
-                    segsize=any boundary=2^32 mapped=1 declared=0 early=3";
+                    coherent=0 segsize=any boundary=2^32 priority=65535 mapped=1 declared=0 \
+                    unified=1 early=3";
         let line: UserLine = text.parse().unwrap();
         assert_eq!((line.declared, line.early), (Some(false), Some(3)));
+        assert_eq!(
+            (line.unified, line.constraints.priority),
+            (Some(true), 65_535)
+        );
+        let high = text.replace("65535", "65536");
+        assert!(high.parse::<UserLine>().is_err());
         assert!(line.other.is_empty());
         assert_eq!(line.to_string(), text);
     }
