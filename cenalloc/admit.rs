@@ -27,7 +27,6 @@ use dma_buf_constraints::{
         Identity,
         Proposal,
         Slot,
-        User,
         Users, //
     },
     dma_buf::{
@@ -87,7 +86,7 @@ impl Buffer {
                 return Err(EINVAL);
             }
         }
-        guard.users.reserve()?;
+        let place = guard.users.reserve()?;
         if let Some(misfit) = misfit {
             let newcomer = client.device();
             if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, &proposal) {
@@ -104,9 +103,8 @@ impl Buffer {
                 return Err(EBUSY);
             }
         }
-        let is_unifying = proposal.is_unifying();
-        let slot = guard.users.commit(proposal, client)?;
-        if is_unifying {
+        let slot = guard.users.commit(place, &proposal, client);
+        if proposal.is_unifying() {
             // Tables were cut to what users needed before.
             guard.forget_tables();
         }
@@ -117,8 +115,8 @@ impl Buffer {
     ///
     /// As long as there is no memory, those whom an ancestor unified with it go back to their own
     /// needs, if that is possible.
-    pub(crate) fn dismiss(&self, state: &mut State, slot: Slot) -> Option<User<Client>> {
-        let user = state.users.release(slot);
+    pub(crate) fn dismiss(&self, state: &mut State, slot: Slot) {
+        state.users.release(slot);
         if let Life::Empty = state.life {
             state.users.restore(|users, meet| {
                 let need = Need {
@@ -129,7 +127,6 @@ impl Buffer {
                 allocator::any_could(&need, &Devices::of(users)).is_ok()
             });
         }
-        user
     }
 
     /// Remembers and tells why somebody was refused with `error`.
@@ -165,7 +162,7 @@ impl Buffer {
         dmabuf: &DmaBuf,
         need: &Need,
         newcomer: Option<&Device>,
-        proposal: &Proposal,
+        proposal: &Proposal<'_>,
     ) -> Result {
         let Life::Backed(old) = &guard.life else {
             return Err(EBUSY);
@@ -218,7 +215,7 @@ impl State {
 }
 
 /// What `backing` does not satisfy once `proposal` is true.
-fn misfit(users: &Users<Client>, proposal: &Proposal, backing: &Backing) -> Option<Misfit> {
+fn misfit(users: &Users<Client>, proposal: &Proposal<'_>, backing: &Backing) -> Option<Misfit> {
     let memory = backing.memory();
     if proposal.is_unifying() {
         // What others need changes, too.
@@ -239,7 +236,7 @@ fn held_by(state: &State) -> Option<Name> {
 /// The conflict of a newcomer with what allocators can give, when nobody else is against it.
 fn unserved_conflict(
     state: &State,
-    proposal: &Proposal,
+    proposal: &Proposal<'_>,
     who: Name,
     unserved: allocator::Unserved,
 ) -> Conflict {

@@ -311,9 +311,9 @@ unsafe impl Exporter for Buffer {
             follows_moves: importer.follows_moves(),
             pins: 0,
         };
-        let needs = needs.unwrap_or(Needs::NONE);
+        let needs = needs.as_ref().unwrap_or(&Needs::NONE);
         let mut guard = self.lock();
-        if let Some(slot) = declare::of_device(&guard.users, device, &needs) {
+        if let Some(slot) = declare::of_device(&guard.users, device, needs) {
             if let Some(user) = guard.users.get_mut(slot) {
                 user.data.attached = Some(attached);
                 trace::attach(self.id, &guard.users, slot);
@@ -321,7 +321,7 @@ unsafe impl Exporter for Buffer {
             }
         }
         let client = Client::attached(attached);
-        let slot = self.admit(&mut guard, importer.buffer(), &needs, client)?;
+        let slot = self.admit(&mut guard, importer.buffer(), needs, client)?;
         trace::attach(self.id, &guard.users, slot);
         Ok(slot)
     }
@@ -329,22 +329,9 @@ unsafe impl Exporter for Buffer {
     fn detach(&self, slot: Slot) {
         let mut guard = self.lock();
         trace::detach(self.id, &guard.users, slot);
-        let declared = guard
-            .users
-            .get_mut(slot)
-            .is_some_and(|user| user.data.declared.is_some());
-        if declared {
-            let attached = guard
-                .users
-                .get_mut(slot)
-                .and_then(|user| user.data.attached.take());
-            drop(guard);
-            drop(attached);
-        } else {
-            let user = self.dismiss(&mut guard, slot);
-            // Its tables are freed without the lock.
-            drop(guard);
-            drop(user);
+        match guard.users.get_mut(slot) {
+            Some(user) if user.data.declared.is_some() => user.data.attached = None,
+            _ => self.dismiss(&mut guard, slot),
         }
     }
 
@@ -368,13 +355,13 @@ unsafe impl Exporter for Buffer {
         let (Life::Backed(backing), Some(user)) = (life, users.get_mut(slot)) else {
             return Err(ENODEV);
         };
-        let constraints = *user.constraints();
-        let tables = &mut user.data.attached.as_mut().ok_or(EINVAL)?.tables;
+        let (constraints, client) = user.parts();
+        let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
         // told to forget it where it changes, in `relocate`, and where what a user needs does, in
         // `admit`. An attached device is bound: that is its importer's promise.
         let result =
-            unsafe { tables.map(backing.pages(), backing.clone(), &constraints, direction) };
+            unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
         if result.is_ok() {
             backing.sync_for_device(tables.device(), direction);
         }

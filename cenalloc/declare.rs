@@ -125,14 +125,13 @@ impl Drop for BoundLock<'_> {
 
 /// The declaration that `device`, which has `needs` now, can attach under.
 pub(crate) fn of_device(users: &Users<Client>, device: &Device, needs: &Needs) -> Option<Slot> {
-    let now = needs.own();
     users.position(|user| {
         let client = &user.data;
         let declared = client.declared.as_ref();
         client.attached.is_none()
             && declared.is_some_and(|declared| declared.is_of(device))
             // What it needs may have grown since it was declared.
-            && user.needs().own().meet(&now) == user.needs().own()
+            && user.needs().own().meet(&needs.own()) == user.needs().own()
     })
 }
 
@@ -143,7 +142,7 @@ fn release(buffer: &Buffer, state: &mut State, slot: Slot) {
     };
     user.data.declared = None;
     if user.data.attached.is_none() {
-        drop(buffer.dismiss(state, slot));
+        buffer.dismiss(state, slot);
     }
 }
 

@@ -24,7 +24,12 @@ use crate::{
         Name,
         Needs,
         Party,
-        Placement, //
+        Placement,
+        Places, //
+    },
+    slots::{
+        Room,
+        Slots, //
     }, //
 };
 use kernel::{
@@ -79,6 +84,11 @@ impl<T> User<T> {
         self.needs.effective()
     }
 
+    /// What counts of this user's needs, and what the exporter keeps for it.
+    pub fn parts(&mut self) -> (&Constraints, &mut T) {
+        (self.needs.effective(), &mut self.data)
+    }
+
     /// What this user needs, by where it is known from.
     pub fn needs(&self) -> &Needs {
         &self.needs
@@ -91,30 +101,42 @@ impl<T> AsRef<Needs> for User<T> {
     }
 }
 
-impl<T> AsMut<Needs> for User<T> {
-    fn as_mut(&mut self) -> &mut Needs {
-        &mut self.needs
+impl<T> Places for Slots<User<T>> {
+    fn places(&self) -> usize {
+        self.places()
+    }
+
+    fn needs(&self, place: usize) -> Option<&Needs> {
+        Some(&self.get(place)?.needs)
+    }
+
+    fn needs_mut(&mut self, place: usize) -> Option<&mut Needs> {
+        Some(&mut self.get_mut(place)?.needs)
     }
 }
 
 /// What a newcomer needs, and what the buffer and all users would need together with it: computed,
 /// checked, and not yet true. Only [`Users::commit`] makes it so.
-pub struct Proposal {
-    needs: Needs,
+pub struct Proposal<'a> {
+    /// The newcomer's by itself.
+    needs: &'a Needs,
     /// The constraints of the ancestor that unifies the newcomer with users of the set.
     ancestor: Option<Constraints>,
     meet: Constraints,
 }
 
-impl Proposal {
+impl Proposal<'_> {
     /// What everybody would need together.
     pub fn meet(&self) -> &Constraints {
         &self.meet
     }
 
     /// What the newcomer needs.
-    pub fn constraints(&self) -> &Constraints {
-        self.needs.effective()
+    pub fn constraints(&self) -> Constraints {
+        match &self.ancestor {
+            Some(ancestor) => *self.needs.under(ancestor).effective(),
+            None => *self.needs.effective(),
+        }
     }
 
     /// Whether the needs of users of the set change.
@@ -122,14 +144,26 @@ impl Proposal {
         self.ancestor.is_some()
     }
 
-    /// What a user of the set would need.
-    fn needs_of<T>(&self, user: &User<T>) -> Needs {
-        match &self.ancestor {
-            Some(ancestor) if user.needs.has_to_join(&self.needs) => user.needs.under(ancestor),
-            _ => user.needs,
+    /// What a user of the set would need, if that changes.
+    fn needs_of<T>(&self, user: &User<T>) -> Option<Needs> {
+        let ancestor = self.ancestor.as_ref()?;
+        let newcomer = self.needs.under(ancestor);
+        user.needs
+            .has_to_join(&newcomer)
+            .then(|| user.needs.under(ancestor))
+    }
+
+    /// What would count of the needs of a user of the set.
+    fn constraints_of<T>(&self, user: &User<T>) -> Constraints {
+        match self.needs_of(user) {
+            Some(needs) => *needs.effective(),
+            None => *user.constraints(),
         }
     }
 }
+
+/// A place for one more user.
+pub struct Place<T>(Room<User<T>>);
 
 /// The most users of one buffer: what looks through all of them stays short.
 pub const MAX_USERS: usize = 4096;
@@ -140,10 +174,9 @@ pub struct Users<T> {
     base: Constraints,
     /// The buffer's length in bytes.
     len: u64,
-    /// By slot.
-    slots: KVVec<Option<User<T>>>,
-    /// How many slots are taken.
-    count: usize,
+    slots: Slots<User<T>>,
+    /// Whether an ancestor may have unified some.
+    is_unified: bool,
     /// The meet of `base` and of all users.
     meet: Constraints,
 }
@@ -154,8 +187,8 @@ impl<T: Identity> Users<T> {
         Self {
             base,
             len,
-            slots: KVVec::new(),
-            count: 0,
+            slots: Slots::new(),
+            is_unified: false,
             meet: base,
         }
     }
@@ -169,41 +202,38 @@ impl<T: Identity> Users<T> {
 
     /// How many users there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.slots.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.slots.is_empty()
     }
 
     /// The users, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &User<T>> {
-        self.slots.iter().flatten()
+        self.slots.iter()
     }
 
     /// The users, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut User<T>> {
-        self.slots.iter_mut().flatten()
+        self.slots.iter_mut()
     }
 
     /// The first user for whom `is_it` holds.
-    pub fn position(&self, mut is_it: impl FnMut(&User<T>) -> bool) -> Option<Slot> {
-        let index = self
-            .slots
-            .iter()
-            .position(|slot| slot.as_ref().is_some_and(&mut is_it))?;
-        Some(Slot(index as u32))
+    pub fn position(&self, is_it: impl FnMut(&User<T>) -> bool) -> Option<Slot> {
+        let place = self.slots.position(is_it)?;
+        Some(Slot(place as u32))
     }
 
     /// The user in `slot`.
     pub fn get(&self, slot: Slot) -> Option<&User<T>> {
-        self.slots.get(slot.0 as usize)?.as_ref()
+        self.slots.get(slot.0 as usize)
     }
 
     /// The user in `slot`.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut User<T>> {
-        self.slots.get_mut(slot.0 as usize)?.as_mut()
+        self.slots.get_mut(slot.0 as usize)
     }
 
     /// Whether `who`, which has `needs`, could join. Nothing changes.
@@ -215,9 +245,21 @@ impl<T: Identity> Users<T> {
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
-    pub fn consider(&self, needs: &Needs, who: &impl Identity) -> Result<Proposal, Conflict> {
+    pub fn consider<'a>(
+        &self,
+        needs: &'a Needs,
+        who: &impl Identity,
+    ) -> Result<Proposal<'a>, Conflict> {
         let page = PAGE_SIZE as u64;
         let constraints = needs.effective();
+        if *constraints == Constraints::ANY {
+            // What all need stays as it is, and that is possible.
+            return Ok(Proposal {
+                needs,
+                ancestor: None,
+                meet: self.meet,
+            });
+        }
         if let Some(misfit) = constraints.impossible(self.len, page) {
             return Err(Conflict {
                 who: who.name(),
@@ -238,7 +280,7 @@ impl<T: Identity> Users<T> {
             });
         }
         Ok(Proposal {
-            needs: *needs,
+            needs,
             ancestor: None,
             meet,
         })
@@ -258,7 +300,7 @@ impl<T: Identity> Users<T> {
 
     /// How the newcomer `who` could join although it has no class of memory in common with some
     /// user: by the nearest common ancestor of them all whose constraints count for more.
-    fn unified(&self, needs: &Needs, who: &impl Identity) -> Option<Proposal> {
+    fn unified<'a>(&self, needs: &'a Needs, who: &impl Identity) -> Option<Proposal<'a>> {
         let page = PAGE_SIZE as u64;
         if !self
             .iter()
@@ -267,24 +309,25 @@ impl<T: Identity> Users<T> {
             return None;
         }
         let mut ancestors = device::ancestors(who.device()?);
-        let (needs, ancestor) = ancestors.find_map(|(ancestor, declared)| {
+        let (unified, ancestor) = ancestors.find_map(|(ancestor, declared)| {
             let is_below = |user: &User<T>| {
                 let device = user.data.device();
                 device.is_some_and(|device| device::is_below(device, ancestor))
             };
-            let needs = unify(needs, &declared, self.iter(), is_below)?;
-            Some((needs, declared))
+            let unified = unify(needs, &declared, self.iter(), is_below)?;
+            Some((unified, declared))
         })?;
+        let newcomer = unified.effective();
         let mut proposal = Proposal {
             needs,
             ancestor: Some(ancestor),
-            meet: self.base.meet(needs.effective()),
+            meet: self.base.meet(newcomer),
         };
-        let mut possible = needs.effective().impossible(self.len, page).is_none();
+        let mut possible = newcomer.impossible(self.len, page).is_none();
         for user in self.iter() {
-            let needs = proposal.needs_of(user);
-            possible &= needs.effective().impossible(self.len, page).is_none();
-            proposal.meet = proposal.meet.meet(needs.effective());
+            let constraints = proposal.constraints_of(user);
+            possible &= constraints.impossible(self.len, page).is_none();
+            proposal.meet = proposal.meet.meet(&constraints);
         }
         possible &= self.impossible(&proposal.meet.placement).is_none();
         possible.then_some(proposal)
@@ -312,58 +355,50 @@ impl<T: Identity> Users<T> {
         (against(&self.meet.placement), Party::Others)
     }
 
-    /// Makes room for one more user, so that the next [`commit`](Self::commit) does not fail.
-    /// `ENOMEM`, also where there are as many as there may be.
-    pub fn reserve(&mut self) -> Result {
-        if self.count >= MAX_USERS {
+    /// Makes a place for one more user. `ENOMEM`, also where there are as many as there may be.
+    pub fn reserve(&mut self) -> Result<Place<T>> {
+        if self.len() >= MAX_USERS {
             return Err(ENOMEM);
         }
-        if self.count == self.slots.len() {
-            self.slots.reserve(1, GFP_KERNEL)?;
-        }
-        Ok(())
+        Ok(Place(self.slots.reserve()?))
     }
 
     /// Lets a considered user join, for whom the exporter keeps `data`.
     ///
-    /// Fails with `ENOMEM` alone; the set is then as before and `data` is dropped. Nothing may
-    /// have joined or left since [`consider`](Self::consider): both belong under one hold of the
-    /// lock.
-    pub fn commit(&mut self, proposal: Proposal, data: T) -> Result<Slot> {
-        self.reserve()?;
-        let user = User {
-            needs: proposal.needs,
-            data,
-        };
-        let index = match self.slots.iter().position(Option::is_none) {
-            Some(index) => {
-                self.slots[index] = Some(user);
-                index
-            }
-            None => {
-                self.slots.push(Some(user), GFP_KERNEL)?;
-                self.slots.len() - 1
-            }
-        };
-        self.count += 1;
-        self.meet = proposal.meet;
+    /// Nothing may have joined or left since [`consider`](Self::consider) and
+    /// [`reserve`](Self::reserve): all belong under one hold of the lock.
+    pub fn commit(&mut self, place: Place<T>, proposal: &Proposal<'_>, data: T) -> Slot {
         if proposal.is_unifying() {
+            self.is_unified = true;
             for user in self.iter_mut() {
-                user.needs = proposal.needs_of(user);
+                if let Some(needs) = proposal.needs_of(user) {
+                    user.needs = needs;
+                }
             }
         }
-        Ok(Slot(index as u32))
+        let needs = match &proposal.ancestor {
+            Some(ancestor) => proposal.needs.under(ancestor),
+            None => *proposal.needs,
+        };
+        self.meet = proposal.meet;
+        Slot(self.slots.insert(place.0, init!(User { needs, data })) as u32)
     }
 
     /// Takes a user out and computes anew what the others need. Those whom an ancestor unified
     /// with it stay so: see [`restore`](Self::restore).
-    pub fn release(&mut self, slot: Slot) -> Option<User<T>> {
-        let user = self.slots.get_mut(slot.0 as usize)?.take()?;
-        self.count -= 1;
-        self.meet = self
-            .iter()
-            .fold(self.base, |meet, user| meet.meet(user.constraints()));
-        Some(user)
+    pub fn release(&mut self, slot: Slot) {
+        let place = slot.0 as usize;
+        let Some(user) = self.slots.get(place) else {
+            return;
+        };
+        let is_bound = *user.constraints() != Constraints::ANY;
+        self.slots.remove(place);
+        // Who needed nothing narrowed nothing.
+        if is_bound {
+            self.meet = self
+                .iter()
+                .fold(self.base, |meet, user| meet.meet(user.constraints()));
+        }
     }
 
     /// Lets users go back from an ancestor's needs to their own, where none with whom they could
@@ -373,7 +408,7 @@ impl<T: Identity> Users<T> {
     /// Nothing changes where what all would then need together is impossible, or `could` says
     /// that it cannot be had.
     pub fn restore(&mut self, could: impl FnOnce(&Self, &Constraints) -> bool) {
-        if !release_ancestors(&mut self.slots) {
+        if !self.is_unified || !release_ancestors(&mut self.slots) {
             return;
         }
         let settled = |meet: Constraints, user: &User<T>| meet.meet(&user.needs.settled());
@@ -388,14 +423,14 @@ impl<T: Identity> Users<T> {
 
     /// The first need that `memory` would not satisfy if `proposal` came true: the newcomer's, and
     /// those of all others.
-    pub fn misfit_with(&self, proposal: &Proposal, memory: &Memory<'_>) -> Option<Misfit> {
+    pub fn misfit_with(&self, proposal: &Proposal<'_>, memory: &Memory<'_>) -> Option<Misfit> {
         let page = PAGE_SIZE as u64;
         let misfit = |constraints: &Constraints| constraints.misfit(memory, page);
-        misfit(proposal.constraints())
+        misfit(&proposal.constraints())
             .or_else(|| misfit(&self.base))
             .or_else(|| {
                 self.iter()
-                    .find_map(|user| misfit(proposal.needs_of(user).effective()))
+                    .find_map(|user| misfit(&proposal.constraints_of(user)))
             })
     }
 

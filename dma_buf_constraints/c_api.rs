@@ -164,15 +164,16 @@ unsafe extern "C" fn dma_buf_constraints_admit(
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let set = unsafe { &mut *set.cast::<Set>() };
-    // SAFETY: The caller's promise.
-    match unsafe { consider(set, dev, conflict) } {
-        Ok((proposal, device)) => from_result(|| {
-            let slot = set.commit(proposal, device)?;
-            Ok(slot.index() as c_int)
-        }),
-        Err(error) => error.to_errno(),
-    }
+    let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
+    let device = device::reference(device);
+    let needs = device::needs(&device).unwrap_or(Needs::NONE);
+    from_result(|| {
+        // SAFETY: The caller's promise.
+        let proposal = unsafe { consider(set, &device, &needs, conflict)? };
+        let place = set.reserve()?;
+        let slot = set.commit(place, &proposal, device.clone());
+        Ok(slot.index() as c_int)
+    })
 }
 
 /// # Safety
@@ -187,41 +188,37 @@ unsafe extern "C" fn dma_buf_constraints_consider(
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let set = unsafe { &*set.cast::<Set>() };
-    // SAFETY: The caller's promise.
-    match unsafe { consider(set, dev, conflict) } {
-        Ok((proposal, _)) => {
-            // SAFETY: The caller's promise.
-            unsafe { meet.write(proposal.meet().into()) };
-            0
-        }
-        Err(error) => error.to_errno(),
-    }
+    let (set, device) = unsafe { (&*set.cast::<Set>(), Device::from_raw(dev)) };
+    let device = device::reference(device);
+    let needs = device::needs(&device).unwrap_or(Needs::NONE);
+    from_result(|| {
+        // SAFETY: The caller's promise.
+        let proposal = unsafe { consider(set, &device, &needs, conflict)? };
+        // SAFETY: The caller's promise.
+        unsafe { meet.write(proposal.meet().into()) };
+        Ok(0)
+    })
 }
 
-/// What becomes of `set` with `dev` in it. `EINVAL`, with the reason in `conflict`.
+/// What becomes of `set` with `device` in it, which has `needs`. `EINVAL`, with the reason in
+/// `conflict`.
 ///
 /// # Safety
 ///
-/// `dev` is a device that is bound to its driver, `conflict` NULL or to be filled in.
-unsafe fn consider(
+/// `conflict` is NULL or to be filled in.
+unsafe fn consider<'a>(
     set: &Set,
-    dev: *mut bindings::device,
+    device: &ARef<Device>,
+    needs: &'a Needs,
     conflict: *mut c::dma_buf_conflict,
-) -> Result<(Proposal, ARef<Device>)> {
-    // SAFETY: The caller's promise.
-    let device = device::reference(unsafe { Device::from_raw(dev) });
-    let needs = device::needs(&device).unwrap_or(Needs::NONE);
-    match set.consider(&needs, &device) {
-        Ok(proposal) => Ok((proposal, device)),
-        Err(reason) => {
-            if !conflict.is_null() {
-                // SAFETY: The caller's promise.
-                unsafe { conflict.write((&reason).into()) };
-            }
-            Err(EINVAL)
+) -> Result<Proposal<'a>> {
+    set.consider(needs, device).map_err(|reason| {
+        if !conflict.is_null() {
+            // SAFETY: The caller's promise.
+            unsafe { conflict.write((&reason).into()) };
         }
-    }
+        EINVAL
+    })
 }
 
 /// # Safety
@@ -235,7 +232,7 @@ unsafe extern "C" fn dma_buf_constraints_release(
     // SAFETY: The caller's promise.
     let set = unsafe { &mut *set.cast::<Set>() };
     if let Ok(index) = u32::try_from(handle) {
-        drop(set.release(Slot::from_index(index)));
+        set.release(Slot::from_index(index));
     }
 }
 

@@ -8,10 +8,10 @@ use crate::{
     c,
     model::{
         Constraints,
+        Facts,
         Field,
         Name,
         Needs,
-        Placement,
         Said,
         SegmentLimits, //
     },
@@ -66,19 +66,17 @@ pub fn needs(device: &Device) -> Option<Needs> {
     if !facts.can_dma {
         return None;
     }
-    let constraints = Constraints {
-        placement: Placement {
-            max_address: facts.max_address,
-            alignment: facts.alignment,
-            ..Placement::ANY
-        },
+    let facts = Facts {
+        max_address: facts.max_address,
+        alignment: facts.alignment,
         segments: SegmentLimits {
             max_size: facts.max_segment_size,
             boundary_mask: facts.segment_boundary_mask,
         },
-        ..Constraints::ANY
+        is_coherent: facts.coherent,
+        ..Facts::NONE
     };
-    Some(Needs::new(constraints, facts.coherent, said(device)))
+    Some(Needs::new(facts, said(device)))
 }
 
 /// What a user that is no device needs, of which `constraints` are said.
@@ -91,7 +89,11 @@ pub fn needs_without_device(constraints: &Constraints) -> Needs {
         constraints: *constraints,
         is_inherited: false,
     };
-    Needs::new(Constraints::ANY, is_coherent, said)
+    let facts = Facts {
+        is_coherent,
+        ..Facts::NONE
+    };
+    Needs::new(facts, said)
 }
 
 /// What is said of `device`, or else of the nearest ancestor of which anything is said: the parts

@@ -18,6 +18,7 @@ pub mod dma_buf;
 pub mod few;
 pub mod model;
 mod policy;
+mod slots;
 
 module! {
     type: DmaBufConstraints,

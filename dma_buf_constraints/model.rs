@@ -41,6 +41,8 @@ pub use memory::{
 pub use needs::{
     release_ancestors,
     unify,
+    Facts,
     Needs,
+    Places,
     Said, //
 };

@@ -7,7 +7,56 @@
 //! constraints that count for more than what is said of either: then the ancestor's stand in
 //! place of what is said of both. Facts bind whatever is said.
 
-use super::constraints::Constraints;
+use super::constraints::{
+    Constraints,
+    Placement,
+    SegmentLimits, //
+};
+
+/// What the hardware of a device needs, whatever is said: those fields that the kernel can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// [`Placement::access_mask`].
+    pub access_mask: u64,
+    /// [`Placement::max_address`].
+    pub max_address: u64,
+    /// [`Placement::alignment`].
+    pub alignment: u64,
+    /// [`Constraints::segments`].
+    pub segments: SegmentLimits,
+    /// Whether the hardware keeps caches coherent for the device: then any memory is coherent.
+    pub is_coherent: bool,
+}
+
+impl Facts {
+    /// Nothing is needed.
+    pub const NONE: Self = Self {
+        access_mask: u64::MAX,
+        max_address: u64::MAX,
+        alignment: 1,
+        segments: SegmentLimits::ANY,
+        is_coherent: false,
+    };
+
+    /// With what is said.
+    const fn meet(&self, said: &Constraints) -> Constraints {
+        let facts = Constraints {
+            placement: Placement {
+                access_mask: self.access_mask,
+                max_address: self.max_address,
+                alignment: self.alignment,
+                ..Placement::ANY
+            },
+            segments: self.segments,
+            ..Constraints::ANY
+        };
+        let mut both = facts.meet(said);
+        if self.is_coherent {
+            both.placement.coherent = false;
+        }
+        both
+    }
+}
 
 /// What is said of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +83,7 @@ impl Said {
 /// declares in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    facts: Constraints,
-    /// Whether the hardware keeps caches coherent for the device: then any memory is coherent.
-    is_coherent: bool,
+    facts: Facts,
     said: Said,
     effective: Constraints,
     is_unified: bool,
@@ -46,17 +93,15 @@ pub struct Needs {
 
 impl Needs {
     /// Nothing is needed.
-    pub const NONE: Self = Self::new(Constraints::ANY, false, Said::NOTHING);
+    pub const NONE: Self = Self::new(Facts::NONE, Said::NOTHING);
 
     /// What a device needs whose hardware needs `facts` and of which `said` is said.
-    /// `is_coherent` where it needs no cache maintenance, whatever the memory.
-    pub const fn new(facts: Constraints, is_coherent: bool, said: Said) -> Self {
+    pub const fn new(facts: Facts, said: Said) -> Self {
         // INVARIANT: The facts with what is said.
         Self {
+            effective: facts.meet(&said.constraints),
             facts,
-            is_coherent,
             said,
-            effective: combine(&facts, &said.constraints, is_coherent),
             is_unified: false,
             goes_back: false,
         }
@@ -69,7 +114,7 @@ impl Needs {
             constraints: self.said.constraints.meet(said),
             is_inherited: self.said.is_inherited && *said == Constraints::ANY,
         };
-        Self::new(self.facts, self.is_coherent, said)
+        Self::new(self.facts, said)
     }
 
     /// What counts now.
@@ -79,7 +124,7 @@ impl Needs {
 
     /// What the user needs by itself: the facts, and what is said of it.
     pub const fn own(&self) -> Constraints {
-        combine(&self.facts, &self.said.constraints, self.is_coherent)
+        self.facts.meet(&self.said.constraints)
     }
 
     /// Whether an ancestor's constraints stand in place of what is said of the user.
@@ -92,7 +137,7 @@ impl Needs {
     pub const fn under(&self, ancestor: &Constraints) -> Self {
         // INVARIANT: The facts with what the ancestor declares.
         Self {
-            effective: combine(&self.facts, ancestor, self.is_coherent),
+            effective: self.facts.meet(ancestor),
             is_unified: true,
             ..*self
         }
@@ -145,15 +190,6 @@ impl AsMut<Self> for Needs {
     }
 }
 
-/// Facts with what is said.
-const fn combine(facts: &Constraints, said: &Constraints, is_coherent: bool) -> Constraints {
-    let mut both = facts.meet(said);
-    if is_coherent {
-        both.placement.coherent = false;
-    }
-    both
-}
-
 /// What `newcomer` needs where `ancestor` unifies it with `users`, all of them that have to join.
 /// Nothing where it does not: somebody is not `is_below` the ancestor, or does not yield to it.
 pub fn unify<'a, U: AsRef<Needs> + 'a>(
@@ -173,34 +209,47 @@ pub fn unify<'a, U: AsRef<Needs> + 'a>(
     users.into_iter().all(joins).then_some(unified)
 }
 
+/// The needs of users, by their places in a set, of which some are free.
+pub trait Places {
+    /// How many places there are.
+    fn places(&self) -> usize;
+
+    /// The needs of the user in a place.
+    fn needs(&self, place: usize) -> Option<&Needs>;
+
+    /// The needs of the user in a place.
+    fn needs_mut(&mut self, place: usize) -> Option<&mut Needs>;
+}
+
 /// Finds those who have no partner left with whom they could not share otherwise, and so can go
 /// back to their own needs: for [`Needs::settled`] and [`Needs::settle`]. The result is whether
 /// there are any.
 ///
 /// A partner is a user whose own classes of memory do not intersect, or one that stays with its
 /// ancestor's, where those do not.
-pub fn release_ancestors<U: AsRef<Needs> + AsMut<Needs>>(slots: &mut [Option<U>]) -> bool {
+pub fn release_ancestors(users: &mut (impl Places + ?Sized)) -> bool {
     let mut count = 0;
-    for user in slots.iter_mut().flatten() {
-        let needs = user.as_mut();
-        needs.goes_back = needs.is_unified;
-        count += usize::from(needs.goes_back);
+    for place in 0..users.places() {
+        if let Some(needs) = users.needs_mut(place) {
+            needs.goes_back = needs.is_unified;
+            count += usize::from(needs.goes_back);
+        }
     }
     // Whoever stays may keep others: until nobody more does.
     let mut before = 0;
     while count != before {
         before = count;
-        for index in 0..slots.len() {
-            let needs = match &slots[index] {
-                Some(user) if user.as_ref().goes_back => *user.as_ref(),
+        for place in 0..users.places() {
+            let own = match users.needs(place) {
+                Some(needs) if needs.goes_back => needs.own(),
                 _ => continue,
             };
-            let own = needs.own();
             let is_partner =
                 |other: &Needs| own.is_disjoint(&other.own()) || own.is_disjoint(&other.settled());
-            if slots.iter().flatten().any(|user| is_partner(user.as_ref())) {
-                if let Some(user) = &mut slots[index] {
-                    user.as_mut().goes_back = false;
+            let mut others = (0..users.places()).filter_map(|place| users.needs(place));
+            if others.any(is_partner) {
+                if let Some(needs) = users.needs_mut(place) {
+                    needs.goes_back = false;
                 }
                 count -= 1;
             }

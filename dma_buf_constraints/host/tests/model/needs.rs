@@ -10,7 +10,9 @@ use dma_buf_constraints_host::model::{
     release_ancestors,
     unify,
     Constraints,
+    Facts,
     Needs,
+    Places,
     Said, //
 };
 use proptest::{
@@ -35,7 +37,10 @@ fn mask(access_mask: u64, priority: u16) -> Constraints {
 
 /// A user of whom no more is known.
 fn user(access_mask: u64, priority: u16) -> Needs {
-    Needs::new(Constraints::ANY, true, said(mask(access_mask, priority)))
+    Needs::new(
+        hardware(&Constraints::ANY, true),
+        said(mask(access_mask, priority)),
+    )
 }
 
 /// Constraints with few classes of memory, such that masks are often disjoint.
@@ -55,15 +60,27 @@ fn facts() -> impl Strategy<Value = Constraints> {
     )
         .prop_map(|(mut facts, mask)| {
             facts.placement.access_mask = mask;
+            facts.placement.max_segments = u32::MAX;
             facts.placement.coherent = false;
             facts.priority = 0;
             facts
         })
 }
 
+/// The same for the model.
+fn hardware(facts: &Constraints, is_coherent: bool) -> Facts {
+    Facts {
+        access_mask: facts.placement.access_mask,
+        max_address: facts.placement.max_address,
+        alignment: facts.placement.alignment,
+        segments: facts.segments,
+        is_coherent,
+    }
+}
+
 fn needs() -> impl Strategy<Value = Needs> {
     (facts(), any::<bool>(), few_classes())
-        .prop_map(|(facts, is_coherent, own)| Needs::new(facts, is_coherent, said(own)))
+        .prop_map(|(facts, is_coherent, own)| Needs::new(hardware(&facts, is_coherent), said(own)))
 }
 
 /// Two that have no class in common.
@@ -82,7 +99,7 @@ proptest! {
         more in constraints(),
         ancestor in constraints(),
     ) {
-        let needs = Needs::new(facts, false, said(own));
+        let needs = Needs::new(hardware(&facts, false), said(own));
         prop_assert_eq!(needs.own(), facts.meet(&own));
         prop_assert_eq!(*needs.effective(), needs.own());
         prop_assert_eq!(needs.also(&more).own(), needs.own().meet(&more));
@@ -102,7 +119,7 @@ proptest! {
         own.placement.coherent = true;
         ancestor.placement.coherent = true;
         for is_coherent in [false, true] {
-            let needs = Needs::new(facts, is_coherent, said(own));
+            let needs = Needs::new(hardware(&facts, is_coherent), said(own));
             for one in [needs, needs.also(&ancestor), needs.under(&ancestor)] {
                 prop_assert_eq!(one.effective().placement.coherent, !is_coherent);
                 prop_assert_eq!(one.own().placement.coherent, !is_coherent);
@@ -143,7 +160,7 @@ proptest! {
         b in needs(),
         ancestor in few_classes(),
     ) {
-        let a = Needs::new(facts, false, said(own));
+        let a = Needs::new(hardware(&facts, false), said(own));
         if let Some(unified) = unify(&a, &ancestor, [&b], |_| true) {
             let effective = *unified.effective();
             prop_assert_eq!(effective.meet(&facts), effective);
@@ -181,9 +198,20 @@ impl<M> AsRef<Needs> for Marked<M> {
     }
 }
 
-impl<M> AsMut<Needs> for Marked<M> {
-    fn as_mut(&mut self) -> &mut Needs {
-        &mut self.0
+/// Users with marks, by their places.
+struct Set<'a, M>(&'a mut [Option<Marked<M>>]);
+
+impl<M> Places for Set<'_, M> {
+    fn places(&self) -> usize {
+        self.0.len()
+    }
+
+    fn needs(&self, place: usize) -> Option<&Needs> {
+        self.0[place].as_ref().map(|user| &user.0)
+    }
+
+    fn needs_mut(&mut self, place: usize) -> Option<&mut Needs> {
+        self.0[place].as_mut().map(|user| &mut user.0)
     }
 }
 
@@ -201,7 +229,7 @@ fn whoever_inherits_has_the_ancestors_already() {
         constraints: ancestor,
         is_inherited: true,
     };
-    let child = Needs::new(Constraints::ANY, true, inherits);
+    let child = Needs::new(hardware(&Constraints::ANY, true), inherits);
     let other = user(0b001, 2);
     assert_eq!(
         unify(&other, &ancestor, [&child], |_| true),
@@ -212,7 +240,7 @@ fn whoever_inherits_has_the_ancestors_already() {
         Some(child.under(&ancestor))
     );
     // The same said of the device itself is its own, and of no lower priority.
-    let own = Needs::new(Constraints::ANY, true, said(ancestor));
+    let own = Needs::new(hardware(&Constraints::ANY, true), said(ancestor));
     assert_eq!(unify(&other, &ancestor, [&own], |_| true), None);
     // As is more that a program says of it.
     let more = child.also(&mask(0b110, 0));
@@ -309,7 +337,7 @@ proptest! {
         let gone = gone % set.len();
         set[gone] = None;
         let before = set.clone();
-        let any = release_ancestors(&mut set);
+        let any = release_ancestors(&mut Set(&mut set));
 
         // Nothing has changed yet but for marks.
         for (after, before) in set.iter().flatten().zip(before.iter().flatten()) {
@@ -318,7 +346,7 @@ proptest! {
         }
         // The order is of no importance.
         let mut reversed: Vec<_> = before.iter().rev().copied().collect();
-        release_ancestors(&mut reversed);
+        release_ancestors(&mut Set(&mut reversed));
         reversed.reverse();
         prop_assert_eq!(&reversed, &set);
 
@@ -364,7 +392,7 @@ fn families_unify_and_part() {
         unified += usize::from(set.iter().flatten().any(|user| user.0.is_unified()));
         let gone = gone % set.len();
         set[gone] = None;
-        parted += usize::from(release_ancestors(&mut set));
+        parted += usize::from(release_ancestors(&mut Set(&mut set)));
         let stays = |user: &Member| user.0.is_unified() && user.0.settled() != user.0.own();
         stayed += usize::from(set.iter().flatten().any(stays));
     }
