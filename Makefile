@@ -83,6 +83,7 @@ dma-buf-constraints-crate := -L $(obj)/dma_buf_constraints --extern dma_buf_cons
 obj-$(CONFIG_CENALLOC) += cenalloc.o
 cenalloc-y := \
 	cenalloc/cenalloc.o \
+	cenalloc/carveout.o \
 	cenalloc/cma.o \
 	cenalloc/debugfs.o \
 	cenalloc/exports_generated.o \
@@ -98,7 +99,7 @@ RUSTFLAGS_cenalloc/cenalloc.o += $(dma-buf-constraints-crate) \
 $(obj)/cenalloc/cenalloc.o: $(obj)/dma_buf_constraints/dma_buf_constraints.o
 
 $(obj)/cenalloc/bindings_generated.rs: private bindgen-items := \
-	cenalloc_.*|CENALLOC_.*|dma_heap_allocation_data
+	cenalloc_.*|CENALLOC_.*|dma_heap_allocation_data|gen_pool
 $(obj)/cenalloc/bindings_generated.rs: $(src)/cenalloc/helpers.h FORCE
 	$(call if_changed_dep,rust_bindings)
 $(obj)/cenalloc/cenalloc.o: $(obj)/cenalloc/bindings_generated.rs

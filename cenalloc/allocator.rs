@@ -6,6 +6,7 @@
 //! - [`Need`] and [`Devices`] are what it is told, [`Provision`](crate::Provision) is what it
 //!   gives.
 
+mod carveout;
 mod cma;
 mod extent;
 mod list;
@@ -205,5 +206,6 @@ fn builtin() -> Result<KVec<(Description, Arc<dyn Allocator>)>> {
     system::add(&mut all)?;
     system_contig::add(&mut all)?;
     cma::add(&mut all)?;
+    carveout::add(&mut all)?;
     Ok(all)
 }

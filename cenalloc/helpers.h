@@ -18,6 +18,8 @@
 #include <uapi/linux/cenalloc.h>
 #include <uapi/linux/dma-heap.h>
 
+struct gen_pool;
+
 /**
  * struct cenalloc_zones - where memory up to some address can be had
  * @sure: GFP flags of the zones that lie below the address entirely
@@ -32,6 +34,20 @@ struct cenalloc_zones {
 	unsigned int maybe_zone;
 	bool has_sure;
 	bool has_maybe;
+};
+
+/**
+ * struct cenalloc_carveout - a range of memory that the device tree reserves
+ * @start: first address
+ * @len: bytes
+ * @has_struct_pages: it is in the kernel's direct map
+ * @name: that of its node
+ */
+struct cenalloc_carveout {
+	u64 start;
+	u64 len;
+	bool has_struct_pages;
+	char name[CENALLOC_NAME_LEN];
 };
 
 void cenalloc_zones_below(u64 max_address, struct cenalloc_zones *zones);
@@ -56,6 +72,14 @@ struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
 
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
+const char *cenalloc_carveout_parameter(void);
+bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found);
+struct gen_pool *cenalloc_pool_create(unsigned long pfn, unsigned long count);
+void cenalloc_pool_destroy(struct gen_pool *pool);
+unsigned long cenalloc_pool_alloc(struct gen_pool *pool, unsigned long count,
+				  unsigned long align, unsigned long end);
+void cenalloc_pool_free(struct gen_pool *pool, unsigned long pfn,
+			unsigned long count);
 
 void cenalloc_copy(u64 to, u64 from, u64 len);
 

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reserved ranges of memory: one allocator for each.
+
+mod reserved;
+
+use self::reserved::{
+    Refusal,
+    Reserved, //
+};
+use super::{
+    Allocator,
+    Description,
+    Devices,
+    Need, //
+};
+use crate::{
+    c,
+    provision::{
+        Owner,
+        Provision, //
+    }, //
+};
+use core::ptr::NonNull;
+use dma_buf_constraints::model::{
+    Misfit,
+    Run, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc, //
+};
+
+type Builtin = (Description, Arc<dyn Allocator>);
+
+/// Adds the ranges that the module's parameter and the device tree name to `all`.
+///
+/// Fails where an entry of the parameter is wrong, and says which, and why. A wrong node of the
+/// device tree is passed by: whoever loads the module cannot mend it.
+pub(super) fn add(all: &mut KVec<Builtin>) -> Result {
+    for entry in reserved::parameter()? {
+        Reserved::of_entry(entry)
+            .and_then(|reserved| add_one(all, reserved))
+            .map_err(|refusal| {
+                pr_err!("carveout: {entry}: {}\n", refusal.why);
+                refusal.error
+            })?;
+    }
+    for node in reserved::nodes() {
+        if let Err(refusal) = Reserved::of_node(&node).and_then(|range| add_one(all, range)) {
+            pr_err!(
+                "carveout: {} is not used: {}\n",
+                reserved::node_name(&node).as_str(),
+                refusal.why
+            );
+        }
+    }
+    Ok(())
+}
+
+fn add_one(all: &mut KVec<Builtin>, reserved: Reserved) -> Result<(), Refusal> {
+    let name = reserved.name;
+    if all.iter().any(|(other, _)| other.name == name) {
+        // Not EEXIST: to who loads modules, that says that this one is loaded.
+        return Err(Refusal::new(EBUSY, "an allocator has that name"));
+    }
+    let description = Description {
+        name,
+        class: c::CENALLOC_CLASS_CARVEOUT.into(),
+        priority: 100,
+    };
+    let range = Arc::new(Range::new(reserved)?, GFP_KERNEL)?;
+    all.push(
+        (description, Arc::new(Carveout(range), GFP_KERNEL)?),
+        GFP_KERNEL,
+    )?;
+    Ok(())
+}
+
+/// A reserved range, and which of its pages are free.
+///
+/// # Invariants
+///
+/// `pool` is for the pages of `reserved`.
+struct Range {
+    reserved: Reserved,
+    pool: NonNull<c::gen_pool>,
+}
+
+// SAFETY: A pool has locks of its own.
+unsafe impl Send for Range {}
+// SAFETY: As above.
+unsafe impl Sync for Range {}
+
+impl Range {
+    /// `ENOMEM`.
+    fn new(reserved: Reserved) -> Result<Self> {
+        let extent = reserved.extent;
+        // SAFETY: A reserved range starts above address 0 and has less than 2^32 pages.
+        let pool =
+            unsafe { c::cenalloc_pool_create(frame_of(extent.first), frame_of(extent.len())) };
+        // INVARIANT: Just created for them.
+        Ok(Self {
+            pool: NonNull::new(pool).ok_or(ENOMEM)?,
+            reserved,
+        })
+    }
+
+    /// The lowest memory of the range that is free and suits `need`, not zeroed. `ENOMEM`.
+    fn take(range: &Arc<Self>, need: &Need) -> Result<Piece> {
+        let last = need.placement.max_address.min(range.reserved.extent.last);
+        // SAFETY: By the type's invariants.
+        let frame = unsafe {
+            c::cenalloc_pool_alloc(
+                range.pool.as_ptr(),
+                frame_of(need.len),
+                frame_of(need.placement.alignment).max(1),
+                frame_of(last + 1),
+            )
+        };
+        if frame == 0 {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: Just taken.
+        Ok(Piece {
+            range: range.clone(),
+            run: Run {
+                start: frame as u64 * PAGE_SIZE as u64,
+                len: need.len,
+            },
+        })
+    }
+}
+
+impl Drop for Range {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants. Each piece that is taken keeps the range.
+        unsafe { c::cenalloc_pool_destroy(self.pool.as_ptr()) };
+    }
+}
+
+/// How many whole pages `bytes` are, or which page frame starts at that address.
+fn frame_of(bytes: u64) -> usize {
+    (bytes / PAGE_SIZE as u64) as usize
+}
+
+/// Gives one run of a range, zeroed.
+struct Carveout(Arc<Range>);
+
+// SAFETY: The memory is nobody else's, as it is reserved, and given back with its owner.
+unsafe impl Allocator for Carveout {
+    fn max_len(&self) -> u64 {
+        self.0.reserved.extent.len()
+    }
+
+    fn is_contiguous(&self) -> bool {
+        true
+    }
+
+    fn could(&self, need: &Need) -> Result<(), Misfit> {
+        self.0.reserved.extent.could(need)
+    }
+
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+        let piece = KBox::new(Range::take(&self.0, need)?, GFP_KERNEL)?;
+        let run = piece.run;
+        let provision = if self.0.reserved.has_struct_pages {
+            Provision::new(piece, [run])?
+        } else {
+            Provision::without_struct_pages(piece, run)?
+        };
+        provision.clear()?;
+        Ok(provision)
+    }
+}
+
+/// Memory of a range.
+///
+/// # Invariants
+///
+/// The pages of `run` were taken from the pool of `range`, and are ours.
+struct Piece {
+    range: Arc<Range>,
+    run: Run,
+}
+
+// SAFETY: It has no kernel address of its own.
+unsafe impl Owner for Piece {}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let frame = frame_of(self.run.start);
+        // SAFETY: By the type's invariants.
+        unsafe {
+            c::cenalloc_pool_free(self.range.pool.as_ptr(), frame, frame_of(self.run.len));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reserved ranges of memory: which the module is told of, and which pages of one
+ * are free.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/genalloc.h>
+#include <linux/moduleparam.h>
+#include <linux/of.h>
+#include <linux/of_reserved_mem.h>
+
+#include "helpers.h"
+
+static char *carveout = "";
+module_param(carveout, charp, 0444);
+MODULE_PARM_DESC(carveout,
+		 "Reserved memory to use, separated by commas: NAME=SIZE@START, or the NAME of a reserve_mem=");
+
+const char *cenalloc_carveout_parameter(void)
+{
+	return carveout;
+}
+
+#ifdef CONFIG_OF_RESERVED_MEM
+
+/*
+ * The range of a number from 0 on that the device tree reserves for this module;
+ * of length 0 where the kernel could not reserve it. False where there are no
+ * more.
+ */
+bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found)
+{
+	struct device_node *parent = of_find_node_by_path("/reserved-memory");
+	struct device_node *node;
+	bool is_there = false;
+
+	for_each_available_child_of_node(parent, node) {
+		struct reserved_mem *memory;
+
+		if (!of_device_is_compatible(node, "cenalloc,carveout") || index--)
+			continue;
+		memory = of_reserved_mem_lookup(node);
+		*found = (struct cenalloc_carveout){
+			.start = memory ? memory->base : 0,
+			.len = memory ? memory->size : 0,
+			.has_struct_pages = !of_property_read_bool(node, "no-map"),
+		};
+		strscpy(found->name, kbasename(node->full_name));
+		is_there = true;
+		of_node_put(node);
+		break;
+	}
+	of_node_put(parent);
+	return is_there;
+}
+
+#else
+
+bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found)
+{
+	return false;
+}
+
+#endif
+
+/*
+ * Which of @count pages from the frame @pfn on are free: all of them. Less than
+ * 2^32 pages, not from frame 0 on; NULL without memory. A pool of frame numbers
+ * is one of 64 bits of addresses everywhere.
+ */
+struct gen_pool *cenalloc_pool_create(unsigned long pfn, unsigned long count)
+{
+	struct gen_pool *pool = gen_pool_create(0, NUMA_NO_NODE);
+
+	if (pool && gen_pool_add(pool, pfn, count, NUMA_NO_NODE)) {
+		gen_pool_destroy(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+/* Nothing of it is taken. */
+void cenalloc_pool_destroy(struct gen_pool *pool)
+{
+	gen_pool_destroy(pool);
+}
+
+struct fit {
+	unsigned long align_mask;	/* of frame numbers */
+	unsigned long end;		/* the first frame that is too high */
+};
+
+/* A genpool_algo_t: the lowest free pages that fit; @size where there are none. */
+static unsigned long first_fit(unsigned long *map, unsigned long size,
+			       unsigned long start, unsigned int nr, void *data,
+			       struct gen_pool *pool, unsigned long start_addr)
+{
+	const struct fit *fit = data;
+	unsigned long end, index;
+
+	if (fit->end <= start_addr)
+		return size;
+	end = min(size, fit->end - start_addr);
+	index = bitmap_find_next_zero_area_off(map, end, start, nr,
+					       fit->align_mask,
+					       start_addr & fit->align_mask);
+	return index < end ? index : size;
+}
+
+/*
+ * Takes @count pages below the frame @end, from a multiple of @align frames on, a
+ * power of two; returns the first frame, or 0.
+ */
+unsigned long cenalloc_pool_alloc(struct gen_pool *pool, unsigned long count,
+				  unsigned long align, unsigned long end)
+{
+	struct fit fit = { .align_mask = align - 1, .end = end };
+
+	return gen_pool_alloc_algo(pool, count, first_fit, &fit);
+}
+
+/* Gives back what was taken. */
+void cenalloc_pool_free(struct gen_pool *pool, unsigned long pfn,
+			unsigned long count)
+{
+	gen_pool_free(pool, pfn, count);
+}
