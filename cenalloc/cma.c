@@ -46,32 +46,62 @@ static bool is_cma(unsigned long pfn, const struct zone *zone)
 	       MIGRATE_CMA;
 }
 
+/* Adds the runs of a zone to the @count of @runs that are there. */
+static unsigned int runs_of_zone(struct zone *zone, struct cenalloc_run *runs,
+				 unsigned int room, unsigned int count)
+{
+	unsigned long pfn = pageblock_start_pfn(zone->zone_start_pfn);
+	bool inside = false;
+
+	for (; pfn < zone_end_pfn(zone); pfn += pageblock_nr_pages) {
+		if (is_cma(pfn, zone)) {
+			if (!inside && count == room)
+				break;
+			if (!inside)
+				runs[count++].first = PFN_PHYS((u64)pfn);
+			runs[count - 1].last =
+				PFN_PHYS((u64)pfn + pageblock_nr_pages) - 1;
+			inside = true;
+		} else {
+			inside = false;
+		}
+		cond_resched();
+	}
+	return count;
+}
+
 /*
- * The first and the last address of an area, which the kernel does not tell
- * modules: looked for from one of its pages on, as far as the kernel's note goes
- * that blocks of pages belong to an area. Two areas that touch look like one.
- * False where not a page of it is to be had now.
+ * Where areas lie, which the kernel does not tell modules: the runs of blocks of
+ * pages of which it has noted that they belong to areas, up to @room of them.
+ * Two areas that touch look like one. Returns how many were written.
  */
-bool cenalloc_cma_extent(struct cma *cma, u64 *first, u64 *last)
+unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room)
+{
+	unsigned int count = 0;
+	int nid, type;
+
+	for_each_online_node(nid) {
+		for (type = 0; type < MAX_NR_ZONES; type++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[type];
+
+			if (zone_cma_pages(zone))
+				count = runs_of_zone(zone, runs, room, count);
+		}
+	}
+	return count;
+}
+
+/* The address of any page of an area; 0 where not a page of it is to be had now. */
+u64 cenalloc_cma_sample(struct cma *cma)
 {
 	struct page *page = cma_alloc(cma, 1, 0, true);
-	unsigned long from, to;
-	struct zone *zone;
+	u64 address;
 
 	if (!page)
-		return false;
-	zone = page_zone(page);
-	from = pageblock_start_pfn(page_to_pfn(page));
-	to = from + pageblock_nr_pages;
+		return 0;
+	address = page_to_phys(page);
 	cma_release(cma, page, 1);
-	while (from >= pageblock_nr_pages &&
-	       is_cma(from - pageblock_nr_pages, zone))
-		from -= pageblock_nr_pages;
-	while (is_cma(to, zone))
-		to += pageblock_nr_pages;
-	*first = PFN_PHYS((u64)from);
-	*last = PFN_PHYS((u64)to) - 1;
-	return true;
+	return address;
 }
 
 /* @count zeroed pages from a multiple of 2^@order pages on, or NULL. */
@@ -102,9 +132,14 @@ const char *cenalloc_cma_name(struct cma *cma)
 	return "";
 }
 
-bool cenalloc_cma_extent(struct cma *cma, u64 *first, u64 *last)
+unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room)
 {
-	return false;
+	return 0;
+}
+
+u64 cenalloc_cma_sample(struct cma *cma)
+{
+	return 0;
 }
 
 struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,

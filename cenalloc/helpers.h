@@ -37,6 +37,16 @@ struct cenalloc_zones {
 };
 
 /**
+ * struct cenalloc_run - a range of addresses
+ * @first: first address
+ * @last: last address
+ */
+struct cenalloc_run {
+	u64 first;
+	u64 last;
+};
+
+/**
  * struct cenalloc_carveout - a range of memory that the device tree reserves
  * @start: first address
  * @len: bytes
@@ -66,7 +76,8 @@ void cenalloc_trim(struct page *page, unsigned int order, unsigned long count);
 
 struct cma *cenalloc_cma_area(unsigned int index);
 const char *cenalloc_cma_name(struct cma *cma);
-bool cenalloc_cma_extent(struct cma *cma, u64 *first, u64 *last);
+unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room);
+u64 cenalloc_cma_sample(struct cma *cma);
 struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 				unsigned int order);
 void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);

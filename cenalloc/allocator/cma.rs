@@ -3,7 +3,10 @@
 //! The kernel's areas of contiguous memory (CMA): one allocator for each.
 
 use super::{
-    extent::Extent,
+    extent::{
+        self,
+        Extent, //
+    },
     pages,
     Allocator,
     Description,
@@ -56,7 +59,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
             continue;
         }
         all.push(
-            (description, Arc::new(Cma::new(area), GFP_KERNEL)?),
+            (description, Arc::new(Cma::new(area)?, GFP_KERNEL)?),
             GFP_KERNEL,
         )?;
     }
@@ -83,47 +86,75 @@ impl Area {
         Name::new(name.to_bytes())
     }
 
-    /// Where the area lies; nothing as long as not a single page of it could be had to look from.
-    fn extent(&self) -> Option<Extent> {
-        let (mut first, mut last) = (0, 0);
-        // SAFETY: By the type's invariants; both numbers are ours to write.
-        if !unsafe { c::cenalloc_cma_extent(self.0.as_ptr(), &mut first, &mut last) } {
-            return None;
-        }
-        Some(Extent { first, last })
+    /// Which of `runs` the area lies in; nothing as long as not a single page of it could be had to
+    /// look from.
+    fn extent(&self, runs: &[Extent]) -> Option<Extent> {
+        // SAFETY: By the type's invariants.
+        let sample = unsafe { c::cenalloc_cma_sample(self.0.as_ptr()) };
+        runs.iter().copied().find(|run| run.contains(sample))
     }
+}
+
+/// How many runs are looked for: as many areas as a kernel is likely to have.
+const MAX_RUNS: usize = 32;
+
+/// Where areas lie, whoever may use them; those that touch look like one. `ENOMEM`.
+pub(super) fn runs() -> Result<KVec<Extent>> {
+    let mut runs = [const { c::cenalloc_run { first: 0, last: 0 } }; MAX_RUNS];
+    // SAFETY: The array is ours to write.
+    let count = unsafe { c::cenalloc_cma_runs(runs.as_mut_ptr(), MAX_RUNS as u32) };
+    let mut extents = KVec::new();
+    for run in runs.iter().take(count as usize) {
+        extents.push(
+            Extent {
+                first: run.first,
+                last: run.last,
+            },
+            GFP_KERNEL,
+        )?;
+    }
+    Ok(extents)
 }
 
 /// Gives one run of an area, zeroed.
 struct Cma {
     area: Area,
+    /// Where areas lie, of which it is one.
+    runs: KVec<Extent>,
     extent: SetOnce<Extent>,
 }
 
 impl Cma {
-    fn new(area: Area) -> Self {
+    /// `ENOMEM`.
+    fn new(area: Area) -> Result<Self> {
         let cma = Self {
             area,
+            runs: runs()?,
             extent: SetOnce::new(),
         };
-        cma.extent();
-        cma
+        cma.places();
+        Ok(cma)
     }
 
-    /// Where the area lies, if that is known by now.
-    fn extent(&self) -> Option<&Extent> {
+    /// Where the area lies, or may lie.
+    fn places(&self) -> &[Extent] {
         if self.extent.as_ref().is_none() {
-            // Who comes second found the same.
-            self.extent.populate(self.area.extent()?);
+            if let Some(extent) = self.area.extent(&self.runs) {
+                // Who comes second found the same.
+                self.extent.populate(extent);
+            }
         }
-        self.extent.as_ref()
+        match self.extent.as_ref() {
+            Some(extent) => core::slice::from_ref(extent),
+            None => &self.runs,
+        }
     }
 }
 
 // SAFETY: The memory is of the area, and given back with its owner.
 unsafe impl Allocator for Cma {
     fn max_len(&self) -> u64 {
-        self.extent().map_or_else(pages::total, Extent::len)
+        extent::longest(self.places())
     }
 
     fn is_contiguous(&self) -> bool {
@@ -131,10 +162,7 @@ unsafe impl Allocator for Cma {
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {
-        match self.extent() {
-            Some(extent) => extent.could(need),
-            None => Ok(()),
-        }
+        extent::any_could(self.places(), need)
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A range of addresses from which an allocator gives one run at a time.
+//! Ranges of addresses from which an allocator gives one run at a time.
 
 use super::Need;
 use dma_buf_constraints::model::{
@@ -19,6 +19,11 @@ impl Extent {
     /// Length in bytes.
     pub(super) fn len(&self) -> u64 {
         self.last - self.first + 1
+    }
+
+    /// Whether an address is one of these.
+    pub(super) fn contains(&self, address: u64) -> bool {
+        (self.first..=self.last).contains(&address)
     }
 
     /// Whether one run for `need` has a place in the range, if all of it is free.
@@ -54,4 +59,21 @@ impl Extent {
             .and_then(|start| start.checked_add(len - 1))
             .is_some_and(|last| last <= self.last.min(max_address))
     }
+}
+
+/// The most bytes in one of `extents`; 0 where there are none.
+pub(super) fn longest(extents: &[Extent]) -> u64 {
+    extents.iter().map(Extent::len).max().unwrap_or(0)
+}
+
+/// Whether one run for `need`, no longer than the [`longest`], has a place in one of `extents`.
+pub(super) fn any_could(extents: &[Extent], need: &Need) -> Result<(), Misfit> {
+    let mut result = Ok(());
+    for extent in extents {
+        result = extent.could(need);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
