@@ -86,6 +86,7 @@ cenalloc-y := \
 	cenalloc/carveout.o \
 	cenalloc/cma.o \
 	cenalloc/debugfs.o \
+	cenalloc/dma_coherent.o \
 	cenalloc/exports_generated.o \
 	cenalloc/helpers.o \
 	cenalloc/trace.o

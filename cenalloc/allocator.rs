@@ -8,6 +8,7 @@
 
 mod carveout;
 mod cma;
+mod dma_coherent;
 mod extent;
 mod list;
 mod system;
@@ -206,6 +207,7 @@ fn builtin() -> Result<KVec<(Description, Arc<dyn Allocator>)>> {
     system::add(&mut all)?;
     system_contig::add(&mut all)?;
     cma::add(&mut all)?;
+    dma_coherent::add(&mut all)?;
     carveout::add(&mut all)?;
     Ok(all)
 }

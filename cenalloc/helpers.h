@@ -60,6 +60,16 @@ struct cenalloc_carveout {
 	char name[CENALLOC_NAME_LEN];
 };
 
+/**
+ * struct cenalloc_dma_source - from where the DMA API takes memory for a device
+ * @area: its own area of contiguous memory, or NULL for that of the system
+ * @node: its node, or NUMA_NO_NODE
+ */
+struct cenalloc_dma_source {
+	struct cma *area;
+	int node;
+};
+
 void cenalloc_zones_below(u64 max_address, struct cenalloc_zones *zones);
 u64 cenalloc_lowest_address(void);
 u64 cenalloc_total_memory(void);
@@ -83,6 +93,17 @@ struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
 
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
+
+unsigned int cenalloc_dma_prepare(struct device *dev);
+u64 cenalloc_area_alignment(void);
+struct cenalloc_dma_source cenalloc_dma_source(struct device *user);
+struct page *cenalloc_dma_alloc(struct device *dev,
+				const struct cenalloc_dma_source *source,
+				u64 max_address, size_t len, dma_addr_t *handle);
+void cenalloc_dma_free(struct device *dev,
+		       const struct cenalloc_dma_source *source, size_t len,
+		       struct page *page, dma_addr_t handle);
+
 const char *cenalloc_carveout_parameter(void);
 bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found);
 struct gen_pool *cenalloc_pool_create(unsigned long pfn, unsigned long count);

@@ -218,10 +218,10 @@ TEST_F(buffer, conflict_with_an_allocator)
 {
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "exotic", NEEDS(.access_mask = 1ULL << 45)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ACCESS_MASK, 1ULL << 45,
-			CENALLOC_CLASS_SYSTEM_CONTIG, "exotic", "system-contig");
+			CENALLOC_CLASS_DMA_COHERENT, "exotic", "dma-coherent");
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "coarse", NEEDS(.alignment = 1ULL << 40)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ALIGNMENT, 1ULL << 40,
-			4 * MIB, "coarse", "system-contig");
+			4 * MIB, "coarse", "dma-coherent");
 }
 
 TEST_F(buffer, conflict_with_memory)

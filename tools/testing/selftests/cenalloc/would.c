@@ -131,13 +131,13 @@ TEST_F(would, never_be_for_any_allocator)
 
 TEST_F(would, never_be_for_lack_of_an_allocator)
 {
-	EXPECT_NEVER("system-contig", CENALLOC_FIELD_ACCESS_MASK, 1ULL << 40,
-		     CENALLOC_CLASS_SYSTEM_CONTIG, 1 * MIB, .access_mask = 1ULL << 40);
-	EXPECT_NEVER("system-contig", CENALLOC_FIELD_MAX_SEGMENTS, 1, 2, 8 * MIB,
+	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_ACCESS_MASK, 1ULL << 40,
+		     CENALLOC_CLASS_DMA_COHERENT, 1 * MIB, .access_mask = 1ULL << 40);
+	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_MAX_SEGMENTS, 1, 2, 8 * MIB,
 		     .max_segments = 1);
 	EXPECT_NEVER("system", CENALLOC_FIELD_MAX_SEGMENTS, 1, 2, 1 * MIB,
 		     .access_mask = CENALLOC_CLASS_SYSTEM, .max_segments = 1);
-	EXPECT_NEVER("system-contig", CENALLOC_FIELD_ALIGNMENT, 1 * GIB, 4 * MIB, 1 * MIB,
+	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_ALIGNMENT, 1 * GIB, 4 * MIB, 1 * MIB,
 		     .alignment = 1 * GIB);
 }
 
