@@ -6,6 +6,8 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
+#include "engine.h"
 
 #define LEN	(64 * KIB)
 
@@ -26,30 +28,6 @@ FIXTURE_TEARDOWN(edu)
 {
 	close(self->edu);
 	close(self->fd);
-}
-
-static int edu_map(int edu, struct mapping *mapping)
-{
-	struct edu_map map = {
-		.segments = (uintptr_t)mapping->segments,
-		.count = SEGMENTS,
-	};
-	int ret = call(edu, EDU_MAP, &map);
-
-	mapping->count = ret ? 0 : map.count;
-	return ret;
-}
-
-static int transfer(int edu, __u64 offset, __u32 device_offset, __u32 len, __u32 direction)
-{
-	struct edu_transfer transfer = {
-		.offset = offset,
-		.device_offset = device_offset,
-		.len = len,
-		.direction = direction,
-	};
-
-	return call(edu, EDU_TRANSFER, &transfer);
 }
 
 static void fill(unsigned char *at, size_t len, unsigned int seed)

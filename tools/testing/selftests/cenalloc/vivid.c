@@ -10,21 +10,6 @@
 #include "cenalloc_c_exporter.h"
 #include "camera.h"
 
-/* How many pixels have the colour, in which only @channel is bright. */
-static int count_pixels(const unsigned char *frame, int channel)
-{
-	int i, c, count = 0;
-
-	for (i = 0; i < WIDTH * HEIGHT; i++, frame += 3) {
-		bool good = true;
-
-		for (c = 0; c < 3; c++)
-			good &= c == channel ? frame[c] >= 230 : frame[c] <= 25;
-		count += good;
-	}
-	return count;
-}
-
 #define FRAMES	2
 
 FIXTURE(vivid) {

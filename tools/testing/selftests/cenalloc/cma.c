@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+/* An area of contiguous memory (CMA). For the guest "areas". */
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+#include "engine.h"
+#include "places.h"
+
+#define BUFFERS	64
+
+FIXTURE(cma) {
+	__u64 used;
+};
+
+FIXTURE_SETUP(cma)
+{
+	self->used = find_allocator(CMA).used;
+}
+
+FIXTURE_TEARDOWN(cma)
+{
+	EXPECT_EQ(self->used, settled_used(CMA, self->used));
+}
+
+#define OF_CMA(...)	NEEDS(.access_mask = CENALLOC_CLASS_CMA, ##__VA_ARGS__)
+
+/* The kernel does not tell where it is. */
+TEST_F(cma, is_where_it_was_put)
+{
+	int fd;
+
+	EXPECT_EQ(CMA_LEN, find_allocator(CMA).max_len);
+	fd = take(CMA_MOST, OF_CMA());
+	ASSERT_LE(0, fd);
+	EXPECT_LE(CMA_START, address(fd));
+	EXPECT_GE(CMA_START + CMA_LEN - CMA_MOST, address(fd));
+	close(fd);
+}
+
+TEST_F(cma, one_too_many)
+{
+	int fds[BUFFERS], round, count, counts[2], other;
+
+	for (round = 0; round < 2; round++) {
+		count = take_all(fds, BUFFERS, 2 * MIB, OF_CMA());
+		counts[round] = count;
+		EXPECT_LE((int)(CMA_MOST / (2 * MIB)), count);
+		EXPECT_GE((int)(CMA_LEN / (2 * MIB)), count);
+		EXPECT_EQ(self->used + count * 2 * MIB, find_allocator(CMA).used);
+		EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, would_be(2 * MIB, OF_CMA()));
+		/* The next who has any. */
+		other = take(2 * MIB, NEEDS(.access_mask = CENALLOC_CLASS_CMA |
+							   CENALLOC_CLASS_CARVEOUT));
+		ASSERT_LE(0, other);
+		EXPECT_STREQ("ram", query_fields(other).allocator);
+		close(other);
+		/* What comes free is there again, wherever it is. */
+		close(fds[count / 2]);
+		settled_used(CMA, self->used + (count - 1) * 2 * MIB);
+		fds[count / 2] = take(2 * MIB, OF_CMA());
+		EXPECT_LE(0, fds[count / 2]);
+		close_all(fds, count);
+		ASSERT_EQ(self->used, settled_used(CMA, self->used));
+	}
+	EXPECT_EQ(counts[0], counts[1]);
+}
+
+TEST_F(cma, addresses_that_it_has_in_part)
+{
+	int fd = take(4 * MIB, OF_CMA(.max_address = CMA_START + 12 * MIB - 1));
+
+	ASSERT_LE(0, fd);
+	EXPECT_LE(CMA_START, address(fd));
+	EXPECT_GE(CMA_START + 8 * MIB, address(fd));
+	close(fd);
+	EXPECT_EQ(CENALLOC_TEST_NEVER,
+		  would_be(8 * MIB + PAGE, OF_CMA(.max_address = CMA_START + 8 * MIB - 1)));
+	EXPECT_EQ(CENALLOC_TEST_NEVER, would_be(PAGE, OF_CMA(.max_address = CMA_START - 1)));
+}
+
+TEST_F(cma, engine_reads_and_writes_it)
+{
+	int fd = take(64 * KIB, OF_CMA());
+	char *memory = map_cpu(fd, 64 * KIB);
+
+	ASSERT_NE(MAP_FAILED, memory);
+	EXPECT_EQ(0, cross_the_bus(fd, memory));
+	munmap(memory, 64 * KIB);
+	close(fd);
+}
+
+/* A device of 28 bits that needs one long piece is served, where without CMA it is not. */
+TEST_F(cma, serves_who_needs_much_in_one_piece)
+{
+	int edu = open_device("/dev/cenalloc_edu"), fd = create(CMA_MOST);
+	static struct mapping mapping;
+
+	ASSERT_LE(0, edu);
+	ASSERT_EQ(0, declare_needs(fd, "linear", NEEDS(.max_segments = 1)));
+	ASSERT_EQ(0, call_number(edu, EDU_ATTACH, fd));
+	ASSERT_EQ(0, edu_map(edu, &mapping));
+	EXPECT_STREQ(CMA, query_fields(fd).allocator);
+	EXPECT_LE(CMA_START, address_of(&mapping, 0));
+	EXPECT_GT(CMA_START + CMA_LEN, last_address(&mapping));
+	close(edu);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
