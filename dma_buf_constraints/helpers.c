@@ -170,6 +170,12 @@ bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len)
 		       min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
 }
 
+/*
+ * Memory without struct pages has no address by which the DMA layer could flush
+ * caches or copy: devices for which it would have to do so cannot map it.
+ */
+#define BARE_ATTRS	DMA_ATTR_REQUIRE_COHERENT
+
 /* Unmaps the first @count entries of a table without struct pages. */
 static void unmap_phys(struct device *dev, struct sg_table *table,
 		       unsigned int count, enum dma_data_direction dir)
@@ -178,7 +184,8 @@ static void unmap_phys(struct device *dev, struct sg_table *table,
 	unsigned int i;
 
 	for_each_sg(table->sgl, sg, count, i)
-		dma_unmap_phys(dev, sg_dma_address(sg), sg_dma_len(sg), dir, 0);
+		dma_unmap_phys(dev, sg_dma_address(sg), sg_dma_len(sg), dir,
+			       BARE_ATTRS);
 }
 
 /*
@@ -192,7 +199,8 @@ int dbc_map_phys(struct device *dev, struct sg_table *table, u64 start,
 	unsigned int i;
 
 	for_each_sgtable_sg(table, sg, i) {
-		dma_addr_t addr = dma_map_phys(dev, start, sg->length, dir, 0);
+		dma_addr_t addr = dma_map_phys(dev, start, sg->length, dir,
+					       BARE_ATTRS);
 
 		if (dma_mapping_error(dev, addr)) {
 			unmap_phys(dev, table, i, dir);
