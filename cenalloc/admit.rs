@@ -60,10 +60,11 @@ impl Buffer {
         needs: &Needs,
         client: Client,
     ) -> Result<Slot> {
-        let proposal = match guard.users.consider(needs, &client) {
+        let considered = guard.users.consider(needs, &client);
+        let proposal = match &considered {
             Ok(proposal) => proposal,
             Err(conflict) => {
-                self.refuse(guard, conflict, EINVAL);
+                self.refuse(guard, *conflict, EINVAL);
                 return Err(EINVAL);
             }
         };
@@ -74,14 +75,14 @@ impl Buffer {
         };
         let misfit = match &guard.life {
             Life::Empty | Life::Gone => None,
-            Life::Backed(backing) => misfit(&guard.users, &proposal, backing),
+            Life::Backed(backing) => misfit(&guard.users, proposal, backing),
         };
         // What all needed before, somebody could give: that was checked when it came about.
         let is_news = need.placement != guard.users.meet().placement || allocator::any_selective();
         if is_news && (matches!(guard.life, Life::Empty) || misfit.is_some()) {
             let devices = Devices::of(&guard.users).with(client.device());
             if let Err(unserved) = allocator::any_could(&need, &devices) {
-                let conflict = unserved_conflict(guard, &proposal, client.name(), unserved);
+                let conflict = unserved_conflict(guard, proposal, client.name(), unserved);
                 self.refuse(guard, conflict, EINVAL);
                 return Err(EINVAL);
             }
@@ -89,7 +90,7 @@ impl Buffer {
         let place = guard.users.reserve()?;
         if let Some(misfit) = misfit {
             let newcomer = client.device();
-            if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, &proposal) {
+            if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, proposal) {
                 if error == EINTR {
                     return Err(error);
                 }
@@ -103,7 +104,7 @@ impl Buffer {
                 return Err(EBUSY);
             }
         }
-        let slot = guard.users.commit(place, &proposal, client);
+        let slot = guard.users.commit(place, proposal, client);
         if proposal.is_unifying() {
             // Tables were cut to what users needed before.
             guard.forget_tables();

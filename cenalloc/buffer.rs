@@ -338,7 +338,8 @@ unsafe impl Exporter for Buffer {
     fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result {
         let state = self.reservation.state(held);
         self.back_for(state, slot)?;
-        attached(&mut state.users, slot)?.pins += 1;
+        let pins = &mut attached(&mut state.users, slot)?.pins;
+        *pins = pins.checked_add(1).ok_or(ENOMEM)?;
         Ok(())
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Attached {
     /// Whether memory may move while it is mapped.
     pub(crate) follows_moves: bool,
     /// How often the importer has it pinned.
-    pub(crate) pins: usize,
+    pub(crate) pins: u32,
 }
 
 /// A user that was declared, and will attach later.

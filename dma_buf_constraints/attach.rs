@@ -376,12 +376,23 @@ impl<T: Identity> Users<T> {
                 }
             }
         }
-        let needs = match &proposal.ancestor {
-            Some(ancestor) => proposal.needs.under(ancestor),
-            None => *proposal.needs,
-        };
         self.meet = proposal.meet;
-        Slot(self.slots.insert(place.0, init!(User { needs, data })) as u32)
+        let index = match &proposal.ancestor {
+            Some(ancestor) => {
+                let needs = proposal.needs.under(ancestor);
+                self.slots.insert(place.0, init!(User { needs, data }))
+            }
+            None => {
+                // Copied once, from where they were made.
+                let needs = proposal.needs;
+                let user = init!(User {
+                    needs: *needs,
+                    data
+                });
+                self.slots.insert(place.0, user)
+            }
+        };
+        Slot(index as u32)
     }
 
     /// Takes a user out and computes anew what the others need. Those whom an ancestor unified

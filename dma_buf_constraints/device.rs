@@ -76,6 +76,9 @@ pub fn needs(device: &Device) -> Option<Needs> {
         is_coherent: facts.coherent,
         ..Facts::NONE
     };
+    if DECLARATIONS.load(Relaxed) == 0 && policy::is_empty() {
+        return Some(Needs::of(facts));
+    }
     Some(Needs::new(facts, said(device)))
 }
 
@@ -99,9 +102,6 @@ pub fn needs_without_device(constraints: &Constraints) -> Needs {
 /// What is said of `device`, or else of the nearest ancestor of which anything is said: the parts
 /// of a device are its children.
 fn said(device: &Device) -> Said {
-    if DECLARATIONS.load(Relaxed) == 0 && policy::is_empty() {
-        return Said::NOTHING;
-    }
     let own = said_of(device).map(|constraints| Said {
         constraints,
         is_inherited: false,

@@ -67,8 +67,19 @@ impl<T> Slots<T> {
 
     /// The place of the first thing for which `is_it` holds.
     pub(crate) fn position(&self, mut is_it: impl FnMut(&T) -> bool) -> Option<usize> {
-        self.all()
-            .position(|slot| slot.as_ref().is_some_and(|thing| is_it(thing)))
+        let mut left = self.count;
+        for place in 0..self.places() {
+            if left == 0 {
+                break;
+            }
+            if let Some(thing) = self.get(place) {
+                if is_it(thing) {
+                    return Some(place);
+                }
+                left -= 1;
+            }
+        }
+        None
     }
 
     /// The thing in a place.

@@ -203,6 +203,9 @@ impl Constraints {
     ///
     /// With none, a table cut by [`cut`](Self::cut) satisfies every field.
     pub fn misfit(&self, memory: &Memory<'_>, page_size: u64) -> Option<Misfit> {
+        if *self == Self::ANY {
+            return None;
+        }
         let placement = &self.placement;
         if placement.access_mask & memory.class == 0 {
             return Some(Misfit {

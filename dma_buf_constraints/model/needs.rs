@@ -38,9 +38,9 @@ impl Facts {
         is_coherent: false,
     };
 
-    /// With what is said.
-    const fn meet(&self, said: &Constraints) -> Constraints {
-        let facts = Constraints {
+    /// As constraints.
+    const fn constraints(&self) -> Constraints {
+        Constraints {
             placement: Placement {
                 access_mask: self.access_mask,
                 max_address: self.max_address,
@@ -49,8 +49,12 @@ impl Facts {
             },
             segments: self.segments,
             ..Constraints::ANY
-        };
-        let mut both = facts.meet(said);
+        }
+    }
+
+    /// With what is said.
+    const fn meet(&self, said: &Constraints) -> Constraints {
+        let mut both = self.constraints().meet(said);
         if self.is_coherent {
             both.placement.coherent = false;
         }
@@ -84,8 +88,10 @@ impl Said {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     facts: Facts,
-    said: Said,
+    said: Constraints,
     effective: Constraints,
+    /// Whether what is said is said of an ancestor.
+    is_inherited: bool,
     is_unified: bool,
     /// For [`release_ancestors`].
     goes_back: bool,
@@ -101,7 +107,22 @@ impl Needs {
         Self {
             effective: facts.meet(&said.constraints),
             facts,
-            said,
+            said: said.constraints,
+            is_inherited: said.is_inherited,
+            is_unified: false,
+            goes_back: false,
+        }
+    }
+
+    /// What a device needs of which nothing is said, as of most.
+    #[inline]
+    pub const fn of(facts: Facts) -> Self {
+        // INVARIANT: The facts alone.
+        Self {
+            effective: facts.constraints(),
+            facts,
+            said: Constraints::ANY,
+            is_inherited: false,
             is_unified: false,
             goes_back: false,
         }
@@ -111,8 +132,8 @@ impl Needs {
     #[must_use]
     pub fn also(&self, said: &Constraints) -> Self {
         let said = Said {
-            constraints: self.said.constraints.meet(said),
-            is_inherited: self.said.is_inherited && *said == Constraints::ANY,
+            constraints: self.said.meet(said),
+            is_inherited: self.is_inherited && *said == Constraints::ANY,
         };
         Self::new(self.facts, said)
     }
@@ -124,7 +145,7 @@ impl Needs {
 
     /// What the user needs by itself: the facts, and what is said of it.
     pub const fn own(&self) -> Constraints {
-        self.facts.meet(&self.said.constraints)
+        self.facts.meet(&self.said)
     }
 
     /// Whether an ancestor's constraints stand in place of what is said of the user.
@@ -146,7 +167,7 @@ impl Needs {
     /// Whether an ancestor's constraints may stand in place of what counts now: its priority is
     /// the higher one, or what counts is the ancestor's already.
     pub fn yields_to(&self, ancestor: &Constraints) -> bool {
-        let has_it = (self.is_unified || self.said.is_inherited)
+        let has_it = (self.is_unified || self.is_inherited)
             && self.effective == self.under(ancestor).effective;
         ancestor.priority > self.effective.priority || has_it
     }
