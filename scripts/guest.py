@@ -131,6 +131,8 @@ def arguments():
     p.add_argument('--share', metavar='DIR', help='seen as /share, writable')
     p.add_argument('--mem', default='3G', help='memory (3G)')
     p.add_argument('--cpus', default='2', help='processors (2)')
+    p.add_argument('--icount', action='store_true',
+                   help='one processor whose clock counts instructions: a nanosecond is one')
     p.add_argument('--append', default='', metavar='ARGS', help='added to the kernel command line')
     p.add_argument('--qemu', default='', metavar='ARGS', help='added to the command line of QEMU')
     p.add_argument('--modules', default='vgem vivid', metavar='NAMES',
@@ -149,6 +151,8 @@ def arguments():
                     else shlex.join(args.command))
     if args.timeout is None and args.command:
         args.timeout = 300
+    if args.icount:
+        args.cpus = '1'
     return args
 
 
@@ -402,9 +406,14 @@ def kvm_works(kernel):
 
 def qemu_command(args, state, disk, log, pipes):
     kernel = f'{state["KIMAGE"]}/usr/lib/modules/{state["KREL"]}/vmlinuz'
-    accel = 'kvm' if kvm_works(kernel) else 'tcg,thread=multi'
+    if args.icount:
+        # Nothing of the host goes into the guest's time: neither its own, nor chance.
+        accel = ['tcg,thread=single', '-icount', 'shift=0,sleep=off', '-seed', '1',
+                 '-rtc', 'base=2026-01-01,clock=vm']
+    else:
+        accel = ['kvm' if kvm_works(kernel) else 'tcg,thread=multi']
     command = [
-        'qemu-system-x86_64', '-machine', 'q35', '-accel', accel, '-cpu', 'max',
+        'qemu-system-x86_64', '-machine', 'q35', '-accel', *accel, '-cpu', 'max',
         '-m', args.mem, '-smp', args.cpus,
         '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
         '-kernel', kernel, '-initrd', disk,
