@@ -4,16 +4,18 @@
 # tells where things are kept.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup modules guest check demo fmt docs clean
+.PHONY: help setup modules guest check demo bench fmt docs clean
 
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
 export GUEST_CMD = $(value CMD)
-export SHARE MEM CPUS APPEND QEMU KVER V
+export SHARE MEM CPUS APPEND QEMU ROUNDS KVER V
 
 help:
 	@echo 'make demo       show it all working, in a virtual machine'
 	@echo 'make check      check and test everything'
+	@echo 'make bench      compare speed and memory with other exporters; ROUNDS=5 is'
+	@echo '                quicker than the 101 that each test has at most'
 	@echo 'make modules    build the modules, into build/modules'
 	@echo "make guest CMD='...'"
 	@echo '                boot the stock kernel with the modules and run CMD; without'
@@ -45,6 +47,9 @@ check:
 
 demo:
 	@scripts/demo
+
+bench:
+	@scripts/bench $${ROUNDS:+"$$ROUNDS"}
 
 fmt:
 	@scripts/fmt
