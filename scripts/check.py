@@ -336,6 +336,7 @@ def main():
     for fields in guests():
         step(f'guest {fields[0]}', lambda fields=fields: check_guest(*fields), built)
     step('demo', script('demo'), built[:1])
+    step('bench', script('bench', '--smoke'), built[:1])
     step('examples of the ABI', check_examples)
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
