@@ -116,7 +116,7 @@ clean-files += cenalloc/libcenalloc.rmeta
 # For a crate that uses cenalloc.
 cenalloc-crate := $(dma-buf-constraints-crate) -L $(obj)/cenalloc --extern cenalloc
 
-# --- Samples: importers in Rust, an exporter in C ------------------------------
+# --- Samples: importers, an exporter, allocators, in Rust and in C -------------
 obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_importer.o
 cenalloc_importer-y := samples/importer/importer.o samples/importer/device.o
 
@@ -146,6 +146,19 @@ targets += samples/importer/bindings_generated.rs samples/edu/bindings_generated
 
 obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_c_exporter.o
 cenalloc_c_exporter-y := samples/c_exporter/c_exporter.o
+
+obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_c_importer.o
+cenalloc_c_importer-y := \
+	samples/c_importer/devices.o \
+	samples/c_importer/file.o \
+	samples/c_importer/sequence.o
+
+obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_c_allocator.o
+cenalloc_c_allocator-y := \
+	samples/c_allocator/faulty.o \
+	samples/c_allocator/file.o \
+	samples/c_allocator/pieces.o \
+	samples/c_allocator/plain.o
 
 else
 

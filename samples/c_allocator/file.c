@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/cenalloc_c_allocator: adds allocators and removes them. Its calls are
+ * documented in samples/cenalloc_c_allocator.h; what an allocator does is in
+ * plain.c and pieces.c.
+ */
+
+#include <linux/cenalloc.h>
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/xarray.h>
+
+#include "faulty.h"
+
+static struct cenalloc_device *cenalloc;
+
+/* All allocators that were added, by handle. */
+static DEFINE_XARRAY_ALLOC(allocators);
+
+/* Taken by who uses the table, and whatever is in it. */
+static DEFINE_MUTEX(lock);
+
+static bool ends_in_nul(const char *text, size_t size)
+{
+	return strnlen(text, size) < size;
+}
+
+/* Adds an allocator to cenalloc, and to the table. */
+static int add_new(struct c_allocator_add *add)
+{
+	struct faulty *faulty = kzalloc_obj(*faulty);
+	int ret;
+
+	if (!faulty)
+		return -ENOMEM;
+	faulty_init(faulty, add);
+	ret = xa_alloc(&allocators, &add->handle, faulty, xa_limit_31b, GFP_KERNEL);
+	if (ret)
+		goto free;
+	ret = cenalloc_device_add_allocator(cenalloc, &faulty->allocator);
+	if (ret)
+		goto forget;
+	return 0;
+
+forget:
+	xa_erase(&allocators, add->handle);
+free:
+	kfree(faulty);
+	return ret;
+}
+
+static int remove(struct faulty *faulty, u32 handle)
+{
+	int ret = cenalloc_device_remove_allocator(cenalloc, &faulty->allocator);
+
+	if (ret)
+		return ret;
+	/* Nothing of it is used any more. */
+	xa_erase(&allocators, handle);
+	kfree(faulty);
+	return 0;
+}
+
+static int allocator_add(struct c_allocator_add __user *user)
+{
+	struct c_allocator_add add;
+	int ret;
+
+	if (copy_from_user(&add, user, sizeof(add)))
+		return -EFAULT;
+	if (add.reserved || add.kind > C_ALLOCATOR_NO_OPS || add.no_name > 1 ||
+	    add.without >= BIT(C_ALLOCATOR_OPS) ||
+	    add.flags > ULONG_MAX || add.max_len > SIZE_MAX ||
+	    !ends_in_nul(add.name, sizeof(add.name)))
+		return -EINVAL;
+	ret = add_new(&add);
+	if (ret)
+		return ret;
+	if (!copy_to_user(user, &add, sizeof(add)))
+		return 0;
+	/* Who does not know its handle can still remove the module. */
+	return -EFAULT;
+}
+
+static int allocator_remove(unsigned long handle)
+{
+	struct faulty *faulty = xa_load(&allocators, handle);
+
+	return faulty ? remove(faulty, handle) : -ENOENT;
+}
+
+static int allocator_set_fault(const struct c_allocator_fault __user *user)
+{
+	struct c_allocator_fault fault;
+	struct faulty *faulty;
+
+	if (copy_from_user(&fault, user, sizeof(fault)))
+		return -EFAULT;
+	if (fault.reserved || fault.fault >= C_ALLOCATOR_FAULTS ||
+	    !ends_in_nul(fault.refused, sizeof(fault.refused)))
+		return -EINVAL;
+	faulty = xa_load(&allocators, fault.handle);
+	if (!faulty)
+		return -ENOENT;
+	spin_lock(&faulty->lock);
+	faulty->fault = fault;
+	spin_unlock(&faulty->lock);
+	return 0;
+}
+
+static int allocator_tell(struct c_allocator_told __user *user)
+{
+	struct c_allocator_told told = {};
+	struct faulty *faulty;
+
+	if (get_user(told.handle, &user->handle))
+		return -EFAULT;
+	faulty = xa_load(&allocators, told.handle);
+	if (!faulty)
+		return -ENOENT;
+	faulty_tell(faulty, &told);
+	return copy_to_user(user, &told, sizeof(told)) ? -EFAULT : 0;
+}
+
+/* What nobody should do with an allocator, for tests. */
+static int misuse_of(struct faulty *faulty, unsigned long what)
+{
+	struct cenalloc_allocator *allocator = &faulty->allocator;
+	int ret, again;
+
+	switch (what) {
+	case C_ALLOCATOR_ADD_NO_DEVICE:
+		return cenalloc_device_add_allocator(NULL, allocator);
+	case C_ALLOCATOR_REMOVE_NO_DEVICE:
+		return cenalloc_device_remove_allocator(NULL, allocator);
+	case C_ALLOCATOR_REMOVE_UNKNOWN:
+		return cenalloc_device_remove_allocator(cenalloc, allocator);
+	case C_ALLOCATOR_ADD_TWICE:
+	case C_ALLOCATOR_REMOVE_TWICE:
+		ret = cenalloc_device_add_allocator(cenalloc, allocator);
+		if (ret)
+			return ret;
+		again = cenalloc_device_add_allocator(cenalloc, allocator);
+		ret = cenalloc_device_remove_allocator(cenalloc, allocator);
+		if (ret || what == C_ALLOCATOR_ADD_TWICE)
+			return ret ?: again;
+		return cenalloc_device_remove_allocator(cenalloc, allocator);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int misuse(unsigned long what)
+{
+	static const struct c_allocator_add add = {
+		.name = "misused",
+		.type = BIT_ULL(40),
+	};
+	struct faulty *faulty;
+	int ret;
+
+	switch (what) {
+	case C_ALLOCATOR_ADD_NULL:
+		return cenalloc_device_add_allocator(cenalloc, NULL);
+	case C_ALLOCATOR_REMOVE_NULL:
+		return cenalloc_device_remove_allocator(cenalloc, NULL);
+	}
+	faulty = kzalloc_obj(*faulty);
+	if (!faulty)
+		return -ENOMEM;
+	faulty_init(faulty, &add);
+	ret = misuse_of(faulty, what);
+	kfree(faulty);
+	return ret;
+}
+
+static long allocator_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+
+	guard(mutex)(&lock);
+	switch (cmd) {
+	case C_ALLOCATOR_ADD:
+		return allocator_add(user);
+	case C_ALLOCATOR_REMOVE:
+		return allocator_remove(arg);
+	case C_ALLOCATOR_SET_FAULT:
+		return allocator_set_fault(user);
+	case C_ALLOCATOR_TELL:
+		return allocator_tell(user);
+	case C_ALLOCATOR_MISUSE:
+		return misuse(arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations allocator_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = allocator_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "cenalloc_c_allocator",
+	.fops = &allocator_fops,
+};
+
+static int __init allocator_init(void)
+{
+	cenalloc = cenalloc_get_device();
+	if (IS_ERR(cenalloc))
+		return PTR_ERR(cenalloc);
+	return misc_register(&device);
+}
+module_init(allocator_init);
+
+static void __exit allocator_exit(void)
+{
+	struct faulty *faulty;
+	unsigned long handle;
+
+	misc_deregister(&device);
+	/* No buffer has memory of them, or this module would have to stay. */
+	xa_for_each(&allocators, handle, faulty)
+		WARN_ON(remove(faulty, handle));
+	xa_destroy(&allocators);
+}
+module_exit(allocator_exit);
+
+MODULE_DESCRIPTION("Sample allocator for cenalloc in C");
+MODULE_AUTHOR("The cenalloc developers");
+MODULE_LICENSE("GPL");
