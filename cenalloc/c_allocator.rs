@@ -182,6 +182,14 @@ unsafe impl Allocator for CAllocator {
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+        // Whatever it fails with counts as that: with another error, nobody else might be asked.
+        self.provide(need).map_err(|_| ENOMEM)
+    }
+}
+
+impl CAllocator {
+    /// Memory for `need`, looked at.
+    fn provide(&self, need: &Need) -> Result<Provision> {
         let placement = &need.placement;
         let len = usize::try_from(need.len).map_err(|_| ENOMEM)?;
         let align = usize::try_from(placement.alignment).map_err(|_| ENOMEM)?;
