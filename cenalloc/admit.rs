@@ -73,14 +73,17 @@ impl Buffer {
             placement: proposal.meet().placement,
             killable: true,
         };
+        let devices = Devices::of(&guard.users).with(client.device());
         let misfit = match &guard.life {
             Life::Empty | Life::Gone => None,
-            Life::Backed(backing) => misfit(&guard.users, proposal, backing),
+            Life::Backed(backing) => misfit(&guard.users, proposal, backing).or_else(|| {
+                let is_served = backing.serves(&need, &devices);
+                (!is_served).then_some(Misfit::UNSERVED)
+            }),
         };
         // What all needed before, somebody could give: that was checked when it came about.
         let is_news = need.placement != guard.users.meet().placement || allocator::any_selective();
         if is_news && (matches!(guard.life, Life::Empty) || misfit.is_some()) {
-            let devices = Devices::of(&guard.users).with(client.device());
             if let Err(unserved) = allocator::any_could(&need, &devices) {
                 let conflict = unserved_conflict(guard, proposal, client.name(), unserved);
                 self.refuse(guard, conflict, EINVAL);

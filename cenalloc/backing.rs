@@ -5,8 +5,10 @@
 use crate::{
     allocator::{
         pages,
+        Devices,
         Entry,
-        Lease, //
+        Lease,
+        Need, //
     },
     provision::{
         Keep,
@@ -95,6 +97,11 @@ impl Backing {
     /// Who provided it.
     pub(crate) fn allocator(&self) -> &Entry {
         self.lease.entry()
+    }
+
+    /// Whether the allocator serves all these devices together.
+    pub(crate) fn serves(&self, need: &Need, devices: &Devices<'_>) -> bool {
+        self.lease.serves(need, devices)
     }
 
     /// The runs, in the order of the buffer's bytes.

@@ -172,13 +172,8 @@ impl Entry {
                 found: 0,
             });
         }
-        let unserved = Misfit {
-            field: Field::Device,
-            wanted: 0,
-            found: 0,
-        };
         let Some(call) = self.enter() else {
-            return Some(unserved);
+            return Some(Misfit::UNSERVED);
         };
         let max_len = call.max_len();
         if need.len > max_len {
@@ -207,7 +202,7 @@ impl Entry {
         if call.matches(need, devices) {
             None
         } else {
-            Some(unserved)
+            Some(Misfit::UNSERVED)
         }
     }
 
@@ -304,6 +299,12 @@ impl Lease {
     pub(crate) fn count(&mut self, len: u64) {
         self.entry.used.fetch_add(len, Relaxed);
         self.len += len;
+    }
+
+    /// Whether the allocator serves all these devices together with its memory.
+    pub(crate) fn serves(&self, need: &Need, devices: &Devices<'_>) -> bool {
+        // Its code stays as long as its memory, whether it is being removed or not.
+        self.entry.allocator.matches(need, devices)
     }
 
     /// The allocator.

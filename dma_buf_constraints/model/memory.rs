@@ -49,6 +49,15 @@ pub struct Misfit {
     pub found: u64,
 }
 
+impl Misfit {
+    /// The device itself, which an allocator does not serve.
+    pub const UNSERVED: Self = Self {
+        field: Field::Device,
+        wanted: 0,
+        found: 0,
+    };
+}
+
 /// How one device's table is cut: [`SegmentLimits`], with every cut at a whole granule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
