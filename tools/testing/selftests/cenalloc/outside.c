@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Allocators of another module: who is asked, when they are asked, and what
+ * becomes of them when they fail, refuse or go.
+ */
+
+#include <pthread.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+#include "kernel_api.h"
+
+#define LEN	(16 * KIB)
+
+FIXTURE(outside) {
+	int outside;
+	int importer;
+	int fd;
+};
+
+FIXTURE_SETUP(outside)
+{
+	self->outside = open_outside();
+	ASSERT_LE(0, self->outside);
+	self->importer = open_importer();
+	ASSERT_LE(0, self->importer);
+	self->fd = create(LEN);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(outside)
+{
+	/* Whatever the test opened, but for the one that removes. */
+	close_range(self->outside + 1, ~0U, 0);
+	EXPECT_EQ(0, remove_all_outside(self->outside));
+	close(self->outside);
+}
+
+/* A need that allocators outside alone can satisfy. */
+#define ONLY_OUTSIDE(...)	DEVICE(.access_mask = OUTSIDE_CLASS, __VA_ARGS__)
+
+/* What was allocated was freed, and what was mapped unmapped. */
+static void check_balance(struct __test_metadata *_metadata, int outside, int handle)
+{
+	struct c_allocator_told told;
+
+	EXPECT_EQ(0, settled_live(outside, handle, 0));
+	told = tell(outside, handle);
+	EXPECT_EQ(0, told.tables);
+	EXPECT_EQ(0, told.addresses);
+}
+
+/* --- Adding --------------------------------------------------------------- */
+
+TEST_F(outside, bad_input)
+{
+	int outside = self->outside;
+
+	EXPECT_EQ(-EINVAL, add_outside_raw(outside, OUTSIDE(.type = OUTSIDE_CLASS)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.no_name = 1)));
+	EXPECT_EQ(-EINVAL, add_outside(outside,
+				       OUTSIDE(.name = "of thirty-two characters, no less")));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.name = "two\nlines")));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.name = "a\"quote")));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.name = "\xc3\xa9")));
+	EXPECT_EQ(-EINVAL, add_outside_raw(outside, OUTSIDE(.name = "outside")));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.type = 3ULL << 32)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.type = ~0ULL)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.flags = 8)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.flags = ~0ULL)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.kind = C_ALLOCATOR_NO_OPS)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.without = 1 << C_ALLOCATOR_ALLOCATE)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.without = 1 << C_ALLOCATOR_FREE)));
+	/* Without struct pages, somebody has to tell where the memory is. */
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.flags = 4)));
+	EXPECT_EQ(-EINVAL, add_outside(outside, OUTSIDE(.flags = 4, .kind = C_ALLOCATOR_PIECES,
+							.without = 1 << C_ALLOCATOR_PHYS)));
+	EXPECT_EQ(-EEXIST, add_outside(outside, OUTSIDE(.name = "system")));
+	/* None of them is there. */
+	EXPECT_STREQ("", find_allocator("outside").name);
+}
+
+TEST_F(outside, misuse)
+{
+	int outside = self->outside;
+
+	EXPECT_EQ(-EINVAL, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_ADD_NULL));
+	EXPECT_EQ(-EINVAL, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_ADD_NO_DEVICE));
+	EXPECT_EQ(-EINVAL, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_REMOVE_NULL));
+	EXPECT_EQ(-EINVAL, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_REMOVE_NO_DEVICE));
+	EXPECT_EQ(-EINVAL, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_REMOVE_UNKNOWN));
+	EXPECT_EQ(-EEXIST, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_ADD_TWICE));
+	EXPECT_EQ(-EINVAL, call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_REMOVE_TWICE));
+	EXPECT_STREQ("", find_allocator("misused").name);
+}
+
+TEST_F(outside, names)
+{
+	const char *longest = "of thirty-one characters, not 1";
+	int handle = add_outside(self->outside, OUTSIDE());
+	struct c_allocator_add add = OUTSIDE();
+
+	ASSERT_EQ(CENALLOC_NAME_LEN - 1, strlen(longest));
+	ASSERT_LE(0, handle);
+	EXPECT_EQ(-EEXIST, add_outside(self->outside, OUTSIDE()));
+	EXPECT_EQ(-EEXIST, add_outside(self->outside, OUTSIDE(.type = 1ULL << 40, .priority = 1)));
+	strcpy(add.name, longest);
+	EXPECT_LE(0, add_outside(self->outside, add));
+	EXPECT_STREQ(longest, find_allocator(longest).name);
+	/* A name is free again when its allocator is gone. */
+	ASSERT_EQ(0, remove_outside(self->outside, handle));
+	EXPECT_STREQ("", find_allocator("outside").name);
+	EXPECT_LE(0, add_outside(self->outside, OUTSIDE()));
+}
+
+TEST_F(outside, is_in_the_list)
+{
+	struct cenalloc_allocator_info list[ALLOCATORS], found;
+	int one, last, i, count = list_allocators(list);
+
+	one = add_outside(self->outside, OUTSIDE(.max_len = 5 * MIB, .flags = 1));
+	last = add_outside(self->outside, OUTSIDE(.name = "last", .priority = 1, .max_len = PAGE));
+	ASSERT_LE(0, one);
+	ASSERT_LE(0, last);
+	found = find_allocator("outside");
+	EXPECT_EQ(OUTSIDE_CLASS, found.access_mask);
+	EXPECT_EQ(5 * MIB, found.max_len);
+	EXPECT_EQ(FIRST, found.priority);
+	EXPECT_EQ(CENALLOC_ALLOCATOR_CONTIGUOUS, found.flags);
+	EXPECT_EQ(0, found.used);
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_EQ(LEN, find_allocator("outside").used);
+	EXPECT_EQ(0, find_allocator("last").flags);
+	ASSERT_EQ(count + 2, list_allocators(list));
+	EXPECT_STREQ("outside", list[0].name);
+	EXPECT_STREQ("last", list[count + 1].name);
+	for (i = 0; i < count + 1; i++)
+		EXPECT_GE(list[i].priority, list[i + 1].priority);
+	close(self->fd);
+	EXPECT_EQ(0, settled_live(self->outside, one, 0));
+	EXPECT_EQ(0, find_allocator("outside").used);
+}
+
+/* --- Who is asked --------------------------------------------------------- */
+
+TEST_F(outside, the_highest_priority_is_asked_first)
+{
+	int high = add_outside(self->outside, OUTSIDE());
+	struct c_allocator_told told;
+
+	ASSERT_LE(0, high);
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.max_segments = 3, .max_address = BITS(40), .alignment = 8192)));
+	EXPECT_EQ(0, calls_of(self->outside, high, C_ALLOCATOR_ALLOCATE));
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
+	told = tell(self->outside, high);
+	EXPECT_EQ(1, told.calls[C_ALLOCATOR_ALLOCATE]);
+	EXPECT_EQ(1, told.live);
+	EXPECT_EQ(LEN, told.len);
+	EXPECT_EQ(8192, told.align);
+	EXPECT_EQ(0, told.flags);
+	EXPECT_EQ(BITS(40), told.max_address);
+	EXPECT_EQ(3, told.max_segments);
+	close(self->fd);
+	close(self->importer);
+	check_balance(_metadata, self->outside, high);
+	EXPECT_EQ(1, calls_of(self->outside, high, C_ALLOCATOR_FREE));
+}
+
+/* What nobody cares about is told as what it is: no bound at all, and whole pages. */
+TEST_F(outside, needs_of_nobody)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	struct c_allocator_told told;
+
+	ASSERT_EQ(0, allocate(self->fd));
+	told = tell(self->outside, handle);
+	EXPECT_EQ(PAGE, told.align);
+	EXPECT_EQ(-1ULL, told.max_address);
+	EXPECT_EQ(-1U, told.max_segments);
+}
+
+TEST_F(outside, a_low_priority_is_not_asked)
+{
+	int low = add_outside(self->outside, OUTSIDE(.priority = 1));
+
+	ASSERT_LE(0, low);
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	EXPECT_EQ(0, calls_of(self->outside, low, C_ALLOCATOR_ALLOCATE));
+}
+
+TEST_F(outside, the_next_is_asked_when_the_first_is_out)
+{
+	int first = add_outside(self->outside, OUTSIDE());
+	int second = add_outside(self->outside, OUTSIDE(.name = "second", .priority = FIRST - 1));
+	/* Added later, with the same priority, it is asked later. */
+	int third = add_outside(self->outside, OUTSIDE(.name = "third", .priority = FIRST - 1));
+
+	ASSERT_EQ(0, set_fault(self->outside, first, C_ALLOCATOR_FAIL, -ENOMEM));
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("second", buffer_field(self->fd, "allocator"));
+	EXPECT_EQ(1, calls_of(self->outside, second, C_ALLOCATOR_ALLOCATE));
+	EXPECT_EQ(1, calls_of(self->outside, first, C_ALLOCATOR_ALLOCATE));
+	EXPECT_EQ(0, calls_of(self->outside, first, C_ALLOCATOR_FREE));
+	EXPECT_EQ(0, calls_of(self->outside, third, C_ALLOCATOR_ALLOCATE));
+}
+
+/* The one of low priority is asked when all others do not fit, or are out. */
+TEST_F(outside, the_last_is_asked_when_all_are_out)
+{
+	int first = add_outside(self->outside, OUTSIDE());
+	int last = add_outside(self->outside, OUTSIDE(.name = "last", .priority = 1));
+	int attachment = join(self->importer, self->fd, ONLY_OUTSIDE());
+
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, set_fault(self->outside, first, C_ALLOCATOR_FAIL, -ENOMEM));
+	ASSERT_EQ(0, set_fault(self->outside, last, C_ALLOCATOR_FAIL, -ENOMEM));
+	EXPECT_EQ(-ENOMEM, map(self->importer, attachment, NULL));
+	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
+	EXPECT_EQ(1, calls_of(self->outside, first, C_ALLOCATOR_ALLOCATE));
+	EXPECT_EQ(1, calls_of(self->outside, last, C_ALLOCATOR_ALLOCATE));
+	/* It is asked anew every time. */
+	ASSERT_EQ(0, set_fault(self->outside, last, C_ALLOCATOR_GOOD, 0));
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+	EXPECT_STREQ("last", buffer_field(self->fd, "allocator"));
+}
+
+TEST_F(outside, limits_are_looked_at_first)
+{
+	int handle = add_outside(self->outside, OUTSIDE(.max_len = LEN - PAGE));
+	struct cenalloc_query told;
+
+	/* Another fits. */
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	/* No other has the class. */
+	EXPECT_EQ(-EINVAL, join(self->importer, create(LEN), ONLY_OUTSIDE()));
+	EXPECT_EQ(0, calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE));
+	ASSERT_EQ(0, remove_outside(self->outside, handle));
+
+	handle = add_outside(self->outside, OUTSIDE(.min_address = 1ULL << 32));
+	close(self->fd);
+	self->fd = create(LEN);
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, ONLY_OUTSIDE(.dma_mask = BITS(32))));
+	told = query_fields(self->fd);
+	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, told.conflict_with);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.conflict_field);
+	EXPECT_EQ(BITS(32), told.conflict_wanted);
+	EXPECT_EQ(1ULL << 32, told.conflict_found);
+	EXPECT_STREQ("outside", told.conflict_other);
+	EXPECT_LE(0, join(self->importer, self->fd, ONLY_OUTSIDE(.dma_mask = BITS(33))));
+	EXPECT_EQ(0, calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE));
+}
+
+/* --- Faults --------------------------------------------------------------- */
+
+struct fault {
+	int fault;
+	int code;
+};
+
+static const struct fault faults[] = {
+	{ C_ALLOCATOR_FAIL, -ENOMEM }, { C_ALLOCATOR_FAIL, -EIO }, { C_ALLOCATOR_FAIL, -EINVAL },
+	{ C_ALLOCATOR_FAIL, -EINTR }, { C_ALLOCATOR_FAIL, -512 }, { C_ALLOCATOR_FAIL, 1 },
+	{ C_ALLOCATOR_FAIL, 0x7fffffff }, { C_ALLOCATOR_FAIL, -4096 },
+	{ C_ALLOCATOR_FAIL, -0x7fffffff - 1 },
+	{ C_ALLOCATOR_NO_TABLE, 0 }, { C_ALLOCATOR_ERROR_TABLE, -ENOMEM },
+	{ C_ALLOCATOR_ERROR_TABLE, -EIO }, { C_ALLOCATOR_ERROR_TABLE, -EINTR },
+	{ C_ALLOCATOR_ERROR_TABLE, -4095 }, { C_ALLOCATOR_EMPTY_TABLE, 0 },
+	{ C_ALLOCATOR_SHORT_TABLE, 0 }, { C_ALLOCATOR_LONG_TABLE, 0 },
+	{ C_ALLOCATOR_OFFSET_TABLE, 0 }, { C_ALLOCATOR_ODD_TABLE, 0 },
+	{ C_ALLOCATOR_BARE_TABLE, 0 },
+};
+
+/* Whatever an allocator does wrong, the next one is asked, and nothing is lost. */
+static void check_faults(struct __test_metadata *_metadata, int outside, int kind)
+{
+	int handle = add_outside(outside, OUTSIDE(.kind = kind));
+	int importer = open_importer(), first = create(LEN), fd;
+	int attachment = join(importer, first, ONLY_OUTSIDE());
+	const struct fault *fault;
+
+	ASSERT_LE(0, handle);
+	ASSERT_LE(0, attachment);
+	for (fault = faults; fault < faults + ARRAY_SIZE(faults); fault++) {
+		ASSERT_EQ(0, set_fault(outside, handle, fault->fault, fault->code));
+		fd = create(LEN);
+		EXPECT_EQ(0, allocate(fd)) {
+			TH_LOG("fault %d, code %d", fault->fault, fault->code);
+		}
+		EXPECT_STREQ("system", buffer_field(fd, "allocator"));
+		close(fd);
+		/* There is no next. */
+		EXPECT_EQ(-ENOMEM, map(importer, attachment, NULL)) {
+			TH_LOG("fault %d, code %d", fault->fault, fault->code);
+		}
+		EXPECT_STREQ("empty", buffer_field(first, "state"));
+		check_balance(_metadata, outside, handle);
+		EXPECT_EQ(0, find_allocator("outside").used);
+	}
+	/* Nor has it been forgotten for its faults. */
+	ASSERT_EQ(0, set_fault(outside, handle, C_ALLOCATOR_GOOD, 0));
+	EXPECT_EQ(0, map(importer, attachment, NULL));
+	EXPECT_STREQ("outside", buffer_field(first, "allocator"));
+	/* And may go, now that it is used no more. */
+	close(first);
+	close(importer);
+	check_balance(_metadata, outside, handle);
+	EXPECT_EQ(0, remove_outside(outside, handle));
+}
+
+TEST_F(outside, faults_of_the_plain_one)
+{
+	check_faults(_metadata, self->outside, C_ALLOCATOR_PLAIN);
+}
+
+TEST_F(outside, faults_of_the_full_one)
+{
+	check_faults(_metadata, self->outside, C_ALLOCATOR_PIECES);
+}
+
+/* Memory that does not suit is given back at once. */
+TEST_F(outside, memory_out_of_reach)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	int low = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32)));
+
+	ASSERT_EQ(0, set_fault(self->outside, handle, C_ALLOCATOR_IGNORE, 0));
+	ASSERT_EQ(0, map(self->importer, low, NULL));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	EXPECT_EQ(1, calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE));
+	EXPECT_EQ(1, calls_of(self->outside, handle, C_ALLOCATOR_FREE));
+	check_balance(_metadata, self->outside, handle);
+}
+
+TEST_F(outside, memory_that_is_not_aligned)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	int fd, i;
+
+	/* alloc_pages_exact() does not know of it; now and then, it is by chance. */
+	for (i = 0; i < 16; i++) {
+		fd = create_aligned(PAGE, 4 * MIB);
+		ASSERT_EQ(0, allocate(fd));
+		if (strcmp(buffer_field(fd, "allocator"), "outside"))
+			break;
+	}
+	EXPECT_GT(16, i);
+	EXPECT_EQ(i + 1, calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE));
+	EXPECT_EQ(1, calls_of(self->outside, handle, C_ALLOCATOR_FREE));
+}
+
+TEST_F(outside, is_zeroed_unless_it_says_so)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	void *memory = map_cpu(self->fd, LEN);
+
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_EQ(0, set_fault(self->outside, handle, C_ALLOCATOR_DIRTY, 0xa5));
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
+	EXPECT_TRUE(is_filled(memory, 0, LEN));
+	munmap(memory, LEN);
+	close(self->fd);
+	ASSERT_EQ(0, settled_live(self->outside, handle, 0));
+	ASSERT_EQ(0, remove_outside(self->outside, handle));
+
+	handle = add_outside(self->outside, OUTSIDE(.flags = 2));
+	ASSERT_EQ(0, set_fault(self->outside, handle, C_ALLOCATOR_DIRTY, 0xa5));
+	self->fd = create(LEN);
+	memory = map_cpu(self->fd, LEN);
+	ASSERT_NE(MAP_FAILED, memory);
+	EXPECT_TRUE(is_filled(memory, 0xa5, LEN));
+	munmap(memory, LEN);
+}
+
+/* --- Match ---------------------------------------------------------------- */
+
+static int add_matching(int outside)
+{
+	int handle = add_outside(outside, OUTSIDE(.kind = C_ALLOCATOR_PIECES));
+
+	return handle < 0 ? handle : set_refused(outside, handle, "unwanted") ?: handle;
+}
+
+TEST_F(outside, match_is_asked_for_each_device)
+{
+	int handle = add_matching(self->outside);
+	struct c_allocator_told told;
+
+	ASSERT_LE(0, handle);
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.name = "one", .dma_mask = BITS(36), .max_segments = 9)));
+	told = tell(self->outside, handle);
+	EXPECT_LE(1, told.calls[C_ALLOCATOR_MATCH]);
+	EXPECT_EQ(0, strncmp(told.device, "one.", 4));
+	EXPECT_EQ(LEN, told.match_len);
+	EXPECT_EQ(BITS(36), told.match_max_address);
+	EXPECT_EQ(9, told.match_max_segments);
+	/* A device that changes nothing is asked for, too. */
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.name = "two")));
+	EXPECT_EQ(0, strncmp(tell(self->outside, handle).device, "two.", 4));
+}
+
+TEST_F(outside, match_without_a_device)
+{
+	int handle = add_matching(self->outside);
+	struct c_allocator_told told;
+
+	ASSERT_LE(0, handle);
+	ASSERT_EQ(0, declare_needs(self->fd, "later", NEEDS(.max_segments = 7)));
+	told = tell(self->outside, handle);
+	EXPECT_LE(1, told.without_device);
+	EXPECT_EQ(7, told.match_max_segments);
+	EXPECT_EQ(0, told.match_max_address);
+}
+
+TEST_F(outside, refused_by_match)
+{
+	int handle = add_matching(self->outside);
+	struct cenalloc_query told;
+
+	ASSERT_LE(0, handle);
+	/* Another allocator serves it. */
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.name = "unwanted")));
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	EXPECT_EQ(0, calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE));
+	/* None does. */
+	close(self->fd);
+	self->fd = create(LEN);
+	ASSERT_LE(0, join(self->importer, self->fd, ONLY_OUTSIDE(.name = "wanted")));
+	check_refused(_metadata, self->importer, self->fd, DEVICE(.name = "unwanted"), -EINVAL,
+		      "* unwanted.* needs an allocator that serves it, outside does not");
+	told = query_fields(self->fd);
+	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, told.conflict_with);
+	EXPECT_EQ(CENALLOC_FIELD_DEVICE, told.conflict_field);
+	EXPECT_NE(NULL, strstr(told.conflict_who, " unwanted."));
+	EXPECT_STREQ("outside", told.conflict_other);
+	/* Who was refused does not count for those who come later. */
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "also")));
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
+}
+
+/* The kernel log says the same, once its limit of lines lets it. */
+TEST_F(outside, refusal_is_logged)
+{
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK), device, tries, i;
+	char line[8192];
+	bool found = false;
+
+	ASSERT_LE(0, kmsg);
+	ASSERT_LE(0, add_matching(self->outside));
+	ASSERT_LE(0, join(self->importer, self->fd, ONLY_OUTSIDE(.name = "wanted")));
+	device = add_device(self->importer, DEVICE(.name = "unwanted"));
+	ASSERT_LE(0, lseek(kmsg, 0, SEEK_END));
+	for (tries = 0; tries < 70 && !found; tries++) {
+		ASSERT_EQ(-EINVAL, attach(self->importer, device, self->fd));
+		for (i = 0; i < 1000 && !found; i++) {
+			ssize_t len = read(kmsg, line, sizeof(line) - 1);
+
+			if (len <= 0)
+				break;
+			line[len] = '\0';
+			found = !fnmatch("*cenalloc: buffer *: * unwanted.* needs an allocator*",
+					 line, 0);
+		}
+		if (!found)
+			usleep(100000);
+	}
+	EXPECT_TRUE(found);
+}
+
+/* Memory that its allocator does not serve a newcomer with is not the newcomer's. */
+TEST_F(outside, match_and_memory_that_is_there)
+{
+	int handle = add_matching(self->outside), first;
+
+	ASSERT_LE(0, handle);
+	first = join(self->importer, self->fd, DEVICE(.name = "wanted"));
+	ASSERT_LE(0, first);
+	ASSERT_EQ(0, map(self->importer, first, NULL));
+	ASSERT_STREQ("outside", buffer_field(self->fd, "allocator"));
+	/* It is in use: it came too late. */
+	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, DEVICE(.name = "unwanted")));
+	EXPECT_EQ(1, buffer_number(self->fd, "early"));
+	/* It is not: there is memory that serves both. */
+	ASSERT_EQ(0, unmap(self->importer, first));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "unwanted")));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	check_balance(_metadata, self->outside, handle);
+}
+
+/* --- Removal -------------------------------------------------------------- */
+
+TEST_F(outside, stays_while_a_buffer_has_its_memory)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	int fd = create(LEN);
+
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_EQ(-EBUSY, remove_outside(self->outside, handle));
+	/* Nothing has changed. */
+	EXPECT_STREQ("outside", find_allocator("outside").name);
+	ASSERT_EQ(0, allocate(fd));
+	EXPECT_STREQ("outside", buffer_field(fd, "allocator"));
+	close(fd);
+	EXPECT_EQ(1, settled_live(self->outside, handle, 1));
+	EXPECT_EQ(-EBUSY, remove_outside(self->outside, handle));
+	close(self->fd);
+	EXPECT_EQ(0, settled_live(self->outside, handle, 0));
+	EXPECT_EQ(0, remove_outside(self->outside, handle));
+	EXPECT_STREQ("", find_allocator("outside").name);
+}
+
+/* Who relied on it finds that nobody serves the buffer any more. */
+TEST_F(outside, removed_before_the_first_use)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	int attachment = join(self->importer, self->fd, ONLY_OUTSIDE());
+
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, remove_outside(self->outside, handle));
+	EXPECT_GT(0, map(self->importer, attachment, NULL));
+	EXPECT_EQ(-EINVAL, join(self->importer, create(LEN), ONLY_OUTSIDE()));
+	EXPECT_LE(0, add_outside(self->outside, OUTSIDE()));
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+}
+
+static void *allocate_there(void *fd)
+{
+	return (void *)(long)allocate(*(int *)fd);
+}
+
+TEST_F(outside, stays_while_it_allocates)
+{
+	int handle = add_outside(self->outside, OUTSIDE());
+	pthread_t thread;
+	void *ret;
+	int i;
+
+	ASSERT_EQ(0, set_fault(self->outside, handle, C_ALLOCATOR_SLOW, 300));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, allocate_there, &self->fd));
+	for (i = 0; i < 1000 && !calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE); i++)
+		usleep(1000);
+	/* It is in the middle of what will be the buffer's memory. */
+	EXPECT_EQ(-EBUSY, remove_outside(self->outside, handle));
+	ASSERT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
+}
+
+/* --- The module ----------------------------------------------------------- */
+
+TEST_F(outside, module_stays_while_a_buffer_has_its_memory)
+{
+	ASSERT_LE(0, add_outside(self->outside, OUTSIDE()));
+	ASSERT_LE(0, add_outside(self->outside, OUTSIDE(.name = "idle")));
+	ASSERT_EQ(0, allocate(self->fd));
+	close(self->outside);
+	usleep(10000);
+	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc_c_allocator"));
+	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc"));
+	close(self->fd);
+	/* With allocators that nobody uses, it may go, and they with it. */
+	EXPECT_EQ(0, unload_patiently("cenalloc_c_allocator"));
+	EXPECT_STREQ("", find_allocator("outside").name);
+	EXPECT_STREQ("", find_allocator("idle").name);
+	self->fd = create(LEN);
+	EXPECT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	ASSERT_EQ(0, load("cenalloc_c_allocator"));
+	self->outside = open_outside();
+	ASSERT_LE(0, self->outside);
+}
+
+int main(int argc, char **argv)
+{
+	return run_with_modules(argc, argv);
+}

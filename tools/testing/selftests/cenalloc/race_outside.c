@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Allocators of another module come, fail and go while buffers are given memory,
+ * touched and moved. What was written stays, whatever was called returns, and at
+ * the end nothing is left of them.
+ */
+
+#include <pthread.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+#include "kernel_api.h"
+
+#define LEN		(64 * KIB)
+#define ALLOCATORS_EACH	3
+#define SECONDS		3
+
+static int outside;
+static int stop;
+
+struct worker {
+	pthread_t thread;
+	unsigned int seed;
+	int number;
+	unsigned int done;	/* what the test is about */
+	unsigned int other;	/* what came before it */
+	const char *failure;
+	int error;
+};
+
+static unsigned int pick(struct worker *me, unsigned int count)
+{
+	return rand_r(&me->seed) / 7 % count;
+}
+
+static bool fail(struct worker *me, const char *what, int error)
+{
+	me->failure = what;
+	me->error = error;
+	return false;
+}
+
+/* --- Allocators ----------------------------------------------------------- */
+
+/* Adds one, lets it do for a while, and insists on its removal. */
+static bool come_and_go(struct worker *me)
+{
+	struct c_allocator_add add = {
+		.type = OUTSIDE_CLASS << pick(me, 2),
+		.priority = pick(me, 2) ? FIRST : 1,
+		.kind = pick(me, 2),
+	};
+	int handle, ret;
+
+	snprintf(add.name, sizeof(add.name), "race%d.%u", me->number, pick(me, ALLOCATORS_EACH));
+	handle = add_outside_raw(outside, add);
+	if (handle < 0)
+		return fail(me, "add", handle);
+	if (!pick(me, 4))
+		set_fault(outside, handle, pick(me, C_ALLOCATOR_BARE_TABLE + 1), -ENOMEM);
+	usleep(pick(me, 2000));
+	do {
+		ret = remove_outside(outside, handle);
+		if (ret == -EBUSY) {
+			/* It gives no more, so that it will be free some day. */
+			me->other++;
+			set_fault(outside, handle, C_ALLOCATOR_FAIL, -ENOMEM);
+			usleep(100);
+		}
+	} while (ret == -EBUSY);
+	return ret ? fail(me, "remove", ret) : true;
+}
+
+/* --- Buffers -------------------------------------------------------------- */
+
+static bool use_buffer(struct worker *me, int importer, int fd)
+{
+	unsigned int seed = me->seed;
+	int device, attachment, ret;
+	char *memory;
+	bool good;
+
+	memory = map_cpu(fd, LEN);
+	if (memory == MAP_FAILED)
+		return fail(me, "mmap", -errno);
+	fill_bytes(memory, LEN, seed);
+	/* The memory may have to move for it. */
+	device = add_device(importer, DEVICE(.dma_mask = pick(me, 2) ? BITS(32) : 0));
+	attachment = attach(importer, device, fd);
+	if (attachment >= 0) {
+		ret = map(importer, attachment, NULL);
+		if (ret)
+			fail(me, "map", ret);
+		detach(importer, attachment);
+	} else if (attachment != -EBUSY) {
+		fail(me, "attach", attachment);
+	}
+	call_number(importer, IMPORTER_REMOVE, device);
+	good = !wrong_bytes(memory, LEN, seed);
+	munmap(memory, LEN);
+	return good ? !me->failure : fail(me, "bytes", 0);
+}
+
+static bool make_and_use(struct worker *me, int importer)
+{
+	int fd = create(LEN), ret;
+	bool good;
+
+	if (fd < 0)
+		return fail(me, "create", fd);
+	ret = allocate(fd);
+	if (ret) {
+		close(fd);
+		return fail(me, "allocate", ret);
+	}
+	me->other += !strncmp(query_fields(fd).allocator, "race", 4);
+	good = use_buffer(me, importer, fd);
+	close(fd);
+	return good;
+}
+
+static void *allocators(void *argument)
+{
+	struct worker *me = argument;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && come_and_go(me))
+		me->done++;
+	return NULL;
+}
+
+static void *buffers(void *argument)
+{
+	struct worker *me = argument;
+	int importer = open_importer();
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && make_and_use(me, importer))
+		me->done++;
+	close(importer);
+	return NULL;
+}
+
+/* Looks at what is being changed. */
+static void *lists(void *argument)
+{
+	struct cenalloc_allocator_info list[ALLOCATORS];
+	struct worker *me = argument;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		int i, count = list_allocators(list);
+
+		if (count < 0)
+			fail(me, "list", count);
+		for (i = 1; i < count; i++)
+			if (list[i - 1].priority < list[i].priority)
+				fail(me, "order", i);
+		me->done++;
+	}
+	return NULL;
+}
+
+TEST(allocators_come_and_go)
+{
+	void *(*const works[])(void *) = { allocators, allocators, buffers, buffers, lists };
+	struct worker workers[ARRAY_SIZE(works)] = {};
+	unsigned int before = count_buffers(), i;
+
+	outside = open_outside();
+	ASSERT_LE(0, outside);
+	for (i = 0; i < ARRAY_SIZE(works); i++) {
+		workers[i].seed = i + 1;
+		workers[i].number = i;
+		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, works[i], &workers[i]));
+	}
+	sleep(SECONDS);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (i = 0; i < ARRAY_SIZE(works); i++) {
+		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
+		EXPECT_EQ(NULL, workers[i].failure) {
+			TH_LOG("worker %u: %s: %d", i, workers[i].failure, workers[i].error);
+		}
+		TH_LOG("worker %u: %u rounds, %u", i, workers[i].done, workers[i].other);
+		EXPECT_NE(0, workers[i].done);
+	}
+	/* Both kinds met: removals found memory in use, and buffers had some of theirs. */
+	EXPECT_NE(0, workers[0].other + workers[1].other);
+	EXPECT_NE(0, workers[2].other + workers[3].other);
+	EXPECT_EQ(0, remove_all_outside(outside));
+	EXPECT_EQ(before, settled_buffers(before));
+	close(outside);
+}
+
+int main(int argc, char **argv)
+{
+	return run_with_modules(argc, argv);
+}
