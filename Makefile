@@ -160,6 +160,23 @@ cenalloc_c_allocator-y := \
 	samples/c_allocator/pieces.o \
 	samples/c_allocator/plain.o
 
+obj-$(CONFIG_SAMPLE_CENALLOC) += cenalloc_rust_allocator.o
+cenalloc_rust_allocator-y := \
+	samples/rust_allocator/rust_allocator.o \
+	samples/rust_allocator/page.o
+
+RUSTFLAGS_samples/rust_allocator/rust_allocator.o += $(cenalloc-crate) \
+	--env-set CENALLOC_RUST_ALLOCATOR_OBJ=$(abspath $(obj)/samples/rust_allocator)
+$(obj)/samples/rust_allocator/rust_allocator.o: $(obj)/cenalloc/cenalloc.o
+
+$(obj)/samples/rust_allocator/bindings_generated.rs: private bindgen-items := \
+	rust_allocator_.*|RUST_ALLOCATOR_.*
+$(obj)/samples/rust_allocator/bindings_generated.rs: $(src)/samples/rust_allocator/page.h FORCE
+	$(call if_changed_dep,rust_bindings)
+$(obj)/samples/rust_allocator/rust_allocator.o: $(obj)/samples/rust_allocator/bindings_generated.rs
+
+targets += samples/rust_allocator/bindings_generated.rs
+
 else
 
 include scripts/workbench.mk

@@ -201,7 +201,7 @@ static inline int remove_all_outside(int outside)
 
 /* Those that use symbols of cenalloc, and so keep it: other programs unload that. */
 static const char *const kernel_api_modules[] = {
-	"cenalloc_c_importer", "cenalloc_c_allocator",
+	"cenalloc_c_importer", "cenalloc_c_allocator", "cenalloc_rust_allocator",
 };
 
 static void unload_modules(void)
