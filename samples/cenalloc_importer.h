@@ -30,7 +30,7 @@
 /**
  * struct importer_add - for IMPORTER_ADD
  * @dma_mask: the device's DMA mask; 0 is 64 bits
- * @parms_max_segment_size: for dma_set_max_seg_size(); 0 leaves it alone
+ * @parms_max_segment_size: for dma_set_max_seg_size(); 0 is no limit
  * @parms_segment_boundary_mask: for dma_set_seg_boundary(); 0 leaves it alone
  * @access_mask: declared, as in struct dma_buf_constraints, as is what follows
  * @max_address: declared

@@ -9,8 +9,8 @@
 //!
 //! For authors of drivers it shows:
 //!
-//! - `edu.rs`: probe and unbind. The DMA mask is all that this device has to say of its needs;
-//!   the exporter of a buffer reads it from `struct device`.
+//! - `edu.rs`: probe and unbind. The DMA mask, and that segments may have any length, is all that
+//!   this device has to say of its needs; the exporter of a buffer reads it from `struct device`.
 //! - `state.rs`: how attachments go away with the device although files are still open.
 //! - `engine.rs`: why a buffer stays mapped until the hardware has let go of it.
 //! - `file.rs`: attach, map, use, unmap, detach.
@@ -111,6 +111,9 @@ impl pci::Driver for EduDriver {
             pdev.enable_device_mem()?;
             // SAFETY: The device is being probed: nothing is mapped for it yet.
             unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<28>())? };
+            // The engine is told each piece; PCI says 64 KiB for those that say nothing.
+            // SAFETY: As above.
+            unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let bar = pdev.iomap_region_sized::<{ engine::BAR_SIZE }>(0, c"cenalloc_edu")?;
             if bar.read32(engine::IDENTIFICATION) & 0xff != 0xed {
                 return Err(ENODEV);

@@ -82,8 +82,8 @@ static int set_limits(struct device *dev, const struct importer_add *add)
 	} else if (dma_set_mask_and_coherent(dev, mask)) {
 		return -EINVAL;
 	}
-	if (add->parms_max_segment_size)
-		dma_set_max_seg_size(dev, add->parms_max_segment_size);
+	/* A device that does not say how long segments may be has 64 KiB. */
+	dma_set_max_seg_size(dev, add->parms_max_segment_size ?: UINT_MAX);
 	if (boundary_mask)
 		dma_set_seg_boundary(dev, boundary_mask);
 	return 0;
