@@ -19,6 +19,8 @@ import time
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = f'{REPO}/build'
 LOGS = f'{BUILD}/logs'
+# Guests boot the stock kernel, or one of scripts/kernels that KERNEL names.
+KERNEL = os.environ['KERNEL']
 KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
 DEFAULT_GUESTS = 'default | | | |\n'
 
@@ -288,10 +290,11 @@ def guests():
 
 def check_guest(name, append, qemu, mem, command):
     command = f'cd cenalloc && {command or "./run.sh"}'
-    output = f'{LOGS}/check-{name}.out'
+    logs = f'{LOGS}/check-{name}{"-" if KERNEL else ""}{KERNEL}'
+    output = f'{logs}.out'
     done = subprocess.run(
         [f'{REPO}/scripts/testguest', '--payload', f'{BUILD}/payload',
-         '--log', f'{LOGS}/check-{name}.log', '--append', append, '--qemu', qemu,
+         '--log', f'{logs}.log', '--append', append, '--qemu', qemu,
          '--mem', mem or '3G', '--', command],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, errors='replace', check=False)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boots the stock kernel in QEMU, runs one command as root in it, passes the
+# Boots a kernel in QEMU, runs one command as root in it, passes the
 # command's output and exit status on, and reads the kernel's log for anything
 # that a healthy kernel does not say. Runs inside the private root; called by
 # scripts/guest (--full) and scripts/testguest (--small).
@@ -24,6 +24,17 @@ import time
 
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE = os.environ['CENALLOC_CACHE']
+# The kernel that is booted: its release, and where it and its modules are.
+KREL = os.environ['KREL']
+KIMAGE = os.environ['KIMAGE']
+# What the places of a kernel that is not the stock one end with.
+SUFFIX = f'-{os.environ["KERNEL"]}' if os.environ['KERNEL'] else ''
+# What such a kernel wants on its command line.
+APPEND = f'{REPO}/scripts/kernels/{os.environ["KERNEL"]}.append'
+# Kernels with checkers take so many times the time of the stock one.
+SLOWER = 8 if SUFFIX else 1
+# And so many MiB more: KASAN's shadow, the books of lockdep, kmemleak and DMA-API.
+MORE = 128 if SUFFIX else 0
 
 # Anything of this in the kernel log makes a run fail.
 BAD = re.compile(
@@ -95,6 +106,7 @@ RUN = '''#!/bin/busybox sh
 cd "${0%/*}"
 here=$PWD
 . ./env
+export SLOWER
 for module in $LOAD; do
 	modprobe "$module" 2>/dev/vport0p2 || status=125
 done
@@ -140,7 +152,7 @@ def arguments():
     p.add_argument('--load', metavar='NAMES',
                    help='which of our modules to load first (all that are built)')
     p.add_argument('--timeout', type=float, metavar='SECONDS',
-                   help='end the guest after so long (300; with a shell: never)')
+                   help=f'end the guest after so long ({300 * SLOWER}; with a shell: never)')
     p.add_argument('--log', metavar='FILE', help='where the kernel log goes')
     p.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND')
     args = p.parse_args()
@@ -150,7 +162,7 @@ def arguments():
     args.command = (args.command[0] if len(args.command) == 1
                     else shlex.join(args.command))
     if args.timeout is None and args.command:
-        args.timeout = 300
+        args.timeout = 300 * SLOWER
     if args.icount:
         args.cpus = '1'
     return args
@@ -206,8 +218,8 @@ class Cpio:
 class Modules:
     """Stock modules and ours, with what they depend on."""
 
-    def __init__(self, state):
-        self.dir = f'{state["KIMAGE"]}/usr/lib/modules/{state["KREL"]}'
+    def __init__(self):
+        self.dir = f'{KIMAGE}/usr/lib/modules/{KREL}'
         self.depends = {}   # path below dir -> paths
         with open(f'{self.dir}/modules.dep', encoding='utf-8') as f:
             for line in f:
@@ -216,7 +228,7 @@ class Modules:
         self.paths = {self.name(p): p for p in self.depends}
         # With a library module first, one of ours at a time.
         self.ours = {}
-        built = f'{REPO}/build/modules'
+        built = os.environ['MODULES']
         order = f'{built}/modules.order'
         if os.path.exists(order):
             with open(order, encoding='utf-8') as f:
@@ -297,7 +309,7 @@ def base_disk(modules, paths):
         return f.read()
 
 
-def ram_disk(args, state, modules, load, modroot):
+def ram_disk(args, modules, load, modroot):
     wanted = ['9p', '9pnet_virtio', 'overlay'] if args.full else args.modules.split()
     if args.share and not args.full:
         wanted += ['9p', '9pnet_virtio']
@@ -307,7 +319,7 @@ def ram_disk(args, state, modules, load, modroot):
             wanted += names
     paths = modules.closure(wanted)
     disk = Cpio()
-    where = f'lib/modules/{state["KREL"]}'
+    where = f'lib/modules/{KREL}'
     lines = [f'{flat(p)}: {" ".join(flat(d) for d in modules.depends[p])}' for p in paths]
     if args.small:
         known = {modules.name(p): flat(p) for p in paths}
@@ -342,6 +354,7 @@ def ram_disk(args, state, modules, load, modroot):
         'SHELL': '/bin/bash' if args.full else '/bin/sh',
         'DIRECTORY': REPO if args.full else '/payload' if args.payload else '/',
         'INTERACTIVE': '0' if args.command else '1',
+        'SLOWER': str(SLOWER),
         'HOST_TERM': os.environ.get('TERM', 'dumb'),
         'ROWS': str(size.lines or 24), 'COLUMNS': str(size.columns or 80),
     }
@@ -352,10 +365,10 @@ def ram_disk(args, state, modules, load, modroot):
     return base_disk(modules, paths) + disk.bytes()
 
 
-def module_tree(state, modules):
+def module_tree(modules):
     """The stock modules with ours among them, as modprobe wants them."""
-    top = f'{REPO}/build/modroot'
-    tree = f'{top}/lib/modules/{state["KREL"]}'
+    top = f'{REPO}/build/modroot{SUFFIX}'
+    tree = f'{top}/lib/modules/{KREL}'
     stamp = f'{tree}/stamp'
     mark = modules.dir + ''.join(f' {ko} {os.stat(ko).st_mtime_ns}' for ko in modules.ours.values())
     try:
@@ -371,7 +384,7 @@ def module_tree(state, modules):
         subprocess.run(['cp', f'{modules.dir}/{name}', tree], check=True)
     for ko in modules.ours.values():
         subprocess.run(['cp', ko, f'{tree}/updates/'], check=True)
-    subprocess.run(['depmod', '-b', top, state['KREL']], check=True)
+    subprocess.run(['depmod', '-b', top, KREL], check=True)
     with open(stamp, 'w', encoding='utf-8') as f:
         f.write(mark)
     return tree
@@ -404,8 +417,13 @@ def kvm_works(kernel):
         return f.read() == 'yes'
 
 
-def qemu_command(args, state, disk, log, pipes):
-    kernel = f'{state["KIMAGE"]}/usr/lib/modules/{state["KREL"]}/vmlinuz'
+def qemu_command(args, disk, log, pipes):
+    append = BOOT_ARGS.split()
+    if SUFFIX:
+        with open(APPEND, encoding='utf-8') as f:
+            append += [word for line in f if line[0] != '#' for word in line.split()]
+    append += [args.append] if args.append else []
+    kernel = f'{KIMAGE}/usr/lib/modules/{KREL}/vmlinuz'
     if args.icount:
         # Nothing of the host goes into the guest's time: neither its own, nor chance.
         accel = ['tcg,thread=single', '-icount', 'shift=0,sleep=off', '-seed', '1',
@@ -414,10 +432,10 @@ def qemu_command(args, state, disk, log, pipes):
         accel = ['kvm' if kvm_works(kernel) else 'tcg,thread=multi']
     command = [
         'qemu-system-x86_64', '-machine', 'q35', '-accel', *accel, '-cpu', 'max',
-        '-m', args.mem, '-smp', args.cpus,
+        '-m', f'{mebibytes(args.mem) + MORE}M', '-smp', args.cpus,
         '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
         '-kernel', kernel, '-initrd', disk,
-        '-append', f'{BOOT_ARGS} {args.append}'.strip(),
+        '-append', ' '.join(append),
         '-chardev', f'file,id=log,path={log}', '-serial', 'chardev:log',
         '-device', 'virtio-serial-pci', '-device', 'edu',
     ]
@@ -437,6 +455,14 @@ def qemu_command(args, state, disk, log, pipes):
     return command + shlex.split(args.qemu)
 
 
+def mebibytes(size):
+    """A size as QEMU takes it, in MiB or with M or G behind it, as a number of MiB."""
+    match = re.fullmatch(r'(\d+)([MG]?)', size)
+    if not match:
+        die(f'--mem {size} is no size: 320M, or 3G')
+    return int(match[1]) * (1024 if match[2] == 'G' else 1)
+
+
 def pump(source, sink):
     while data := os.read(source, 65536):
         sink(data)
@@ -449,11 +475,11 @@ def write_to(fd):
     return sink
 
 
-def run_guest(args, state, disk, log):
+def run_guest(args, disk, log):
     """Returns the command's status (None if there is none) and why it ended."""
     pipes = {name: os.pipe() for name in ('out', 'err', 'ctl')}
     control = bytearray()
-    command = qemu_command(args, state, disk, log, pipes)
+    command = qemu_command(args, disk, log, pipes)
     qemu = subprocess.Popen(command, pass_fds=[w for _, w in pipes.values()],
                             stdin=None if not args.command else subprocess.DEVNULL)
     for sig in (signal.SIGTERM, signal.SIGHUP):
@@ -495,11 +521,9 @@ def main():
     args = arguments()
     if not args.command and not sys.stdin.isatty():
         die('a command is needed, or a terminal for a shell')
-    with open(os.environ['CENALLOC_STATE'], encoding='utf-8') as f:
-        state = dict(line.split('=', 1) for line in shlex.split(f.read()))
-    modules = Modules(state)
+    modules = Modules()
     load = list(modules.ours) if args.load is None else args.load.split()
-    modroot = module_tree(state, modules) if args.full else None
+    modroot = module_tree(modules) if args.full else None
 
     logs = f'{REPO}/build/logs'
     os.makedirs(logs, exist_ok=True)
@@ -507,9 +531,9 @@ def main():
     open(log, 'w', encoding='utf-8').close()
 
     with tempfile.NamedTemporaryFile(dir=logs, prefix='initrd-') as disk:
-        disk.write(ram_disk(args, state, modules, load, modroot))
+        disk.write(ram_disk(args, modules, load, modroot))
         disk.flush()
-        status, why = run_guest(args, state, disk.name, log)
+        status, why = run_guest(args, disk.name, log)
 
     bad = findings(log)
     for part in bad:

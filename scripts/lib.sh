@@ -29,6 +29,38 @@ load_state() {
 	[ -d "$ROOT" ] && [ -d "$KDIR" ] && [ -d "$KIMAGE" ]
 }
 
+# KERNEL names a kernel of scripts/kernels that is used instead of the stock one.
+# Scripts that build for one or boot it take it as their first argument, too.
+if [ "${1:-}" = --kernel ] && [ $# -gt 1 ]; then
+	KERNEL=$2
+	shift 2
+fi
+export KERNEL=${KERNEL:-}
+export MODULES=$BUILD/modules${KERNEL:+-$KERNEL}
+
+# Sets KPLACE: where the kernel KERNEL is, or will be when scripts/kernel has made
+# it; the name tells everything that it is made of. To be called after load_state.
+KERNEL_FORMAT=1
+kernel_place() {
+	local config=$REPO/scripts/kernels/$KERNEL.config stock=${KDIR%/src} id
+
+	[ -e "$config" ] || die "there is no kernel $KERNEL in scripts/kernels"
+	id=$({ echo "$KERNEL_FORMAT $KVERSION ${stock##*/}"; cat "$config"; } | sha256sum)
+	KPLACE=$CACHE/linux-${KREL%%[+-]*}-$KERNEL-${id:0:12}
+}
+
+# Reads KREL, KDIR, KIMAGE and KCC, its compiler of C, of the kernel in use. To be
+# called after load_state; fails if scripts/kernel has not made that kernel yet.
+load_kernel() {
+	export KCC=x86_64-linux-gnu-gcc-14
+	if [ -n "$KERNEL" ]; then
+		[ -n "${KPLACE:-}" ] || kernel_place
+		[ -e "$KPLACE/state" ] || return 1
+		# shellcheck disable=SC1091
+		. "$KPLACE/state"
+	fi
+}
+
 # Runs the rest of a script inside the private root; to be called with the
 # script's own arguments before anything else happens.
 need_root() {
@@ -37,7 +69,8 @@ need_root() {
 			"$REPO/scripts/${0##*/}" "$@"
 	fi
 	load_state || die "no usable root in $CACHE: run scripts/setup"
-	export CENALLOC_STATE=$STATE KDIR
+	load_kernel || die "no kernel in $KPLACE: run scripts/kernel $KERNEL"
+	export KREL KDIR KIMAGE
 }
 
 # The command that starts another one in a mount namespace of its own, as root

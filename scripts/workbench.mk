@@ -9,7 +9,7 @@
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
 export GUEST_CMD = $(value CMD)
-export SHARE MEM CPUS APPEND QEMU ROUNDS KVER V
+export SHARE MEM CPUS APPEND QEMU ROUNDS KVER KERNEL V
 
 help:
 	@echo 'make demo       show it all working, in a virtual machine'
@@ -27,8 +27,10 @@ help:
 	@echo 'make clean      remove build/'
 	@echo
 	@echo 'KVER=7.3.4 names a kernel version; CENALLOC_CACHE=directory another place'
-	@echo 'for the private root (now ~/.cache/cenalloc). scripts/setup --update looks'
-	@echo 'for newer packages, scripts/setup --prune removes what is unused.'
+	@echo 'for the private root (now ~/.cache/cenalloc). KERNEL=checked takes a kernel'
+	@echo 'with lockdep, KASAN and other checkers instead of the stock one; it is built'
+	@echo 'first. scripts/setup --update looks for newer packages, scripts/setup --prune'
+	@echo 'removes what is unused.'
 
 setup:
 	@scripts/setup
