@@ -37,6 +37,18 @@
  */
 #define LOW_MEMORY	(16 * MIB - 64 * KIB)
 
+/* Enough for a kernel with checkers; run.sh has a limit for each program. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	300
+
+/* How many times longer than on a stock kernel things take, by the environment. */
+static inline int slower(void)
+{
+	const char *times = getenv("SLOWER");
+
+	return times && atoi(times) > 1 ? atoi(times) : 1;
+}
+
 /* --- Calls ---------------------------------------------------------------- */
 
 static inline int call(int fd, unsigned long request, void *argument)

@@ -321,7 +321,7 @@ TEST(all_at_once)
 			_exit(status);
 		}
 	}
-	for (i = 0; i < SECONDS * 10; i++)
+	for (i = 0; i < SECONDS * 10 * slower(); i++)
 		usleep(100000);
 	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELEASE);
 	for (i = 0; i < PROCESSES; i++) {
@@ -391,7 +391,7 @@ TEST(declarations_while_the_driver_comes_and_goes)
 		workers[i].seed = i;
 		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, declare_edu, &workers[i]));
 	}
-	end = seconds() + 1;
+	end = seconds() + slower();
 	for (rounds = 0; seconds() < end; rounds++) {
 		failures += !!rebind("pci", "cenalloc_edu", edu, "unbind");
 		usleep(1000);
