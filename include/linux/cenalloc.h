@@ -11,6 +11,7 @@
 #ifndef _LINUX_CENALLOC_H
 #define _LINUX_CENALLOC_H
 
+#include <linux/bits.h>
 #include <linux/dma-direction.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
@@ -228,9 +229,11 @@ struct cenalloc_allocator_ops {
 };
 
 /* struct cenalloc_allocator.flags */
-#define CENALLOC_ALLOCATOR_ONE_RUN	(1UL << 0)	/* always one piece */
-#define CENALLOC_ALLOCATOR_ZEROED	(1UL << 1)	/* nobody need zero it */
-#define CENALLOC_ALLOCATOR_NO_PAGES	(1UL << 2)	/* no struct pages; one piece */
+enum {
+	CENALLOC_ALLOCATOR_ONE_RUN = BIT(0),	/* always one piece */
+	CENALLOC_ALLOCATOR_ZEROED = BIT(1),	/* nobody need zero it */
+	CENALLOC_ALLOCATOR_NO_PAGES = BIT(2),	/* no struct pages; one piece */
+};
 
 /**
  * struct cenalloc_allocator - an allocator of memory for buffers
