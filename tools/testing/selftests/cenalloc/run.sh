@@ -19,6 +19,11 @@ all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
 # shellcheck disable=SC2086	# one program a word
 [ $# -gt 0 ] || set -- $all
 
+# Those that use symbols of cenalloc keep it loaded, and add an allocator. The
+# tests that are about them load them.
+for module in cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator; do
+	rmmod "$module" 2>/dev/null
+done
 modprobe vgem
 # A camera that takes one run of memory below 4 GiB, and one that takes any.
 modprobe vivid n_devs=2 allocators=1,0
