@@ -224,7 +224,9 @@ TEST_F(abi, misaligned_structures)
 	size_t offset;
 
 	for (offset = 1; offset < 8; offset++) {
-		struct cenalloc_allocators list = { .size = sizeof(struct cenalloc_allocator_info) };
+		struct cenalloc_allocators list = {
+			.size = sizeof(struct cenalloc_allocator_info),
+		};
 		struct cenalloc_create create;
 
 		good_create(memory + offset);
