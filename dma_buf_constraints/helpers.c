@@ -159,51 +159,72 @@ struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
 /*
  * Whether the DMA layer would copy memory for the device, which it must not
  * even try with memory without struct pages: it has no address to copy from.
+ * Likewise where the device reaches not all of it.
  */
 bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len)
 {
+	dma_addr_t first, last;
+
 	/* Guests with encrypted memory, which no device sees, force it, too. */
 	if (translated(dev))
 		return false;
-	return is_swiotlb_force_bounce(dev) ||
-	       phys_to_dma(dev, start) + (len - 1) >
-		       min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+	if (is_swiotlb_force_bounce(dev))
+		return true;
+	first = phys_to_dma(dev, start);
+	last = phys_to_dma(dev, start + (len - 1));
+	return first == DMA_MAPPING_ERROR || last == DMA_MAPPING_ERROR ||
+	       last - first != len - 1 ||
+	       last > min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+}
+
+/*
+ * Whether segments have to be mapped one by one: an IOMMU's driver makes one of
+ * neighbours, by what the DMA parameters say and not by what was declared.
+ */
+bool dbc_would_merge(struct device *dev, u64 max_size, u64 boundary_mask)
+{
+	return translated(dev) && (max_size < dma_get_max_seg_size(dev) ||
+				   boundary_mask < dma_get_seg_boundary(dev));
 }
 
 /*
  * Memory without struct pages has no address by which the DMA layer could flush
  * caches or copy: devices for which it would have to do so cannot map it.
  */
-#define BARE_ATTRS	DMA_ATTR_REQUIRE_COHERENT
+static unsigned long entry_attrs(struct scatterlist *sg)
+{
+	return sg_page(sg) ? 0 : DMA_ATTR_REQUIRE_COHERENT;
+}
 
-/* Unmaps the first @count entries of a table without struct pages. */
-static void unmap_phys(struct device *dev, struct sg_table *table,
-		       unsigned int count, enum dma_data_direction dir)
+/* Unmaps the first @count entries, which were mapped one by one. */
+static void unmap_entries(struct device *dev, struct sg_table *table,
+			  unsigned int count, enum dma_data_direction dir)
 {
 	struct scatterlist *sg;
 	unsigned int i;
 
 	for_each_sg(table->sgl, sg, count, i)
 		dma_unmap_phys(dev, sg_dma_address(sg), sg_dma_len(sg), dir,
-			       BARE_ATTRS);
+			       entry_attrs(sg));
 }
 
 /*
- * Maps a table of one run from @start on that has no struct pages, for which
- * dma_map_sgtable() would look.
+ * Maps a table entry by entry. Without struct pages, for which dma_map_sgtable()
+ * would look, it is one run from @start on.
  */
-int dbc_map_phys(struct device *dev, struct sg_table *table, u64 start,
-		 enum dma_data_direction dir)
+int dbc_map_entries(struct device *dev, struct sg_table *table, u64 start,
+		    enum dma_data_direction dir)
 {
 	struct scatterlist *sg;
 	unsigned int i;
 
 	for_each_sgtable_sg(table, sg, i) {
-		dma_addr_t addr = dma_map_phys(dev, start, sg->length, dir,
-					       BARE_ATTRS);
+		u64 phys = sg_page(sg) ? sg_phys(sg) : start;
+		dma_addr_t addr = dma_map_phys(dev, phys, sg->length, dir,
+					       entry_attrs(sg));
 
 		if (dma_mapping_error(dev, addr)) {
-			unmap_phys(dev, table, i, dir);
+			unmap_entries(dev, table, i, dir);
 			return -EIO;
 		}
 		sg_dma_address(sg) = addr;
@@ -214,10 +235,10 @@ int dbc_map_phys(struct device *dev, struct sg_table *table, u64 start,
 	return 0;
 }
 
-void dbc_unmap_phys(struct device *dev, struct sg_table *table,
-		    enum dma_data_direction dir)
+void dbc_unmap_entries(struct device *dev, struct sg_table *table,
+		       enum dma_data_direction dir)
 {
-	unmap_phys(dev, table, table->nents, dir);
+	unmap_entries(dev, table, table->nents, dir);
 	table->nents = 0;
 }
 

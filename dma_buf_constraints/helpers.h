@@ -44,10 +44,11 @@ void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one);
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
 				   bool has_pages);
 bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len);
-int dbc_map_phys(struct device *dev, struct sg_table *table, u64 start,
-		 enum dma_data_direction dir);
-void dbc_unmap_phys(struct device *dev, struct sg_table *table,
+bool dbc_would_merge(struct device *dev, u64 max_size, u64 boundary_mask);
+int dbc_map_entries(struct device *dev, struct sg_table *table, u64 start,
 		    enum dma_data_direction dir);
+void dbc_unmap_entries(struct device *dev, struct sg_table *table,
+		       enum dma_data_direction dir);
 bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table);
 void dbc_sync_for_cpu(struct device *dev, struct sg_table *table, bool has_pages,
 		      enum dma_data_direction dir);

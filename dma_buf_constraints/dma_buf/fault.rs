@@ -73,6 +73,11 @@ impl<'a> Fault<'a> {
         self.lacks_table.get()
     }
 
+    /// Says that there was no memory for a page table, for an exporter that maps the page itself.
+    pub fn set_lacks_table(&self) {
+        self.lacks_table.set(true);
+    }
+
     /// Which byte of the buffer: the first of a page. It can lie beyond the buffer's end.
     pub fn offset(&self) -> u64 {
         self.page.saturating_mul(PAGE_SIZE as u64)

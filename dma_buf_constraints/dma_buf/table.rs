@@ -12,7 +12,8 @@ use crate::{
     model::{
         Constraints,
         Cut,
-        Run, //
+        Run,
+        SegmentLimits, //
     },
 };
 use core::ptr::NonNull;
@@ -97,6 +98,9 @@ pub struct Table {
     is_allocated: bool,
     /// The memory, where it has no struct pages: there is one run of it.
     bare: Option<Run>,
+    /// Whether entries are mapped one by one: without struct pages, or where an IOMMU's driver
+    /// would make larger ones of them than the device takes.
+    one_by_one: bool,
 }
 
 // SAFETY: The table is plain memory without ties to a thread.
@@ -124,6 +128,7 @@ impl Table {
                 raw: Opaque::zeroed(),
                 one: Opaque::zeroed(),
                 is_allocated: count != 1,
+                one_by_one: bare.is_some(),
                 bare,
             }),
             GFP_KERNEL,
@@ -149,6 +154,28 @@ impl Table {
         Ok(table)
     }
 
+    /// As [`new`](Self::new), for `device`, which needs `constraints`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), and the device is bound to its driver.
+    unsafe fn for_device(
+        device: &Device,
+        pages: Pages<'_>,
+        constraints: &Constraints,
+    ) -> Result<KBox<Self>> {
+        let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+        let SegmentLimits {
+            max_size,
+            boundary_mask,
+        } = constraints.segments;
+        // SAFETY: The caller's promise.
+        let mut table = unsafe { Self::new(pages, &cut)? };
+        // SAFETY: The caller's promise.
+        table.one_by_one |= unsafe { c::dbc_would_merge(as_raw(device), max_size, boundary_mask) };
+        Ok(table)
+    }
+
     /// Maps the table for `device`.
     ///
     /// # Safety
@@ -159,9 +186,9 @@ impl Table {
             return Err(MapError::Failed(EINVAL));
         }
         let (device, raw) = (as_raw(device), self.as_raw());
-        if let Some(run) = self.bare {
+        if self.one_by_one {
             // SAFETY: The caller's promise.
-            return unsafe { self.map_bare(device, run, direction) };
+            return unsafe { self.map_one_by_one(device, direction) };
         }
         // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
         to_result(unsafe { bindings::dma_map_sgtable(device, raw, direction.into(), 0) })?;
@@ -176,23 +203,26 @@ impl Table {
         Err(MapError::Bounced)
     }
 
-    /// As [`map`](Self::map), for the memory `run`, which has no struct pages.
+    /// As [`map`](Self::map), entry by entry.
     ///
     /// # Safety
     ///
     /// As for [`map`](Self::map).
-    unsafe fn map_bare(
+    unsafe fn map_one_by_one(
         &self,
         device: *mut bindings::device,
-        run: Run,
         direction: DataDirection,
     ) -> Result<(), MapError> {
-        // SAFETY: The device is bound, as the caller promises.
-        if unsafe { c::dbc_phys_would_bounce(device, run.start, run.len) } {
-            return Err(MapError::Bounced);
+        let mut start = 0;
+        if let Some(run) = self.bare {
+            start = run.start;
+            // SAFETY: The device is bound, as the caller promises.
+            if unsafe { c::dbc_phys_would_bounce(device, run.start, run.len) } {
+                return Err(MapError::Bounced);
+            }
         }
         // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
-        to_result(unsafe { c::dbc_map_phys(device, self.as_raw(), run.start, direction.into()) })?;
+        to_result(unsafe { c::dbc_map_entries(device, self.as_raw(), start, direction.into()) })?;
         Ok(())
     }
 
@@ -205,8 +235,8 @@ impl Table {
         let (device, raw) = (as_raw(device), self.as_raw());
         // SAFETY: The caller's promise.
         unsafe {
-            if self.bare.is_some() {
-                c::dbc_unmap_phys(device, raw, direction.into());
+            if self.one_by_one {
+                c::dbc_unmap_entries(device, raw, direction.into());
             } else {
                 bindings::dma_unmap_sgtable(device, raw, direction.into(), 0);
             }
@@ -345,9 +375,8 @@ impl<M> Tables<M> {
         let table = match self.idle.take() {
             Some(table) => table,
             None => {
-                let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
                 // SAFETY: The caller's promise.
-                unsafe { Table::new(pages, &cut)? }
+                unsafe { Table::for_device(&self.device, pages, constraints)? }
             }
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
