@@ -90,7 +90,7 @@ impl Buffer {
                 return Err(EINVAL);
             }
         }
-        let place = guard.users.reserve()?;
+        let place = guard.users.reserve(needs, &client)?;
         if let Some(misfit) = misfit {
             let newcomer = client.device();
             if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, proposal) {

@@ -32,10 +32,12 @@ use crate::{
         Slots, //
     }, //
 };
+use core::ptr;
 use kernel::{
     device::Device,
     page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    sync::aref::ARef, //
 };
 
 /// A user's place in the set, for as long as the user is in it.
@@ -66,6 +68,9 @@ pub trait Identity {
 /// One user: what it needs, and what the exporter keeps for it.
 pub struct User<T> {
     needs: Needs,
+    /// Those of a device that does not reach all classes of memory: with their constraints it may
+    /// have to share. The device itself keeps none of them once it is gone from its bus.
+    ancestors: Option<KBox<Ancestors>>,
     /// What the exporter keeps for this user.
     pub data: T,
 }
@@ -162,11 +167,20 @@ impl Proposal<'_> {
     }
 }
 
+/// The ancestors of a device, each with a reference.
+type Ancestors = KVec<ARef<Device>>;
+
 /// A place for one more user.
-pub struct Place<T>(Room<User<T>>);
+pub struct Place<T> {
+    room: Room<User<T>>,
+    ancestors: Option<KBox<Ancestors>>,
+}
 
 /// The most users of one buffer: what looks through all of them stays short.
 pub const MAX_USERS: usize = 4096;
+
+/// Of more users than this, those whom an ancestor unified stay so when others leave.
+const MOST_TO_RESTORE: usize = 128;
 
 /// The users of one buffer.
 pub struct Users<T> {
@@ -268,7 +282,8 @@ impl<T: Identity> Users<T> {
             });
         }
         let meet = self.meet.meet(constraints);
-        if let Some(misfit) = self.impossible(&meet.placement) {
+        let stranger = self.unified_stranger(needs);
+        if let Some(misfit) = stranger.or_else(|| self.impossible(&meet.placement)) {
             if let Some(proposal) = self.unified(needs, who) {
                 return Ok(proposal);
             }
@@ -283,6 +298,22 @@ impl<T: Identity> Users<T> {
             needs,
             ancestor: None,
             meet,
+        })
+    }
+
+    /// What a newcomer with `needs` has against a user that only an ancestor unified with others:
+    /// what that ancestor says stands for nobody else.
+    fn unified_stranger(&self, needs: &Needs) -> Option<Misfit> {
+        if !self.is_unified {
+            return None;
+        }
+        let wanted = needs.effective();
+        let mut strangers = self.iter().filter(|user| user.needs.is_unified());
+        let stranger = strangers.find(|user| wanted.is_disjoint(&user.needs.own()))?;
+        Some(Misfit {
+            field: Field::AccessMask,
+            wanted: wanted.placement.access_mask,
+            found: stranger.needs.own().placement.access_mask,
         })
     }
 
@@ -302,17 +333,18 @@ impl<T: Identity> Users<T> {
     /// user: by the nearest common ancestor of them all whose constraints count for more.
     fn unified<'a>(&self, needs: &'a Needs, who: &impl Identity) -> Option<Proposal<'a>> {
         let page = PAGE_SIZE as u64;
-        if !self
-            .iter()
-            .any(|user| needs.effective().is_disjoint(user.constraints()))
-        {
+        let is_apart = |user: &User<T>| {
+            let own = needs.effective();
+            own.is_disjoint(user.constraints()) || own.is_disjoint(&user.needs.own())
+        };
+        if !self.iter().any(is_apart) {
             return None;
         }
         let mut ancestors = device::ancestors(who.device()?);
         let (unified, ancestor) = ancestors.find_map(|(ancestor, declared)| {
             let is_below = |user: &User<T>| {
-                let device = user.data.device();
-                device.is_some_and(|device| device::is_below(device, ancestor))
+                let mut ancestors = user.ancestors.iter().flat_map(|all| all.iter());
+                ancestors.any(|one| ptr::eq(&**one, ancestor))
             };
             let unified = unify(needs, &declared, self.iter(), is_below)?;
             Some((unified, declared))
@@ -343,9 +375,11 @@ impl<T: Identity> Users<T> {
             found: other.get(misfit.field),
         };
         for user in self.iter() {
-            let other = &user.constraints().placement;
-            if stands_against(other) {
-                return (against(other), Party::Device(user.name()));
+            // By itself, where an ancestor stands for it that does not stand for the newcomer.
+            for other in [user.constraints().placement, user.needs.own().placement] {
+                if stands_against(&other) {
+                    return (against(&other), Party::Device(user.name()));
+                }
             }
         }
         if stands_against(&self.base.placement) {
@@ -355,12 +389,26 @@ impl<T: Identity> Users<T> {
         (against(&self.meet.placement), Party::Others)
     }
 
-    /// Makes a place for one more user. `ENOMEM`, also where there are as many as there may be.
-    pub fn reserve(&mut self) -> Result<Place<T>> {
+    /// Makes a place for `who`, which has `needs`. `ENOMEM`, also where there are as many users as
+    /// there may be.
+    pub fn reserve(&mut self, needs: &Needs, who: &impl Identity) -> Result<Place<T>> {
         if self.len() >= MAX_USERS {
             return Err(ENOMEM);
         }
-        Ok(Place(self.slots.reserve()?))
+        let mut ancestors = None;
+        if needs.effective().placement.access_mask != u64::MAX {
+            if let Some(device) = who.device() {
+                let mut all = KBox::new(Ancestors::new(), GFP_KERNEL)?;
+                for ancestor in device::all_ancestors(device) {
+                    all.push(device::reference(ancestor), GFP_KERNEL)?;
+                }
+                ancestors = Some(all);
+            }
+        }
+        Ok(Place {
+            room: self.slots.reserve()?,
+            ancestors,
+        })
     }
 
     /// Lets a considered user join, for whom the exporter keeps `data`.
@@ -377,19 +425,26 @@ impl<T: Identity> Users<T> {
             }
         }
         self.meet = proposal.meet;
+        let Place { room, ancestors } = place;
         let index = match &proposal.ancestor {
             Some(ancestor) => {
                 let needs = proposal.needs.under(ancestor);
-                self.slots.insert(place.0, init!(User { needs, data }))
+                let user = init!(User {
+                    needs,
+                    ancestors,
+                    data
+                });
+                self.slots.insert(room, user)
             }
             None => {
                 // Copied once, from where they were made.
                 let needs = proposal.needs;
                 let user = init!(User {
                     needs: *needs,
+                    ancestors,
                     data
                 });
-                self.slots.insert(place.0, user)
+                self.slots.insert(room, user)
             }
         };
         Slot(index as u32)
@@ -419,7 +474,13 @@ impl<T: Identity> Users<T> {
     /// Nothing changes where what all would then need together is impossible, or `could` says
     /// that it cannot be had.
     pub fn restore(&mut self, could: impl FnOnce(&Self, &Constraints) -> bool) {
-        if !self.is_unified || !release_ancestors(&mut self.slots) {
+        // Each is compared with each.
+        if !self.is_unified || self.len() > MOST_TO_RESTORE {
+            return;
+        }
+        if !release_ancestors(&mut self.slots) {
+            let is_unified = self.iter().any(|user| user.needs.is_unified());
+            self.is_unified = is_unified;
             return;
         }
         let settled = |meet: Constraints, user: &User<T>| meet.meet(&user.needs.settled());

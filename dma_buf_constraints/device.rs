@@ -124,18 +124,16 @@ fn said_of(device: &Device) -> Option<Constraints> {
     }
 }
 
-/// The ancestors of `device` of which anything is said, the nearest first, and what.
+/// The ancestors of `device`, the nearest first.
 ///
-/// The device is bound, as for [`needs`].
-pub(crate) fn ancestors(device: &Device) -> impl Iterator<Item = (&Device, Constraints)> {
-    let ancestors = iter::successors(parent(device), |device| parent(device));
-    ancestors.filter_map(|device| Some((device, said_of(device)?)))
+/// The device is bound, as for [`needs`]: one that is gone from its bus keeps none of them.
+pub(crate) fn all_ancestors(device: &Device) -> impl Iterator<Item = &Device> {
+    iter::successors(parent(device), |device| parent(device))
 }
 
-/// Whether `ancestor` is one of `device`. The device is bound, as for [`needs`].
-pub(crate) fn is_below(device: &Device, ancestor: &Device) -> bool {
-    iter::successors(parent(device), |device| parent(device))
-        .any(|device| ptr::eq(device, ancestor))
+/// Those of which anything is said, and what.
+pub(crate) fn ancestors(device: &Device) -> impl Iterator<Item = (&Device, Constraints)> {
+    all_ancestors(device).filter_map(|device| Some((device, said_of(device)?)))
 }
 
 /// What the administrator says of `device`.

@@ -50,13 +50,13 @@ impl<T> Slots<T> {
         IN_PLACE + self.more.len()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Option<KBox<T>>> {
-        Iterator::chain(self.few.iter(), self.more.iter())
-    }
-
     /// The things, by their places.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.all().flatten().map(|thing| &**thing)
+    pub(crate) fn iter(&self) -> Iter<'_, T> {
+        Iter {
+            slots: self,
+            place: 0,
+            left: self.count,
+        }
     }
 
     /// The things, by their places.
@@ -67,19 +67,9 @@ impl<T> Slots<T> {
 
     /// The place of the first thing for which `is_it` holds.
     pub(crate) fn position(&self, mut is_it: impl FnMut(&T) -> bool) -> Option<usize> {
-        let mut left = self.count;
-        for place in 0..self.places() {
-            if left == 0 {
-                break;
-            }
-            if let Some(thing) = self.get(place) {
-                if is_it(thing) {
-                    return Some(place);
-                }
-                left -= 1;
-            }
-        }
-        None
+        let mut things = self.iter();
+        things.find(|thing| is_it(thing))?;
+        Some(things.place - 1)
     }
 
     /// The thing in a place.
@@ -138,5 +128,30 @@ impl<T> Slots<T> {
         self.count -= 1;
         self.lowest_free = self.lowest_free.min(place);
         self.spare = Some(Room(KBox::drop_contents(thing)));
+    }
+}
+
+/// Iterates over things by their places.
+pub(crate) struct Iter<'a, T> {
+    slots: &'a Slots<T>,
+    /// The next place to look at.
+    place: usize,
+    /// How many things are left.
+    left: usize,
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        while self.left > 0 {
+            let thing = self.slots.get(self.place);
+            self.place += 1;
+            if thing.is_some() {
+                self.left -= 1;
+                return thing;
+            }
+        }
+        None
     }
 }
