@@ -106,7 +106,7 @@ $(obj)/cenalloc/bindings_generated.rs: $(src)/cenalloc/helpers.h FORCE
 $(obj)/cenalloc/cenalloc.o: $(obj)/cenalloc/bindings_generated.rs
 
 $(obj)/cenalloc/exports_generated.c: private rust-exports-c-api := \
-	cenalloc_(get_device|buffer_create|buffer_free|phys|sg_table|device_(add|remove)_allocator)$$
+	(__cenalloc_device_add_allocator|cenalloc_(get_device|buffer_(create|free)|phys|sg_table|device_remove_allocator))$$
 $(obj)/cenalloc/exports_generated.c: $(obj)/cenalloc/cenalloc.o FORCE
 	$(call if_changed,rust_exports)
 

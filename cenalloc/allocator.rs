@@ -90,7 +90,7 @@ impl<'a> Devices<'a> {
         Self { newcomer, ..self }
     }
 
-    /// The devices, in no order. They are bound to their drivers.
+    /// The devices, in no order. They are alive; the driver of one may have let it go.
     pub fn iter(&self) -> impl Iterator<Item = &'a Device> {
         let users = self.users.into_iter().flat_map(|users| users.iter());
         let devices = users.filter_map(|user| user.data.device());
@@ -105,8 +105,10 @@ impl<'a> Devices<'a> {
 ///
 /// # Safety
 ///
-/// The memory of what [`allocate`](Self::allocate) returns is nobody else's, until the provision is
-/// dropped.
+/// - The memory of what [`allocate`](Self::allocate) returns is nobody else's, until the provision
+///   is dropped. It is zeroed, and has struct pages unless the provision says otherwise.
+/// - The code of the implementation is in the module that [`Registration::new`] is given, and a
+///   registration is dropped before that module goes.
 pub unsafe trait Allocator: Send + Sync {
     /// The most bytes that it can give to one buffer.
     fn max_len(&self) -> u64;

@@ -10,6 +10,7 @@ use crate::{
         Lease,
         Need, //
     },
+    c,
     provision::{
         Keep,
         Provision, //
@@ -129,9 +130,9 @@ impl Backing {
             };
             // SAFETY: Both have `len` bytes, and are not the same memory.
             unsafe {
-                core::ptr::copy_nonoverlapping(
-                    from.address().cast::<u8>().as_ptr(),
-                    to.address().cast::<u8>().as_ptr(),
+                c::cenalloc_copy_mapped(
+                    to.address().as_ptr(),
+                    from.address().as_ptr(),
                     self.len as usize,
                 )
             };
@@ -143,7 +144,9 @@ impl Backing {
             let mut to = *run;
             while let Some(from) = piece.as_mut() {
                 let len = from.len.min(to.len);
-                pages::copy(to.start, from.start, len);
+                // SAFETY: Both have struct pages, and are this buffer's, which nobody uses while
+                // it moves.
+                unsafe { pages::copy(to.start, from.start, len) };
                 from.start += len;
                 from.len -= len;
                 if from.len == 0 {
@@ -168,17 +171,18 @@ impl Backing {
         }
     }
 
-    /// Where the memory lies, if it is one run. `EINVAL`; what its owner fails with.
+    /// Where the memory lies, if it is one run. `EINVAL`, also where its owner says otherwise; what
+    /// its owner fails with.
     pub(crate) fn phys(&self) -> Result<Run> {
+        let [run] = self.runs() else {
+            return Err(EINVAL);
+        };
         if let Keep::Owner(owner) = &self.keep {
-            if let Some(run) = owner.phys() {
-                return run;
+            if let Some(told) = owner.phys() {
+                return if told? == *run { Ok(*run) } else { Err(EINVAL) };
             }
         }
-        match self.runs() {
-            [run] => Ok(*run),
-            _ => Err(EINVAL),
-        }
+        Ok(*run)
     }
 
     /// A device is about to use what the CPU wrote; the DMA API has done its part.

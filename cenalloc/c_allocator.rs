@@ -355,7 +355,10 @@ unsafe impl Owner for CMemory {
         let map_user = self.allocator.ops().map_user?;
         // SAFETY: The memory is allocated, and the fault is being handled.
         let code = unsafe { map_user(self.raw(), self.buffer.get(), fault.as_raw()) };
-        Some(if code == bindings::vm_fault_reason_VM_FAULT_NOPAGE {
+        if code & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
+            fault.set_lacks_table();
+        }
+        Some(if code & bindings::vm_fault_reason_VM_FAULT_NOPAGE != 0 {
             Ok(())
         } else {
             Err(EFAULT)

@@ -16,23 +16,8 @@ use kernel::{
     bindings,
     error::from_result,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
-    }, //
+    sync::aref::ARef, //
 };
-
-/// Whether the module has started: built in, drivers may come earlier.
-static READY: Atomic<bool> = Atomic::new(false);
-
-/// Lets drivers have the device. For the module's initialiser.
-pub(crate) fn start() {
-    READY.store(true, Release);
-}
 
 /// What C callers have a pointer to: there is one, and nothing in it.
 static DEVICE: u8 = 0;
@@ -46,7 +31,7 @@ fn device() -> *mut c::cenalloc_device {
 /// As in the header: none.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_get_device() -> *mut c::cenalloc_device {
-    if READY.load(Acquire) {
+    if crate::is_ready() {
         device()
     } else {
         EPROBE_DEFER.to_ptr()
@@ -139,7 +124,7 @@ unsafe extern "C" fn cenalloc_sg_table(dmabuf: *mut bindings::dma_buf) -> *mut b
 ///
 /// As in the header: `allocator` is filled in, and stays as it is until it is removed.
 #[no_mangle]
-unsafe extern "C" fn cenalloc_device_add_allocator(
+unsafe extern "C" fn __cenalloc_device_add_allocator(
     dev: *mut c::cenalloc_device,
     allocator: *mut c::cenalloc_allocator,
 ) -> c_int {
@@ -149,8 +134,9 @@ unsafe extern "C" fn cenalloc_device_add_allocator(
         }
         // SAFETY: The caller's promise.
         let (description, code, adapter) = unsafe { CAllocator::describe(allocator)? };
-        let registration = Registration::with_code(code, description, adapter)?;
-        let registration = KBox::new(registration, GFP_KERNEL)?;
+        // Nothing may fail once buffers can have memory of it.
+        let room = KBox::<Registration>::new_uninit(GFP_KERNEL)?;
+        let registration = room.write(Registration::with_code(code, description, adapter)?);
         // SAFETY: The field is this module's; the caller does not look at it.
         unsafe { (*allocator).registration = KBox::into_raw(registration).cast() };
         Ok(0)

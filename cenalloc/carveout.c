@@ -6,6 +6,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/genalloc.h>
+#include <linux/ioport.h>
 #include <linux/moduleparam.h>
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
@@ -23,6 +24,17 @@ const char *cenalloc_carveout_parameter(void)
 }
 
 #ifdef CONFIG_OF_RESERVED_MEM
+
+/*
+ * Whether a range has struct pages and an address in the kernel: it is a part of
+ * the memory that the kernel has, and not taken out of that by no-map.
+ */
+static bool is_memory(const struct reserved_mem *memory)
+{
+	return memory && region_intersects(memory->base, memory->size,
+					   IORESOURCE_SYSTEM_RAM,
+					   IORES_DESC_NONE) == REGION_INTERSECTS;
+}
 
 /*
  * The range of a number from 0 on that the device tree reserves for this module;
@@ -44,7 +56,7 @@ bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found)
 		*found = (struct cenalloc_carveout){
 			.start = memory ? memory->base : 0,
 			.len = memory ? memory->size : 0,
-			.has_struct_pages = !of_property_read_bool(node, "no-map"),
+			.has_struct_pages = is_memory(memory),
 		};
 		strscpy(found->name, kbasename(node->full_name));
 		is_there = true;

@@ -54,7 +54,12 @@ use kernel::{
         MiscDeviceOptions,
         MiscDeviceRegistration, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
+    }, //
 };
 
 module! {
@@ -91,10 +96,18 @@ impl kernel::InPlaceModule for Cenalloc {
                 name: c"dma_heap!cenalloc",
             }),
             _: {
-                c_api::start();
+                READY.store(true, Release);
             },
         })
     }
+}
+
+/// Whether the module has started: where it is built in, drivers may come earlier.
+static READY: Atomic<bool> = Atomic::new(false);
+
+/// Whether drivers can use it.
+fn is_ready() -> bool {
+    READY.load(Acquire)
 }
 
 /// Bindings to `helpers.c` and the C headers of this module.

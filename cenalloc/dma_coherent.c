@@ -10,6 +10,7 @@
  * is ours, made to look like the other one for as long as the call takes.
  */
 
+#include <linux/cc_platform.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
 
@@ -31,6 +32,15 @@ unsigned int cenalloc_dma_prepare(struct device *dev)
 	return bits;
 }
 
+/*
+ * Whether the DMA API changes how memory is encrypted, for some devices: then the
+ * page tables of those who share it would have to know.
+ */
+bool cenalloc_dma_is_encrypted(void)
+{
+	return cc_platform_has(CC_ATTR_MEM_ENCRYPT);
+}
+
 /* The largest alignment in bytes that the DMA API asks of an area. */
 u64 cenalloc_area_alignment(void)
 {
@@ -47,6 +57,7 @@ struct cenalloc_dma_source cenalloc_dma_source(struct device *user)
 {
 	struct cenalloc_dma_source source = {
 		.node = user ? dev_to_node(user) : NUMA_NO_NODE,
+		.max_address = U64_MAX,
 	};
 
 #ifdef CONFIG_DMA_CMA
@@ -56,8 +67,22 @@ struct cenalloc_dma_source cenalloc_dma_source(struct device *user)
 	return source;
 }
 
+/*
+ * Where the addresses end that @user reaches; false where it does no DMA. Its
+ * driver may have gone.
+ */
+bool cenalloc_dma_limit(struct device *user, u64 *limit)
+{
+	if (!user->dma_mask || !*user->dma_mask)
+		return false;
+	*limit = min_not_zero(*user->dma_mask, user->bus_dma_limit);
+	return true;
+}
+
 static void pretend(struct device *dev, const struct cenalloc_dma_source *source)
 {
+	/* Unlike a mask, it may be any address. */
+	dev->bus_dma_limit = source->max_address;
 	set_dev_node(dev, source->node);
 #ifdef CONFIG_DMA_CMA
 	dev->cma_area = source->area;
@@ -65,16 +90,13 @@ static void pretend(struct device *dev, const struct cenalloc_dma_source *source
 }
 
 /*
- * Zeroed memory of at least @len bytes up to @max_address, or NULL. Nobody else
- * uses @dev meanwhile.
+ * Zeroed memory of at least @len bytes, or NULL. Nobody else uses @dev meanwhile.
  */
 struct page *cenalloc_dma_alloc(struct device *dev,
 				const struct cenalloc_dma_source *source,
-				u64 max_address, size_t len, dma_addr_t *handle)
+				size_t len, dma_addr_t *handle)
 {
 	pretend(dev, source);
-	/* Unlike a mask, it may be any address. */
-	dev->bus_dma_limit = max_address;
 	/*
 	 * The device itself never writes: in this direction DMA-API debugging
 	 * does not mind that others map the memory, too.

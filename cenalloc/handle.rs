@@ -33,8 +33,12 @@ impl Handle {
     /// reading and writing. The memory is charged to the memory cgroup of the calling process.
     ///
     /// `EINVAL` for a length or an alignment that makes no sense or that no allocator could ever
-    /// provide, or a name that is not printable ASCII; `ENOMEM`.
+    /// provide, or a name that is not printable ASCII; `EPROBE_DEFER` where cenalloc is built in
+    /// and has not started; `ENOMEM`.
     pub fn create(len: usize, alignment: usize, name: &CStr) -> Result<Self> {
+        if !crate::is_ready() {
+            return Err(EPROBE_DEFER);
+        }
         let name = crate::uapi::read_name(name.to_bytes_with_nul())?;
         let flags = bindings::O_RDWR;
         Ok(Self(Buffer::create(

@@ -225,6 +225,40 @@ void cenalloc_trim(struct page *page, unsigned int order, unsigned long count)
 		__free_page(page + count);
 }
 
+/* How much memory at a time a loop touches before it lets others run. */
+#define RESCHED_BYTES	((size_t)RESCHED_PAGES << PAGE_SHIFT)
+
+void cenalloc_clear_mapped(void *memory, size_t len)
+{
+	while (len) {
+		size_t count = min(len, RESCHED_BYTES);
+
+		memset(memory, 0, count);
+		memory += count;
+		len -= count;
+		cond_resched();
+	}
+}
+
+void cenalloc_copy_mapped(void *to, const void *from, size_t len)
+{
+	while (len) {
+		size_t count = min(len, RESCHED_BYTES);
+
+		memcpy(to, from, count);
+		to += count;
+		from += count;
+		len -= count;
+		cond_resched();
+	}
+}
+
+/* The last address that the machine knows memory by. */
+u64 cenalloc_last_address(void)
+{
+	return iomem_resource.end;
+}
+
 /* The memory of an entry, of which there is none without pages, and the next. */
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len)
 {
@@ -331,6 +365,19 @@ bool cenalloc_device_lock(struct device *dev)
 void cenalloc_device_unlock(struct device *dev)
 {
 	device_unlock(dev);
+}
+
+/*
+ * A reference to a module that is there to stay: one whose initialiser fails is
+ * freed whoever has a reference. Built-in code has no module.
+ */
+bool cenalloc_module_get(struct module *module)
+{
+#ifdef CONFIG_MODULES
+	if (module && module->state != MODULE_STATE_LIVE)
+		return false;
+#endif
+	return try_module_get(module);
 }
 
 bool cenalloc_killed(void)

@@ -63,10 +63,12 @@ struct cenalloc_carveout {
 /**
  * struct cenalloc_dma_source - from where the DMA API takes memory for a device
  * @area: its own area of contiguous memory, or NULL for that of the system
+ * @max_address: the last address that all who share the memory reach
  * @node: its node, or NUMA_NO_NODE
  */
 struct cenalloc_dma_source {
 	struct cma *area;
+	u64 max_address;
 	int node;
 };
 
@@ -92,14 +94,19 @@ struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 				unsigned int order);
 void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
 
+void cenalloc_clear_mapped(void *memory, size_t len);
+void cenalloc_copy_mapped(void *to, const void *from, size_t len);
+u64 cenalloc_last_address(void);
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
 
+bool cenalloc_dma_is_encrypted(void);
 unsigned int cenalloc_dma_prepare(struct device *dev);
 u64 cenalloc_area_alignment(void);
+bool cenalloc_dma_limit(struct device *user, u64 *limit);
 struct cenalloc_dma_source cenalloc_dma_source(struct device *user);
 struct page *cenalloc_dma_alloc(struct device *dev,
 				const struct cenalloc_dma_source *source,
-				u64 max_address, size_t len, dma_addr_t *handle);
+				size_t len, dma_addr_t *handle);
 void cenalloc_dma_free(struct device *dev,
 		       const struct cenalloc_dma_source *source, size_t len,
 		       struct page *page, dma_addr_t handle);
@@ -195,6 +202,7 @@ void cenalloc_trace_map(u64 id, const struct cenalloc_text *device,
 void cenalloc_trace_unmap(u64 id, const struct cenalloc_text *device);
 void cenalloc_trace_release(u64 id, u64 len);
 
+bool cenalloc_module_get(struct module *module);
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);
 

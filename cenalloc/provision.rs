@@ -2,9 +2,12 @@
 
 //! Memory that an allocator gives to a buffer, and what keeps it.
 
-use crate::allocator::pages::{
-    self,
-    Chunk, //
+use crate::{
+    allocator::pages::{
+        self,
+        Chunk, //
+    },
+    c, //
 };
 use core::ptr::NonNull;
 use dma_buf_constraints::{
@@ -63,6 +66,14 @@ pub(crate) enum Keep {
     Owner(KBox<dyn Owner>),
 }
 
+/// The last address that the machine knows memory by. Not generic: what it calls is this module's
+/// alone.
+#[inline(never)]
+fn last_address() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { c::cenalloc_last_address() }
+}
+
 /// Memory that an allocator gives to a buffer.
 pub struct Provision {
     pub(crate) keep: Keep,
@@ -74,7 +85,7 @@ pub struct Provision {
 impl Provision {
     /// Memory with struct pages, in the order of the buffer's bytes, that `owner` keeps.
     ///
-    /// `EINVAL` where a run is empty, not of whole pages, or beyond the end of the address space;
+    /// `EINVAL` where a run is empty, not of whole pages, or beyond the machine's addresses;
     /// `ENOMEM`.
     pub fn new(owner: KBox<dyn Owner>, memory: impl IntoIterator<Item = Run>) -> Result<Self> {
         let mut provision = Self {
@@ -82,10 +93,13 @@ impl Provision {
             runs: Few::new(),
             has_struct_pages: true,
         };
+        let last_address = last_address();
         for run in memory {
             let page = PAGE_SIZE as u64;
             let is_whole = run.start % page == 0 && run.len % page == 0;
-            let is_within = run.start.checked_add(run.len).is_some();
+            // Page tables cannot hold more.
+            let end = run.start.checked_add(run.len);
+            let is_within = end.is_some_and(|end| end - 1 <= last_address);
             if run.len == 0 || !is_whole || !is_within {
                 return Err(EINVAL);
             }
@@ -139,7 +153,9 @@ impl Provision {
     pub(crate) fn clear(&self) -> Result {
         if self.has_struct_pages {
             for run in &self.runs {
-                pages::clear(run);
+                // SAFETY: The memory has struct pages, and nobody else has it: that is what an
+                // allocator promises of what it gives.
+                unsafe { pages::clear(run) };
             }
             return Ok(());
         }
@@ -149,15 +165,10 @@ impl Provision {
         };
         // SAFETY: There is one run, as the constructor saw to, and `self` keeps it.
         let mapping = unsafe { KernelMapping::new(pages)? };
-        for run in &self.runs {
-            // SAFETY: The mapping is of this run, and nobody else has the memory.
-            unsafe {
-                mapping
-                    .address()
-                    .cast::<u8>()
-                    .write_bytes(0, run.len as usize)
-            };
-        }
+        let len = self.len().ok_or(EINVAL)? as usize;
+        // SAFETY: The mapping has as many bytes, and nobody else has the memory: that is what an
+        // allocator promises of what it gives.
+        unsafe { c::cenalloc_clear_mapped(mapping.address().as_ptr(), len) };
         Ok(())
     }
 

@@ -27,10 +27,7 @@ use core::ptr::{
     NonNull, //
 };
 use dma_buf_constraints::{
-    device::{
-        as_raw,
-        needs, //
-    },
+    device::as_raw,
     model::{
         Field,
         Misfit,
@@ -51,7 +48,13 @@ use kernel::{
 };
 
 /// Adds it to `all`. `ENOMEM`, and what a device without hardware cannot be made with.
+///
+/// There is none where the DMA API changes how memory is encrypted: page tables would not know.
 pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
+    // SAFETY: No requirements.
+    if unsafe { c::cenalloc_dma_is_encrypted() } {
+        return Ok(());
+    }
     let description = Description {
         name: Name::new(b"dma-coherent"),
         class: c::CENALLOC_CLASS_DMA_COHERENT.into(),
@@ -127,13 +130,13 @@ unsafe impl Allocator for DmaCoherent {
     fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision> {
         // Memory starts at a multiple of the power of two that its length reaches.
         let len = need.len.max(need.placement.alignment);
-        let memory = DmaMemory::new(
-            self.device.clone(),
-            source(devices),
-            usize::try_from(len).map_err(|_| ENOMEM)?,
-            need.placement.max_address,
-        )
-        .ok_or_else(|| pages::failure(need))?;
+        let source = c::cenalloc_dma_source {
+            max_address: need.placement.max_address,
+            ..source(devices)
+        };
+        let len = usize::try_from(len).map_err(|_| ENOMEM)?;
+        let memory =
+            DmaMemory::new(self.device.clone(), source, len).ok_or_else(|| pages::failure(need))?;
         let run = Run {
             // SAFETY: Just allocated.
             start: unsafe { c::cenalloc_page_address(memory.page.as_ptr()) },
@@ -151,10 +154,11 @@ fn source(devices: &Devices<'_>) -> c::cenalloc_dma_source {
     let mut lowest = u64::MAX;
     let mut is_first = true;
     for device in devices.iter() {
-        let Some(needs) = needs(device) else {
+        let mut limit = 0;
+        // SAFETY: The device is alive; the number is ours to write.
+        if !unsafe { c::cenalloc_dma_limit(as_raw(device), &mut limit) } {
             continue;
-        };
-        let limit = needs.effective().placement.max_address;
+        }
         // SAFETY: The device is alive.
         let source = unsafe { c::cenalloc_dma_source(as_raw(device)) };
         let is_better = found.area.is_null() && !source.area.is_null();
@@ -191,14 +195,13 @@ impl DmaMemory {
         device: Arc<Mutex<faux::Registration>>,
         source: c::cenalloc_dma_source,
         len: usize,
-        max_address: u64,
     ) -> Option<Self> {
         let mut handle = 0;
         let page = {
             let device = device.lock();
             // SAFETY: The device is ours alone as long as the lock is held; the rest is ours to
             // read and write.
-            unsafe { c::cenalloc_dma_alloc(raw(&device), &source, max_address, len, &mut handle) }
+            unsafe { c::cenalloc_dma_alloc(raw(&device), &source, len, &mut handle) }
         };
         // INVARIANT: Just allocated so.
         Some(Self {

@@ -11,7 +11,10 @@ use super::{
     Devices,
     Need, //
 };
-use crate::backing::Backing;
+use crate::{
+    backing::Backing,
+    c, //
+};
 use dma_buf_constraints::model::{
     Field,
     Misfit,
@@ -21,16 +24,19 @@ use kernel::{
     bindings,
     new_condvar,
     new_mutex,
+    new_spinlock,
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Full,
             Relaxed, //
         },
         Arc,
         CondVar,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     },
     time::{
         delay::fsleep,
@@ -66,10 +72,11 @@ impl Code {
         Self(module)
     }
 
-    /// Keeps the module, unless it is going.
+    /// Keeps the module, unless it is going, or has not come yet: one whose initialiser fails goes
+    /// whoever has a reference.
     fn keep(self) -> Option<Kept> {
         // SAFETY: The allocator is registered, so that its module has not gone; NULL is allowed.
-        unsafe { bindings::try_module_get(self.0) }.then_some(Kept(self))
+        unsafe { c::cenalloc_module_get(self.0) }.then_some(Kept(self))
     }
 }
 
@@ -87,8 +94,13 @@ impl Drop for Kept {
 #[pin_data]
 pub(crate) struct Entry {
     description: Description,
-    allocator: Arc<dyn Allocator>,
-    /// Where its code is, unless in this module.
+    /// An allocator of this module.
+    builtin: Option<Arc<dyn Allocator>>,
+    /// One of another module, until it is removed: a reader of an old list must not be the one that
+    /// drops it, since its code may be gone by then.
+    #[pin]
+    outside: SpinLock<Option<Arc<dyn Allocator>>>,
+    /// Where the code of the latter is.
     code: Option<Code>,
     /// Bytes that buffers have from it.
     used: Atomic<u64>,
@@ -111,10 +123,15 @@ impl Entry {
         allocator: Arc<dyn Allocator>,
         code: Option<Code>,
     ) -> Result<Arc<Self>> {
+        let (builtin, outside) = match code {
+            None => (Some(allocator), None),
+            Some(_) => (None, Some(allocator)),
+        };
         Arc::pin_init(
             pin_init!(Self {
                 description,
-                allocator,
+                builtin,
+                outside <- new_spinlock!(outside),
                 code,
                 used: Atomic::new(0),
                 live: Atomic::new(0),
@@ -213,53 +230,71 @@ impl Entry {
         devices: &Devices<'_>,
     ) -> Result<Arc<Backing>> {
         let call = entry.enter().ok_or(ENOMEM)?;
-        let lease = Lease::new(entry).ok_or(ENOMEM)?;
+        let lease = Lease::new(entry, &call).ok_or(ENOMEM)?;
         let provision = call.allocate(need, devices)?;
         Backing::new(provision, need.len, lease)
     }
 
     /// The right to call the allocator; nothing where it is being removed.
     fn enter(&self) -> Option<Call<'_>> {
-        if self.code.is_none() {
+        if let Some(allocator) = &self.builtin {
             // The allocators of this module stay as long as it does.
-            return Some(Call(self));
+            return Some(Call::Builtin(allocator));
         }
         self.calls.fetch_add(1, Full);
-        let call = Call(self);
+        let call = Entered(self);
         // Either this sees that it is closed, or `close` sees the call.
         if self.closed.load(Relaxed) {
             return None;
         }
-        Some(call)
+        let allocator = self.outside.lock().clone()?;
+        Some(Call::Outside(allocator, call))
     }
 
     /// Keeps everybody from calling the allocator, and waits for those who do.
     fn close(&self) {
         let mut guard = self.closing.lock();
         self.closed.xchg(true, Full);
-        while self.calls.load(Relaxed) > 0 {
+        // Acquire: what the last call wrote is seen by whoever removes the allocator.
+        while self.calls.load(Acquire) > 0 {
             self.returned.wait(&mut guard);
         }
     }
 }
 
 /// A call of an allocator that is listed.
-struct Call<'a>(&'a Entry);
+enum Call<'a> {
+    Builtin(&'a Arc<dyn Allocator>),
+    /// The allocator is let go before the call is over.
+    Outside(
+        Arc<dyn Allocator>,
+        #[expect(dead_code, reason = "ends the call")] Entered<'a>,
+    ),
+}
+
+impl Call<'_> {
+    fn allocator(&self) -> &Arc<dyn Allocator> {
+        match self {
+            Self::Builtin(allocator) => allocator,
+            Self::Outside(allocator, _) => allocator,
+        }
+    }
+}
 
 impl core::ops::Deref for Call<'_> {
     type Target = dyn Allocator;
 
     fn deref(&self) -> &Self::Target {
-        &*self.0.allocator
+        &**self.allocator()
     }
 }
 
-impl Drop for Call<'_> {
+/// One that counts in `calls`.
+struct Entered<'a>(&'a Entry);
+
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let entry = self.0;
-        if entry.code.is_none() {
-            return;
-        }
         if entry.calls.fetch_sub(1, Full) == 1 && entry.closed.load(Relaxed) {
             // Under the lock, so that `close` does not sleep between its look and this.
             let _guard = entry.closing.lock();
@@ -275,13 +310,14 @@ impl Drop for Call<'_> {
 /// Counts in `live`, and has a reference to the module, where there is one.
 pub(crate) struct Lease {
     entry: Arc<Entry>,
+    allocator: Option<Arc<dyn Allocator>>,
     len: u64,
-    /// Dropped last.
+    /// Dropped last, behind the allocator.
     _kept: Option<Kept>,
 }
 
 impl Lease {
-    fn new(entry: &Arc<Entry>) -> Option<Self> {
+    fn new(entry: &Arc<Entry>, call: &Call<'_>) -> Option<Self> {
         let kept = match entry.code {
             Some(code) => Some(code.keep()?),
             None => None,
@@ -290,6 +326,7 @@ impl Lease {
         // INVARIANT: Counted and kept above.
         Some(Self {
             entry: entry.clone(),
+            allocator: Some(call.allocator().clone()),
             len: 0,
             _kept: kept,
         })
@@ -304,7 +341,9 @@ impl Lease {
     /// Whether the allocator serves all these devices together with its memory.
     pub(crate) fn serves(&self, need: &Need, devices: &Devices<'_>) -> bool {
         // Its code stays as long as its memory, whether it is being removed or not.
-        self.entry.allocator.matches(need, devices)
+        self.allocator
+            .as_ref()
+            .is_none_or(|allocator| allocator.matches(need, devices))
     }
 
     /// The allocator.
@@ -315,6 +354,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Before it counts as gone: whoever removes the allocator may take its code away then.
+        self.allocator = None;
         self.entry.used.fetch_sub(self.len, Relaxed);
         self.entry.live.fetch_sub(1, Full);
     }
@@ -399,7 +440,11 @@ impl Builtin {
         unsafe { CHANGE.init() };
         replace(|list| {
             for (description, allocator) in builtin()? {
-                insert(list, Entry::new(description, allocator, None)?)?;
+                match insert(list, Entry::new(description, allocator, None)?) {
+                    // Areas have the names that a device tree gives them.
+                    Err(EEXIST) => pr_warn!("two allocators of one name: one is not used\n"),
+                    inserted => inserted?,
+                }
             }
             Ok(())
         })?;
@@ -423,14 +468,16 @@ pub struct Registration(Arc<Entry>);
 impl Registration {
     /// Registers `allocator`, whose code is in `module`.
     ///
-    /// `EINVAL` where the class is not one bit or the name is empty; `EEXIST` where an allocator
-    /// has the name; `ENOMEM`. May sleep.
+    /// `EINVAL` where the class is not one bit, or the name is empty or too long; `EEXIST` where an allocator
+    /// has the name; `EPROBE_DEFER` where cenalloc is built in and has not started; `ENOMEM`. May
+    /// sleep.
     pub fn new(
         module: &'static ThisModule,
         description: Description,
         allocator: Arc<dyn Allocator>,
     ) -> Result<Self> {
-        // SAFETY: It is there for ever, by its type.
+        // SAFETY: The implementation of the allocator promises that its code is there as long as
+        // this module is, and the caller has not left it.
         let code = unsafe { Code::new(module.as_ptr()) };
         Self::with_code(code, description, allocator)
     }
@@ -441,7 +488,13 @@ impl Registration {
         description: Description,
         allocator: Arc<dyn Allocator>,
     ) -> Result<Self> {
-        if !description.class.is_power_of_two() || description.name.as_str().is_empty() {
+        let name = description.name.as_str();
+        if !crate::is_ready() {
+            return Err(EPROBE_DEFER);
+        }
+        // Userspace is told of so many characters, and they have to tell allocators apart.
+        let is_named = (1..c::CENALLOC_NAME_LEN as usize).contains(&name.len());
+        if !description.class.is_power_of_two() || !is_named {
             return Err(EINVAL);
         }
         let is_selective = allocator.is_selective();
@@ -466,12 +519,12 @@ impl Registration {
     pub(crate) fn try_remove(&self) -> Result {
         let entry = &self.0;
         // Those who have memory from it need not be disturbed.
-        if entry.live.load(Relaxed) > 0 {
+        if entry.live.load(Acquire) > 0 {
             return Err(EBUSY);
         }
         entry.close();
         // Somebody may have been quicker.
-        if entry.live.load(Relaxed) > 0 {
+        if entry.live.load(Acquire) > 0 {
             entry.closed.store(false, Relaxed);
             return Err(EBUSY);
         }
@@ -489,7 +542,9 @@ impl Registration {
         while replace(others).is_err() {
             fsleep(Delta::from_millis(1));
         }
-        if self.0.allocator.is_selective() {
+        // Whoever still reads an old list finds nothing. Memory keeps what it needs by itself.
+        let allocator = self.0.outside.lock().take();
+        if allocator.is_some_and(|allocator| allocator.is_selective()) {
             SELECTIVE.fetch_sub(1, Relaxed);
         }
     }

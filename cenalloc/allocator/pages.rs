@@ -227,15 +227,23 @@ pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// Zeroes memory with struct pages.
-pub(crate) fn clear(run: &Run) {
-    // SAFETY: A provision that has the memory is not given to anybody yet.
+/// Zeroes memory.
+///
+/// # Safety
+///
+/// The memory has struct pages, and nobody else has it.
+pub(crate) unsafe fn clear(run: &Run) {
+    // SAFETY: The caller's promise.
     unsafe { c::cenalloc_clear(run.start, (run.len / PAGE_SIZE as u64) as usize) };
 }
 
 /// Copies `len` bytes, whole pages, from one physical address to another.
-pub(crate) fn copy(to: u64, from: u64, len: u64) {
-    // SAFETY: Both are memory of the page allocator that buffers have: the caller is the buffer.
+///
+/// # Safety
+///
+/// Both are memory with struct pages, of which nobody else has the one that is written.
+pub(crate) unsafe fn copy(to: u64, from: u64, len: u64) {
+    // SAFETY: The caller's promise.
     unsafe { c::cenalloc_copy(to, from, len) }
 }
 

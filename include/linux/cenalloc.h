@@ -13,6 +13,8 @@
 
 #include <linux/bits.h>
 #include <linux/dma-direction.h>
+#include <linux/export.h>
+#include <linux/init.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
 #include <uapi/linux/cenalloc.h>
@@ -198,8 +200,10 @@ struct cenalloc_allocator_ops {
 	 *
 	 * Handles a page fault in a mapping of the buffer by page frames, as by
 	 * vmf_insert_pfn(), &vm_fault.pgoff pages behind the buffer's start. It
-	 * may be called again for the same page. Without it, the memory is
-	 * mapped with the usual page protection.
+	 * may be called again for the same page. Returns %VM_FAULT_NOPAGE,
+	 * %VM_FAULT_OOM without a page table, or %VM_FAULT_SIGBUS; it neither
+	 * drops the lock of the address space nor returns a page. Without it,
+	 * the memory is mapped with the usual page protection.
 	 */
 	vm_fault_t (*map_user)(struct cenalloc_allocator *allocator,
 			       struct cenalloc_buffer *buffer,
@@ -220,8 +224,9 @@ struct cenalloc_allocator_ops {
 	 *
 	 * Whether the allocator serves @dev, in a buffer of @len bytes whose
 	 * users need @meet together (0 in a field is "don't care"). Asked for
-	 * each device whenever one wants to join, and with a NULL @dev for needs
-	 * that userspace declared without a device. Without it, every device is
+	 * each device whenever one wants to join, and with a NULL @dev where no
+	 * user is a device yet. The driver of a @dev that joined before may be
+	 * unbinding now. Without it, every device is
 	 * served whose constraints fit.
 	 */
 	bool (*match)(struct cenalloc_allocator *allocator, struct device *dev,
@@ -238,7 +243,8 @@ enum {
 /**
  * struct cenalloc_allocator - an allocator of memory for buffers
  * @name: for people, up to 31 characters; no two allocators have the same
- * @owner: THIS_MODULE; it stays loaded while a buffer has memory of the allocator
+ * @owner: the module that adds it, which stays loaded while a buffer has memory of
+ *	the allocator; filled in by cenalloc_device_add_allocator()
  * @ops: what it does
  * @type: its class, one bit of access masks: %CENALLOC_CLASS_SYSTEM and so on, or
  *	one of bits 32 to 63
@@ -266,18 +272,30 @@ struct cenalloc_allocator {
 	void *registration;
 };
 
+int __cenalloc_device_add_allocator(struct cenalloc_device *dev,
+				    struct cenalloc_allocator *allocator);
+
 /**
  * cenalloc_device_add_allocator() - add an allocator
  * @dev: from cenalloc_get_device()
  * @allocator: the allocator; it stays where it is until it is removed
+ *
+ * In a module's initialiser, add it last: buffers have no memory of it before the
+ * initialiser has returned.
  *
  * Context: Process context, may sleep.
  * Return: 0; -EINVAL where an operation is missing, the name is empty, too long
  * or holds what messages cannot, @allocator->type is not one bit, or a flag is
  * unknown; -EEXIST where an allocator has that name; -ENOMEM.
  */
-int cenalloc_device_add_allocator(struct cenalloc_device *dev,
-				  struct cenalloc_allocator *allocator);
+static inline int
+cenalloc_device_add_allocator(struct cenalloc_device *dev,
+			      struct cenalloc_allocator *allocator)
+{
+	if (allocator)
+		allocator->owner = THIS_MODULE;
+	return __cenalloc_device_add_allocator(dev, allocator);
+}
 
 /**
  * cenalloc_device_remove_allocator() - remove an allocator
@@ -286,7 +304,9 @@ int cenalloc_device_add_allocator(struct cenalloc_device *dev,
  *
  * Waits for calls of the allocator that have not returned. Afterwards nothing of
  * it is used any more. In a module's exit function it cannot fail: while a buffer
- * has memory of the allocator, its @owner stays loaded.
+ * has memory of the allocator, its @owner stays loaded. Elsewhere, as when a
+ * device goes, it can: @allocator, and what its operations need, have to stay then
+ * until it succeeds.
  *
  * Context: Process context, may sleep.
  * Return: 0; -EBUSY where a buffer has memory of it: nothing has changed then;
