@@ -228,13 +228,16 @@ fn misfit(users: &Users<Client>, proposal: &Proposal<'_>, backing: &Backing) -> 
     proposal.constraints().misfit(&memory, PAGE_SIZE as u64)
 }
 
-/// A user that holds the memory where it is.
+/// Who holds the memory where it is: a user, or a driver that knows where that is.
 fn held_by(state: &State) -> Option<Name> {
-    state
-        .users
-        .iter()
-        .find(|user| user.data.holds_memory())
-        .map(|user| user.name())
+    let told = || {
+        state
+            .exposed
+            .is_told()
+            .then(|| Name::new(b"a driver that was told its address"))
+    };
+    let holder = state.users.iter().find(|user| user.data.holds_memory());
+    holder.map(|user| user.name()).or_else(told)
 }
 
 /// The conflict of a newcomer with what allocators can give, when nobody else is against it.

@@ -146,6 +146,18 @@ pub(crate) struct Unserved {
     pub(crate) misfit: Misfit,
 }
 
+/// How near an allocator comes that has this `misfit`: one that the users can reach is nearer than one
+/// that they cannot, one that serves them nearer than one that does not, and one with memory enough
+/// nearer than one without.
+fn nearness(misfit: &Misfit) -> u32 {
+    match misfit.field {
+        Field::AccessMask => 0,
+        Field::Device => 1,
+        Field::Length => 2,
+        _ => 3,
+    }
+}
+
 /// Whether any allocator could ever satisfy `need` for `devices`.
 pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserved> {
     let mut nearest: Option<Unserved> = None;
@@ -153,15 +165,9 @@ pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserv
         let Some(misfit) = entry.misfit(need, devices) else {
             return Ok(());
         };
-        // One that the users can reach comes nearer than one that they cannot, and a later, more
-        // special one nearer than an earlier.
-        let is_nearer = match &nearest {
-            None => true,
-            Some(other) => {
-                misfit.field != Field::AccessMask || other.misfit.field == Field::AccessMask
-            }
-        };
-        if is_nearer {
+        // Of those that come equally near, the more special one.
+        let is_nearer = |other: &Unserved| nearness(&misfit) >= nearness(&other.misfit);
+        if nearest.as_ref().is_none_or(is_nearer) {
             nearest = Some(Unserved {
                 allocator: *entry.name(),
                 misfit,

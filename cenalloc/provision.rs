@@ -98,9 +98,11 @@ impl Provision {
             let page = PAGE_SIZE as u64;
             let is_whole = run.start % page == 0 && run.len % page == 0;
             // Page tables cannot hold more.
-            let end = run.start.checked_add(run.len);
-            let is_within = end.is_some_and(|end| end - 1 <= last_address);
-            if run.len == 0 || !is_whole || !is_within {
+            let last = run
+                .len
+                .checked_sub(1)
+                .and_then(|len| run.start.checked_add(len));
+            if !is_whole || last.is_none_or(|last| last > last_address) {
                 return Err(EINVAL);
             }
             provision.add(run)?;

@@ -38,7 +38,10 @@ TRACE_DEFINE_ENUM(DMA_NONE);
 		{ CENALLOC_FIELD_MAX_SEGMENTS, "segments" },		\
 		{ CENALLOC_FIELD_MAX_SEGMENT_SIZE, "segsize" },		\
 		{ CENALLOC_FIELD_SEGMENT_BOUNDARY, "boundary" },	\
-		{ CENALLOC_FIELD_ALIGNMENT, "align" })
+		{ CENALLOC_FIELD_ALIGNMENT, "align" },			\
+		{ CENALLOC_FIELD_COHERENT, "coherent" },		\
+		{ CENALLOC_FIELD_LENGTH, "len" },			\
+		{ CENALLOC_FIELD_DEVICE, "device" })
 
 #define show_cenalloc_with(with)					\
 	__print_symbolic(with,						\

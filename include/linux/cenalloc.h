@@ -110,8 +110,10 @@ struct sg_table *cenalloc_sg_table(struct dma_buf *dmabuf);
  * @size: length in bytes, whole pages
  * @align: alignment of the start of every piece of the memory; a power of two, at
  *	least a page
- * @max_address: the last physical address that the users reach
- * @max_segments: the most pieces that the memory may come in
+ * @max_address: the last physical address that the users reach; all ones where
+ *	they reach any
+ * @max_segments: the most pieces that the memory may come in; all ones where it
+ *	does not matter
  * @sg_table: what &cenalloc_allocator_ops.allocate makes of it: the memory, for
  *	an allocator without &cenalloc_allocator_ops.map_dma
  * @priv: the allocator's own
@@ -246,8 +248,8 @@ enum {
  * @owner: the module that adds it, which stays loaded while a buffer has memory of
  *	the allocator; filled in by cenalloc_device_add_allocator()
  * @ops: what it does
- * @type: its class, one bit of access masks: %CENALLOC_CLASS_SYSTEM and so on, or
- *	one of bits 32 to 63
+ * @type: its class, one bit of access masks: %CENALLOC_CLASS_SYSTEM and so on
+ *	where its memory is of that kind, otherwise one of bits 32 to 63
  * @priority: among the allocators that fit, the highest is tried first; those of
  *	cenalloc have 100 to 500
  * @flags: CENALLOC_ALLOCATOR_*
@@ -302,7 +304,8 @@ cenalloc_device_add_allocator(struct cenalloc_device *dev,
  * @dev: from cenalloc_get_device()
  * @allocator: one that was added
  *
- * Waits for calls of the allocator that have not returned. Afterwards nothing of
+ * Has to be called, and to succeed, before @allocator or the code of its operations
+ * goes. Waits for calls of the allocator that have not returned. Afterwards nothing of
  * it is used any more. In a module's exit function it cannot fail: while a buffer
  * has memory of the allocator, its @owner stays loaded. Elsewhere, as when a
  * device goes, it can: @allocator, and what its operations need, have to stay then

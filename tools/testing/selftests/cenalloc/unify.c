@@ -228,6 +228,32 @@ TEST_F(buffer, who_would_be_left_out_stands_against_it)
 	EXPECT_STREQ("--", unified(self->fd));
 }
 
+/* What an ancestor says stands for its own alone, whoever comes first. */
+TEST_F(buffer, a_stranger_does_not_profit)
+{
+	int one, two, stranger;
+
+	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
+	/* The stranger would have the parent's class, and shares with one of the parts. */
+	one = join(self->importer, self->fd, PART(.name = "one", .access_mask = CONTIG));
+	ASSERT_LE(0, one);
+	stranger = join(self->importer, self->fd,
+			DEVICE(.name = "stranger", .access_mask = CONTIG));
+	ASSERT_LE(0, stranger);
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = SYSTEM), -EINVAL,
+		      "*two.* needs memory of class 0x1, *stranger.* needs memory of class 0x2");
+	/* Nor where it comes last. */
+	ASSERT_EQ(0, detach(self->importer, stranger));
+	two = join(self->importer, self->fd, PART(.name = "two", .access_mask = SYSTEM));
+	ASSERT_LE(0, two);
+	EXPECT_STREQ("uu", unified(self->fd));
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "stranger", .access_mask = CONTIG), -EINVAL,
+		      "*stranger.* needs memory of class 0x2, *two.* needs memory of class 0x1");
+	EXPECT_EQ(CONTIG, classes(self->fd));
+}
+
 TEST_F(buffer, declared_devices_are_unified)
 {
 	char one[64], two[64];
