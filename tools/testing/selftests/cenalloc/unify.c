@@ -242,7 +242,7 @@ TEST_F(buffer, a_stranger_does_not_profit)
 	ASSERT_LE(0, stranger);
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = SYSTEM), -EINVAL,
-		      "*two.* needs memory of class 0x1, *stranger.* needs memory of class 0x2");
+		      "*two.* needs memory of class 0x1, * needs memory of class 0x2");
 	/* Nor where it comes last. */
 	ASSERT_EQ(0, detach(self->importer, stranger));
 	two = join(self->importer, self->fd, PART(.name = "two", .access_mask = SYSTEM));
