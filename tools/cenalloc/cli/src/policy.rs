@@ -176,7 +176,7 @@ impl Store for Configfs {
                 Err(error) => Err(failure(&path)(error)),
             }
         };
-        for field in Field::ALL {
+        for field in Field::OF_CONSTRAINTS {
             read(field.name(), &|needs, value| set(needs, field, value))?;
         }
         read(PRIORITY, &set_priority)?;
@@ -199,7 +199,7 @@ impl Store for Configfs {
             }
             fs::write(&path, text(value.unwrap_or(0))).map_err(failure(&path))
         };
-        for field in Field::ALL {
+        for field in Field::OF_CONSTRAINTS {
             write(field.name(), needs.get(field), &|value| match field {
                 Field::AccessMask | Field::MaxAddress | Field::SegmentBoundary => {
                     format!("{value:#x}\n")
@@ -310,7 +310,7 @@ impl Entry {
             priority: self.priority.unwrap_or(0),
             ..Constraints::ANY
         };
-        for field in Field::ALL {
+        for field in Field::OF_CONSTRAINTS {
             let Some(number) = self.get(field) else {
                 continue;
             };

@@ -129,6 +129,10 @@ impl Conflict {
                 "Nobody else has a part in this: {who} asks for what cannot be, or the buffer is \
                  too long for it. Look at what its driver or the policy declares."
             ),
+            Party::Allocator { name, .. } if self.field == Field::Device => format!(
+                "{name} has memory that would do, but not for {who} together with those who use \
+                 the buffer. No other allocator has any that suits them."
+            ),
             Party::Allocator { behind: None, .. } => {
                 "No allocator of this system could ever give that, whoever else uses the buffer."
                     .to_owned()
@@ -173,11 +177,6 @@ impl Conflict {
                  before the first use, so that memory is taken from there.",
                 Limit(self.wanted).in_words()
             ),
-            // Whoever takes any number of segments finds the buffer too long.
-            Field::MaxSegments if self.wanted >= u32::MAX.into() => format!(
-                "Length: no allocator that suits {who} gives that much to one buffer. Use a \
-                 shorter one; `cenalloc allocators` lists the most that each gives."
-            ),
             Field::MaxSegments => format!(
                 "Segments: {who} takes {}. Use a shorter buffer, or put {who} behind an \
                  IOMMU.",
@@ -206,6 +205,16 @@ impl Conflict {
             Field::Coherent => format!(
                 "Caches: {who} must not need cache maintenance, and its DMA is not coherent by \
                  hardware. No allocator gives memory that the CPU does not cache."
+            ),
+            Field::Length => format!(
+                "Length: no allocator of the classes that {who} and all others may use gives so \
+                 much to one buffer. Use a shorter one, or let them use other classes; `cenalloc \
+                 allocators` lists the most that each gives."
+            ),
+            Field::Device => format!(
+                "Device: no constraint stands against {who}. The allocator looked at the device \
+                 itself and refused it, for reasons of its own: ask who wrote it, or let all users \
+                 have memory of another class."
             ),
             Field::Other(_) => return None,
         })
@@ -245,6 +254,7 @@ impl fmt::Display for Conflict {
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
                 Field::Coherent => write!(f, "{name} gives cached memory"),
+                Field::Device => write!(f, "{name} does not"),
                 _ => write!(f, "{name} gives at most {found}"),
             },
             Party::Memory { mapped_by } => {
@@ -275,6 +285,8 @@ impl fmt::Display for Need {
             Field::SegmentBoundary => write!(f, "segments that do not cross {}", Above(value)),
             Field::Alignment => write!(f, "an alignment of {value} bytes"),
             Field::Coherent => f.write_str("memory without cache maintenance"),
+            Field::Length => write!(f, "{value} bytes"),
+            Field::Device => f.write_str("an allocator that serves it"),
             Field::Other(number) => write!(f, "{value} in field {number}"),
         }
     }
@@ -294,6 +306,8 @@ impl fmt::Display for Gift {
                 write!(f, "in pieces of {value} bytes")
             }
             Field::Coherent => f.write_str("cached"),
+            Field::Length => write!(f, "of {value} bytes"),
+            Field::Device => f.write_str("not for it"),
             Field::Other(_) => write!(f, "{value}"),
         }
     }
@@ -319,6 +333,9 @@ impl Need {
         if text == "memory without cache maintenance" {
             return Some(Self(Field::Coherent, 1));
         }
+        if text == "an allocator that serves it" {
+            return Some(Self(Field::Device, 0));
+        }
         let (field, value) = None
             .or_else(|| Some((Field::AccessMask, number("memory of class ", "")?)))
             .or_else(|| Some((Field::MaxAddress, above("addresses below ")?)))
@@ -335,7 +352,8 @@ impl Need {
                     above("segments that do not cross ")?,
                 ))
             })
-            .or_else(|| Some((Field::Alignment, number("an alignment of ", " bytes")?)))?;
+            .or_else(|| Some((Field::Alignment, number("an alignment of ", " bytes")?)))
+            .or_else(|| Some((Field::Length, number("", " bytes")?)))?;
         Some(Self(field, value))
     }
 }
@@ -350,6 +368,8 @@ impl Gift {
                 number_between(text, "in pieces of ", " bytes")
             }
             Field::Coherent => (text == "cached").then_some(0),
+            Field::Length => number_between(text, "of ", " bytes"),
+            Field::Device => (text == "not for it").then_some(0),
             Field::Other(_) => None,
         }
     }
@@ -393,21 +413,21 @@ fn parse_against(field: Field, behind: Option<&str>, text: &str) -> Option<(Part
             }
         }
     }
-    if field == Field::Coherent {
-        let name = text.strip_suffix(" gives cached memory")?.to_owned();
-        let behind = behind.map(str::to_owned);
-        return Some((Party::Allocator { name, behind }, 0));
-    }
-    let (before, after) = match field {
-        Field::AccessMask => (" gives class ", ""),
-        Field::MaxAddress => (" gives from ", " on"),
-        Field::MaxSegments => (" gives no fewer than ", ""),
-        _ => (" gives at most ", ""),
+    let with_number = |before, after| {
+        let at = text.rfind(before)?;
+        Some((&text[..at], number_between(&text[at..], before, after)?))
     };
-    let at = text.rfind(before)?;
-    let found = number_between(&text[at..], before, after)?;
+    let without = |words| Some((text.strip_suffix(words)?, 0));
+    let (name, found) = match field {
+        Field::AccessMask => with_number(" gives class ", ""),
+        Field::MaxAddress => with_number(" gives from ", " on"),
+        Field::MaxSegments => with_number(" gives no fewer than ", ""),
+        Field::Coherent => without(" gives cached memory"),
+        Field::Device => without(" does not"),
+        _ => with_number(" gives at most ", ""),
+    }?;
     let allocator = Party::Allocator {
-        name: text[..at].to_owned(),
+        name: name.to_owned(),
         behind: behind.map(str::to_owned),
     };
     Some((allocator, found))
@@ -474,13 +494,15 @@ pub(crate) mod tests {
                 field,
                 // What is none in its own mask is not told, nor numbers of what is or is not.
                 found: match (&with, field) {
-                    (Party::Itself, Field::AccessMask) => 0,
+                    (Party::Itself, Field::AccessMask | Field::Coherent) => 0,
+                    (Party::Bounce | Party::Itself, _) => found,
                     (Party::User(_) | Party::Others, Field::Coherent) => 1,
-                    (with, Field::Coherent) if *with != Party::Bounce => 0,
+                    (_, Field::Coherent | Field::Device) => 0,
                     _ => found,
                 },
                 wanted: match field {
                     Field::Coherent => 1,
+                    Field::Device => 0,
                     _ => wanted,
                 },
                 with,
@@ -558,12 +580,29 @@ pub(crate) mod tests {
 
     #[test]
     fn a_buffer_that_is_too_long() {
-        let text = "cam needs at most 4294967295 segments, system gives no fewer than 262144";
-        let advice = text.parse::<Conflict>().unwrap().advice();
+        let text = "cam needs 8388608 bytes, system-contig gives at most 4194304";
+        let conflict: Conflict = text.parse().unwrap();
+        assert_eq!(
+            (conflict.field, conflict.wanted, conflict.found),
+            (Field::Length, 8 << 20, 4 << 20)
+        );
+        let advice = conflict.advice();
+        assert!(advice[0].starts_with("No allocator "), "{advice:?}");
         assert!(advice[1].starts_with("Length: "), "{advice:?}");
-        let text = text.replace("295 ", "294 ");
-        let advice = text.parse::<Conflict>().unwrap().advice();
-        assert!(advice[1].starts_with("Segments: "), "{advice:?}");
+    }
+
+    #[test]
+    fn a_device_that_an_allocator_refuses() {
+        let text = "cam needs an allocator that serves it, secure bank does not";
+        let conflict: Conflict = text.parse().unwrap();
+        assert_eq!(
+            (conflict.field, conflict.wanted, conflict.found),
+            (Field::Device, 0, 0)
+        );
+        assert_eq!(conflict.with.name(), Some("secure bank"));
+        let advice = conflict.advice();
+        assert!(advice[0].starts_with("secure bank has "), "{advice:?}");
+        assert!(advice[1].starts_with("Device: "), "{advice:?}");
     }
 
     #[test]
@@ -572,7 +611,7 @@ pub(crate) mod tests {
         assert_eq!(Party::from_raw(99, None), Some(Party::Other(99)));
         let conflict = Conflict {
             who: "cam".to_owned(),
-            field: Field::Other(9),
+            field: Field::Other(77),
             wanted: 1,
             found: 2,
             with: Party::Other(99),

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::fmt;
 
-/// One field of [`Constraints`], as reasons name it.
+/// What a reason is about: a field of [`Constraints`], the length of the buffer, or the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Field {
@@ -26,13 +26,30 @@ pub enum Field {
     Alignment,
     /// [`Constraints::coherent`].
     Coherent,
+    /// The length of the buffer, in bytes.
+    Length,
+    /// The device itself, which an allocator may refuse for reasons of its own.
+    Device,
     /// One that this library does not know.
     Other(u32),
 }
 
 impl Field {
     /// Every field that there is a name for.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
+        Self::AccessMask,
+        Self::MaxAddress,
+        Self::MaxSegments,
+        Self::MaxSegmentSize,
+        Self::SegmentBoundary,
+        Self::Alignment,
+        Self::Coherent,
+        Self::Length,
+        Self::Device,
+    ];
+
+    /// The fields of [`Constraints`] that reasons name: all but the priority.
+    pub const OF_CONSTRAINTS: [Self; 7] = [
         Self::AccessMask,
         Self::MaxAddress,
         Self::MaxSegments,
@@ -42,7 +59,7 @@ impl Field {
         Self::Coherent,
     ];
 
-    /// Its name in the ABI and in configfs: `max_address`.
+    /// Its name: of a field of [`Constraints`] that in the ABI and in configfs, `max_address`.
     pub fn name(self) -> &'static str {
         match self {
             Self::AccessMask => "access_mask",
@@ -52,6 +69,8 @@ impl Field {
             Self::SegmentBoundary => "segment_boundary_mask",
             Self::Alignment => "alignment",
             Self::Coherent => "coherent",
+            Self::Length => "length",
+            Self::Device => "device",
             Self::Other(_) => "unknown",
         }
     }
@@ -65,6 +84,8 @@ impl Field {
             abi::CENALLOC_FIELD_SEGMENT_BOUNDARY => Self::SegmentBoundary,
             abi::CENALLOC_FIELD_ALIGNMENT => Self::Alignment,
             abi::CENALLOC_FIELD_COHERENT => Self::Coherent,
+            abi::CENALLOC_FIELD_LENGTH => Self::Length,
+            abi::CENALLOC_FIELD_DEVICE => Self::Device,
             other => Self::Other(other),
         }
     }
@@ -240,13 +261,13 @@ impl Constraints {
             Field::SegmentBoundary => self.segment_boundary_mask,
             Field::Alignment => self.alignment,
             Field::Coherent => self.coherent.then_some(1),
-            Field::Other(_) => None,
+            Field::Length | Field::Device | Field::Other(_) => None,
         }
     }
 
     /// Whether all fields make sense: the same that the kernel asks for.
     pub fn check(&self) -> Result<(), Malformed> {
-        for field in Field::ALL {
+        for field in Field::OF_CONSTRAINTS {
             let Some(value) = self.get(field) else {
                 continue;
             };

@@ -21,7 +21,7 @@ fn name(name: &str) -> model::Name {
     model::Name::new(name.as_bytes())
 }
 
-const FIELDS: [(model::Field, Field); 7] = [
+const FIELDS: [(model::Field, Field); 9] = [
     (model::Field::AccessMask, Field::AccessMask),
     (model::Field::MaxAddress, Field::MaxAddress),
     (model::Field::MaxSegments, Field::MaxSegments),
@@ -29,6 +29,8 @@ const FIELDS: [(model::Field, Field); 7] = [
     (model::Field::SegmentBoundary, Field::SegmentBoundary),
     (model::Field::Alignment, Field::Alignment),
     (model::Field::Coherent, Field::Coherent),
+    (model::Field::Length, Field::Length),
+    (model::Field::Device, Field::Device),
 ];
 
 /// A party for the kernel, and the same for the library.
@@ -79,12 +81,20 @@ proptest! {
                 _ => 0,
             };
         }
+        if expected.field == Field::Device {
+            expected.wanted = 0;
+            expected.found = match expected.with {
+                Party::Itself | Party::Bounce => found,
+                _ => 0,
+            };
+        }
         prop_assert_eq!(words.parse(), Ok(expected));
     }
 }
 
 #[test]
 fn fields_have_the_same_numbers() {
+    assert!(FIELDS.map(|(_, field)| field).iter().eq(&Field::ALL));
     for (number, (kernel, _)) in (1..).zip(FIELDS) {
         assert_eq!(kernel as u32, number);
     }
