@@ -13,8 +13,9 @@ Exit status: 0 for success, 1 for an error, 2 for a command line that makes no s
 const NUMBERS: &str = "\
 Sizes are numbers of bytes: 4096, 0x1000, 8M, 64KiB, 2^20. Limits are what lies just above, as a \
 power of two or a size with a unit (2^32, 4GiB), or the last that can be reached, as a plain \
-number (0xffffffff). Classes of memory are names and numbers between commas: system, \
-system-contig, cma, dma-coherent, carveout, 0x100000000.";
+number (0xffffffff). Classes of memory are names, bits and numbers between commas: system, \
+system-contig, cma, dma-coherent, carveout, bit-32, 0x5. Bits 32 to 63 are for allocators \
+outside the kernel tree.";
 
 /// Shows buffers of cenalloc, and says in words why somebody was refused.
 ///

@@ -229,18 +229,40 @@ mod tests {
 
     #[test]
     fn a_table_of_allocators() {
-        let text = allocators_text(&[AllocatorEntry {
-            name: "system".to_owned(),
-            access_mask: 1,
-            priority: 2,
-            contiguous: false,
-            max_len: 1 << 30,
-            used: 12_288,
-        }]);
+        // As on a machine with every kind, two areas and a module that adds one.
+        let machine = [
+            ("system", 1, 500, 2925 << 20, 12_288),
+            ("system-contig", 2, 400, 4 << 20, 0),
+            ("reserved", 4, 300, 32 << 20, 8 << 20),
+            ("isp@90000000", 4, 300, 16 << 20, 0),
+            ("dma-coherent", 8, 200, 32 << 20, 0),
+            ("ram", 16, 100, 8 << 20, 0),
+            ("bank", 16, 100, 16 << 20, 0),
+            ("plain", 1 << 32, 50, 4 << 20, 0),
+        ];
+        let entries = machine.map(
+            |(name, access_mask, priority, max_len, used)| AllocatorEntry {
+                name: name.to_owned(),
+                access_mask,
+                priority,
+                contiguous: access_mask != 1,
+                max_len,
+                used,
+            },
+        );
         assert_eq!(
-            text,
-            "NAME    CLASS   PRIORITY  CONTIGUOUS  LONGEST    USED\n\
-             system  system         2  no            1 GiB  12 KiB\n"
+            allocators_text(&entries),
+            "\
+NAME           CLASS          PRIORITY  CONTIGUOUS   LONGEST    USED
+system         system              500  no          2925 MiB  12 KiB
+system-contig  system-contig       400  yes            4 MiB     0 B
+reserved       cma                 300  yes           32 MiB   8 MiB
+isp@90000000   cma                 300  yes           16 MiB     0 B
+dma-coherent   dma-coherent        200  yes           32 MiB     0 B
+ram            carveout            100  yes            8 MiB     0 B
+bank           carveout            100  yes           16 MiB     0 B
+plain          bit-32               50  yes            4 MiB     0 B
+"
         );
     }
 

@@ -247,13 +247,15 @@ impl FromStr for Above {
 
 /// Classes of memory, the bits of an access mask.
 ///
-/// Written as names and numbers between commas: `system,cma`, `cma,0x100000000`.
+/// Written as names, bits and numbers between commas: `system,cma`, `cma,bit-32`, `0x5`. Bits 32
+/// to 63 are for allocators outside the kernel tree, and have no names.
 ///
 /// ```
 /// use cenalloc::Classes;
 ///
 /// assert_eq!("system,cma".parse(), Ok(Classes(0b101)));
 /// assert_eq!(Classes(0b101).to_string(), "system,cma");
+/// assert_eq!(Classes(1 << 32).to_string(), "bit-32");
 /// assert_eq!((Classes::SYSTEM | Classes::CMA).0, 0b101);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,11 +266,11 @@ impl Classes {
     pub const SYSTEM: Self = Self(abi::CENALLOC_CLASS_SYSTEM as u64);
     /// Runs from the page allocator.
     pub const SYSTEM_CONTIG: Self = Self(abi::CENALLOC_CLASS_SYSTEM_CONTIG as u64);
-    /// The contiguous memory allocator.
+    /// Runs from areas of contiguous memory (CMA).
     pub const CMA: Self = Self(abi::CENALLOC_CLASS_CMA as u64);
-    /// What the DMA layer allocates for a device.
+    /// Runs from the DMA API, as it has them for the most constrained user.
     pub const DMA_COHERENT: Self = Self(abi::CENALLOC_CLASS_DMA_COHERENT as u64);
-    /// Reserved ranges.
+    /// Runs from reserved ranges.
     pub const CARVEOUT: Self = Self(abi::CENALLOC_CLASS_CARVEOUT as u64);
 
     const NAMED: [(&'static str, Self); 5] = [
@@ -279,10 +281,25 @@ impl Classes {
         ("carveout", Self::CARVEOUT),
     ];
 
+    /// How many classes without a name are written one by one.
+    const MOST_BITS: u32 = 4;
+
     /// The names of the classes that have one.
     pub fn names() -> impl Iterator<Item = &'static str> {
         Self::NAMED.iter().map(|(name, _)| *name)
     }
+}
+
+/// What stands before the number of a class without a name.
+const BIT: &str = "bit-";
+
+/// The class in `bit-N`, if that is what `word` is.
+fn bit(word: &str) -> Option<u64> {
+    let digits = word.strip_prefix(BIT)?;
+    if digits.starts_with('+') {
+        return None;
+    }
+    1u64.checked_shl(digits.parse().ok()?)
 }
 
 impl std::ops::BitOr for Classes {
@@ -303,6 +320,13 @@ impl fmt::Display for Classes {
                 rest &= !class.0;
             }
         }
+        if rest.count_ones() <= Self::MOST_BITS {
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                words.push(format!("{BIT}{bit}"));
+                rest &= !(1 << bit);
+            }
+        }
         if rest != 0 || words.is_empty() {
             words.push(format!("{rest:#x}"));
         }
@@ -317,13 +341,13 @@ impl FromStr for Classes {
         let mut mask = 0;
         for word in text.split(',').map(str::trim) {
             let named = Self::NAMED.iter().find(|(name, _)| *name == word);
-            mask |= match (named, number(word)) {
-                (Some((_, class)), _) => class.0,
-                (None, Ok(bits)) => bits,
-                (None, Err(_)) => {
+            let named = named.map(|(_, class)| class.0);
+            mask |= match named.or_else(|| bit(word)).or_else(|| number(word).ok()) {
+                Some(bits) => bits,
+                None => {
                     let names: Vec<_> = Self::names().collect();
                     return wrong(format!(
-                        "\"{word}\" is no class of memory ({}, or a number)",
+                        "\"{word}\" is no class of memory ({}, {BIT}0 to {BIT}63, or a number)",
                         names.join(", ")
                     ));
                 }
@@ -438,9 +462,17 @@ mod tests {
             "system, 0x10".parse(),
             Ok(Classes::SYSTEM | Classes::CARVEOUT)
         );
+        assert_eq!("bit-0,bit-63".parse(), Ok(Classes((1 << 63) | 1)));
         assert_eq!(Classes(0).to_string(), "0x0");
-        assert_eq!(Classes((1 << 40) | 4).to_string(), "cma,0x10000000000");
-        for text in ["", "system,", "vram", "-1"] {
+        assert_eq!(Classes((1 << 40) | 4).to_string(), "cma,bit-40");
+        assert_eq!(
+            Classes(0xf_0000_0000).to_string(),
+            "bit-32,bit-33,bit-34,bit-35"
+        );
+        assert_eq!(Classes(0x1f_0000_0001).to_string(), "system,0x1f00000000");
+        for text in [
+            "", "system,", "vram", "-1", "bit-", "bit-64", "bit-+1", "bit-x",
+        ] {
             assert!(text.parse::<Classes>().is_err(), "{text}");
         }
     }
