@@ -169,6 +169,109 @@ TEST_F(policy, changes_count_for_the_next_attach)
 	close(late);
 }
 
+/*
+ * An entry that is made, changed and removed while the device has a buffer mapped
+ * changes nothing for it. Who attaches meanwhile is bound.
+ */
+TEST_F(policy, a_live_buffer_keeps_what_was_valid)
+{
+	static struct snapshot first, now;
+	struct mapping before, after;
+	int fd = create(MIB);
+	int attachment, late;
+
+	ASSERT_EQ(0, remove_policy(self->policy));
+	attachment = attach(self->importer, 0, fd);
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(self->importer, attachment, &before));
+	ASSERT_LT(BITS(24), last_address(&before));
+	snapshot(fd, &first);
+
+	ASSERT_EQ(0, make_policy(self->policy));
+	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
+	ASSERT_EQ(0, say(self->policy, "max_address", "0xffffff"));
+	ASSERT_EQ(0, say(self->policy, "max_segments", "1"));
+	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
+	ASSERT_EQ(0, unmap(self->importer, attachment));
+	ASSERT_EQ(0, map(self->importer, attachment, &after));
+	EXPECT_TRUE(same_memory(&before, &after));
+	ASSERT_EQ(0, remove_policy(self->policy));
+	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
+
+	/* The device once more: with the memory held, and when it can move. */
+	ASSERT_EQ(0, make_policy(self->policy));
+	ASSERT_EQ(0, say(self->policy, "max_address", "0xffffff"));
+	EXPECT_EQ(-EBUSY, attach(self->importer, 0, fd));
+	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
+	ASSERT_EQ(0, unmap(self->importer, attachment));
+	late = attach(self->importer, 0, fd);
+	ASSERT_LE(0, late);
+	EXPECT_EQ(1, buffer_number(fd, "moves"));
+
+	/* What it attached with stays when the entry goes, until it detaches. */
+	ASSERT_EQ(0, remove_policy(self->policy));
+	EXPECT_STREQ("2^24", buffer_field(fd, "below"));
+	ASSERT_EQ(0, map(self->importer, late, &after));
+	EXPECT_GE(BITS(24), last_address(&after));
+	ASSERT_EQ(0, unmap(self->importer, late));
+	ASSERT_EQ(0, detach(self->importer, late));
+	EXPECT_STREQ("any", buffer_field(fd, "below"));
+	close(fd);
+}
+
+/* A declaration covers what the device needed then, and less. */
+TEST_F(policy, changed_between_declaration_and_attach)
+{
+	int fd = create(MIB), attachment;
+
+	ASSERT_EQ(0, say(self->policy, "alignment", "8192"));
+	ASSERT_EQ(0, declare_device(fd, "platform", self->device));
+	EXPECT_STREQ("8192", buffer_field(fd, "align"));
+	ASSERT_EQ(0, say(self->policy, "alignment", "4096"));
+	attachment = attach(self->importer, 0, fd);
+	ASSERT_LE(0, attachment);
+	EXPECT_STREQ("8192", buffer_field(fd, "align"));
+	EXPECT_STREQ("1", buffer_field(fd, "users"));
+	ASSERT_EQ(0, detach(self->importer, attachment));
+
+	ASSERT_EQ(0, say(self->policy, "alignment", "16384"));
+	EXPECT_STREQ("8192", buffer_field(fd, "align"));
+	ASSERT_LE(0, attach(self->importer, 0, fd));
+	EXPECT_STREQ("16384", buffer_field(fd, "align"));
+	EXPECT_STREQ("2", buffer_field(fd, "users"));
+	close(fd);
+}
+
+/* A 2D engine that takes 32 bits of address, and whose driver sets a mask of 40. */
+TEST_F(policy, a_limit_below_the_mask)
+{
+	struct mapping mapping;
+	char device[64], policy[128];
+	int handle, fd, attachment;
+
+	handle = add_device(self->importer, DEVICE(.name = "engine", .dma_mask = BITS(40)));
+	ASSERT_LE(0, handle);
+	ASSERT_TRUE(find_device("platform", "engine.", device, sizeof(device)));
+	snprintf(policy, sizeof(policy), "platform:%s", device);
+	fd = create(MIB);
+	attachment = attach(self->importer, handle, fd);
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(self->importer, attachment, &mapping));
+	EXPECT_LT(BITS(32), last_address(&mapping));
+	close(fd);
+
+	ASSERT_EQ(0, make_policy(policy));
+	ASSERT_EQ(0, say(policy, "max_address", "0xffffffff"));
+	fd = create(MIB);
+	attachment = attach(self->importer, handle, fd);
+	EXPECT_EQ(0, remove_policy(policy));
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(self->importer, attachment, &mapping));
+	EXPECT_GE(BITS(32), last_address(&mapping));
+	EXPECT_STREQ("system", buffer_field(fd, "allocator"));
+	close(fd);
+}
+
 TEST_F(policy, it_adds_to_what_the_driver_declares)
 {
 	struct cenalloc_constraints needs;
@@ -204,6 +307,27 @@ TEST_F(policy, a_device_that_appears_later)
 	ASSERT_EQ(0, say(self->policy, "alignment", "16384"));
 	ASSERT_LE(0, add_device(self->importer, DEVICE(.name = "later")));
 	EXPECT_EQ(16384, needs_of("platform", device).alignment);
+}
+
+TEST_F(policy, a_driver_that_binds_later)
+{
+	const char *edu = edu_name();
+	char policy[128];
+
+	snprintf(policy, sizeof(policy), "pci:%s", edu);
+	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
+	EXPECT_EQ(0, make_policy(policy));
+	EXPECT_EQ(0, say(policy, "max_segments", "1"));
+	EXPECT_EQ(0, rebind("pci", "cenalloc_edu", edu, "bind"));
+	EXPECT_EQ(1, needs_of("pci", edu).max_segments);
+	EXPECT_EQ(BITS(28), needs_of("pci", edu).max_address);
+	/* It is about the device, whoever drives it. */
+	EXPECT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
+	EXPECT_STREQ("1\n", said(policy, "max_segments"));
+	EXPECT_EQ(0, rebind("pci", "cenalloc_edu", edu, "bind"));
+	EXPECT_EQ(1, needs_of("pci", edu).max_segments);
+	EXPECT_EQ(0, remove_policy(policy));
+	EXPECT_EQ(0, needs_of("pci", edu).max_segments);
 }
 
 /*
