@@ -85,7 +85,8 @@ struct cenalloc_create {
  * @access_mask: its class, one of CENALLOC_CLASS_*
  * @max_len: the most bytes it can give to one buffer
  * @used: bytes that buffers have from it now
- * @priority: among those that fit, the highest is tried first
+ * @priority: among those that fit, the highest is tried first; among equals, the
+ *	first in the list
  * @flags: CENALLOC_ALLOCATOR_*
  */
 struct cenalloc_allocator_info {
@@ -179,8 +180,9 @@ struct cenalloc_declare {
  * that suits all.
  *
  * A declared device is remembered: its own attachment later changes nothing and
- * is not refused for what was declared. The declaration goes when the device's
- * driver unbinds; explicit needs stay as long as the buffer.
+ * is not refused for what was declared. Where it has come to need more since, it
+ * is a user beside the declaration. The declaration goes when the device's driver
+ * unbinds; explicit needs stay as long as the buffer.
  *
  * Errors: as an attachment of the user: EINVAL where it can never share this
  * buffer with those before, EBUSY where it could have, before the buffer got
@@ -257,8 +259,8 @@ struct cenalloc_test {
 
 /*
  * Fields of struct cenalloc_constraints, as reasons name them, the length of the
- * buffer, and the device itself, which an allocator may refuse for reasons of its
- * own.
+ * buffer in bytes, and the device itself, which an allocator may refuse for reasons
+ * of its own: then what is wanted and found is 0.
  */
 #define CENALLOC_FIELD_ACCESS_MASK		1
 #define CENALLOC_FIELD_MAX_ADDRESS		2
