@@ -148,9 +148,9 @@ struct c_importer_pages {
 #define C_IMPORTER_PAGES	_IOWR('K', 0x0b, struct c_importer_pages)
 
 /*
- * cenalloc_buffer_free(), after both devices have been detached. The argument is
- * 1 for a buffer of another exporter, which that leaves alone: then its reference
- * is put here. Otherwise 0.
+ * Gives the file's reference back, after both devices have been detached: by
+ * cenalloc_buffer_free() after C_IMPORTER_CREATE, by dma_buf_put() after
+ * C_IMPORTER_TAKE.
  */
 #define C_IMPORTER_FREE		_IO('K', 0x0c)
 
@@ -169,5 +169,11 @@ struct c_importer_pages {
 #define C_IMPORTER_SG_TABLE_ERROR	5
 #define C_IMPORTER_CREATE_NULL		6
 #define C_IMPORTER_CREATE_ERROR		7
+
+/*
+ * cenalloc_buffer_free() of a buffer of another exporter, for tests: that leaves it
+ * alone, and the file still has it. EINVAL where cenalloc exported it.
+ */
+#define C_IMPORTER_FREE_FOREIGN	_IO('K', 0x0e)
 
 #endif /* _CENALLOC_C_IMPORTER_H */

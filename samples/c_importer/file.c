@@ -15,6 +15,7 @@
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "c_importer.h"
@@ -33,11 +34,13 @@ struct share {
  * struct opened - an open file
  * @lock: for what follows
  * @dmabuf: the buffer, or NULL
+ * @created: whether it was made here; otherwise it was taken
  * @shares: one a device
  */
 struct opened {
 	struct mutex lock;	/* for what follows */
 	struct dma_buf *dmabuf;
+	bool created;
 	struct share shares[C_IMPORTER_DEVICES];
 };
 
@@ -85,11 +88,12 @@ static int run(struct c_importer_run __user *user)
 	return copy_to_user(user, &run, sizeof(run)) ? -EFAULT : 0;
 }
 
-static int keep(struct opened *opened, struct dma_buf *dmabuf)
+static int keep(struct opened *opened, struct dma_buf *dmabuf, bool created)
 {
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	opened->dmabuf = dmabuf;
+	opened->created = created;
 	return 0;
 }
 
@@ -106,7 +110,8 @@ static int create(struct opened *opened, struct c_importer_create __user *user)
 	    create.flags > ULONG_MAX)
 		return -EINVAL;
 	return keep(opened, cenalloc_buffer_create(cenalloc, create.len,
-						   create.align, create.flags));
+						   create.align, create.flags),
+		    true);
 }
 
 static int export(struct opened *opened)
@@ -121,16 +126,16 @@ static int export(struct opened *opened)
 	return fd;
 }
 
-static int free_buffer(struct opened *opened, unsigned long foreign)
+/* Gives the buffer back, if there is one, in the way of where it came from. */
+static void free_buffer(struct opened *opened)
 {
-	if (foreign > 1)
-		return -EINVAL;
 	detach_all(opened);
-	cenalloc_buffer_free(opened->dmabuf);
-	if (foreign)
+	if (opened->created)
+		cenalloc_buffer_free(opened->dmabuf);
+	else if (opened->dmabuf)
 		dma_buf_put(opened->dmabuf);
 	opened->dmabuf = NULL;
-	return 0;
+	opened->created = false;
 }
 
 /* --- Devices -------------------------------------------------------------- */
@@ -291,6 +296,15 @@ static int create_with(struct cenalloc_device *cenalloc)
 	return 0;
 }
 
+static int free_foreign(struct opened *opened)
+{
+	/* Of this one it would give back the reference, which the file needs. */
+	if (!strcmp(opened->dmabuf->exp_name, "cenalloc"))
+		return -EINVAL;
+	cenalloc_buffer_free(opened->dmabuf);
+	return 0;
+}
+
 static int misuse(unsigned long what)
 {
 	struct dma_buf *error = ERR_PTR(-ENOMEM);
@@ -346,7 +360,10 @@ static long with_buffer(struct opened *opened, unsigned int cmd, unsigned long a
 	case C_IMPORTER_PAGES:
 		return pages(opened, user);
 	case C_IMPORTER_FREE:
-		return free_buffer(opened, arg);
+		free_buffer(opened);
+		return 0;
+	case C_IMPORTER_FREE_FOREIGN:
+		return free_foreign(opened);
 	default:
 		return -ENOTTY;
 	}
@@ -362,7 +379,7 @@ static long locked_ioctl(struct opened *opened, unsigned int cmd, unsigned long 
 	case C_IMPORTER_TAKE:
 		if (opened->dmabuf)
 			return -EBUSY;
-		return arg > INT_MAX ? -EBADF : keep(opened, dma_buf_get(arg));
+		return arg > INT_MAX ? -EBADF : keep(opened, dma_buf_get(arg), false);
 	default:
 		return with_buffer(opened, cmd, arg);
 	}
@@ -402,10 +419,7 @@ static int importer_release(struct inode *inode, struct file *file)
 {
 	struct opened *opened = file->private_data;
 
-	detach_all(opened);
-	/* Whoever exported it. */
-	if (opened->dmabuf)
-		dma_buf_put(opened->dmabuf);
+	free_buffer(opened);
 	mutex_destroy(&opened->lock);
 	kfree(opened);
 	return 0;

@@ -95,6 +95,19 @@ TEST_F(driver, sequence_with_bad_input)
 
 /* --- Create and free ------------------------------------------------------ */
 
+/* How many references there are to the dma-buf of a descriptor; -1 if that is not told. */
+static int count_references(int fd)
+{
+	char path[64], text[LINE], line[LINE];
+	int count;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (!find_line(slurp(path, text, sizeof(text)), "count:", line, LINE) ||
+	    sscanf(line, "count: %d", &count) != 1)
+		return -1;
+	return count;
+}
+
 TEST_F(driver, create_with_bad_input)
 {
 	EXPECT_EQ(-EINVAL, driver_create(self->driver, 0, 0, O_RDWR));
@@ -190,6 +203,26 @@ TEST_F(driver, the_driver_keeps_the_buffer)
 	EXPECT_EQ(self->buffers + 1, settled_buffers(self->buffers + 1));
 	ASSERT_EQ(0, driver_free(self->driver));
 	EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
+}
+
+/* Whoever made the buffer; the call looks at no argument. */
+TEST_F(driver, free_gives_one_reference_back)
+{
+	int fd, arg;
+
+	for (arg = 0; arg < 2; arg++) {
+		ASSERT_EQ(0, driver_create(self->driver, PAGE, 0, O_RDWR));
+		fd = driver_export(self->driver);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(2, count_references(fd));
+		ASSERT_EQ(0, call_number(self->driver, C_IMPORTER_FREE, arg));
+		EXPECT_EQ(1, count_references(fd));
+		ASSERT_EQ(0, driver_take(self->driver, fd));
+		EXPECT_EQ(2, count_references(fd));
+		ASSERT_EQ(0, call_number(self->driver, C_IMPORTER_FREE, arg));
+		EXPECT_EQ(1, count_references(fd));
+		close(fd);
+	}
 }
 
 /* Userspace has the same buffer: it can declare, allocate and query. */
@@ -339,8 +372,12 @@ TEST_F(driver, another_exporters_buffer)
 	ASSERT_EQ(0, driver_map(self->driver, C_IMPORTER_DISPLAY, NULL));
 	EXPECT_EQ(-EINVAL, driver_phys(self->driver, &phys));
 	EXPECT_EQ(-EINVAL, driver_pages(self->driver, 0, NULL, &pages));
-	/* It is left alone: the descriptor still has its reference. */
-	ASSERT_EQ(0, call_number(self->driver, C_IMPORTER_FREE, 1));
+	/* It is left alone: the descriptor and the driver still have their references. */
+	EXPECT_EQ(2, count_references(create.fd));
+	ASSERT_EQ(0, call_number(self->driver, C_IMPORTER_FREE_FOREIGN, 0));
+	EXPECT_EQ(2, count_references(create.fd));
+	ASSERT_EQ(0, driver_free(self->driver));
+	EXPECT_EQ(1, count_references(create.fd));
 	state.fd = create.fd;
 	EXPECT_EQ(0, call(exporter, EXPORTER_STATE, &state));
 	EXPECT_EQ((off_t)PAGE, lseek(create.fd, 0, SEEK_END));
@@ -555,6 +592,7 @@ TEST_F(driver, steps_out_of_order)
 	EXPECT_EQ(-EINVAL, call(self->driver, C_IMPORTER_MAP, &map));
 	EXPECT_EQ(-EINVAL, driver_unmap(self->driver, 0));
 	EXPECT_EQ(-EINVAL, driver_detach(self->driver, 0));
+	EXPECT_EQ(-EINVAL, call_number(self->driver, C_IMPORTER_FREE_FOREIGN, 0));
 	ASSERT_EQ(0, driver_attach(self->driver, 0));
 	EXPECT_EQ(-EBUSY, driver_attach(self->driver, 0));
 	EXPECT_EQ(-EINVAL, driver_unmap(self->driver, 0));
