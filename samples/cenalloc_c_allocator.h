@@ -149,7 +149,8 @@ struct c_allocator_told {
 
 /*
  * What nobody should do, by number, for tests. Returns what the call returned;
- * EINVAL for an unknown number.
+ * EINVAL for an unknown number. Where that needs an allocator, it is one of the
+ * class below that has no memory.
  */
 #define C_ALLOCATOR_MISUSE	_IO('A', 0x05)
 
@@ -160,5 +161,7 @@ struct c_allocator_told {
 #define C_ALLOCATOR_REMOVE_UNKNOWN	4	/* one that was never added */
 #define C_ALLOCATOR_ADD_TWICE		5	/* the same one again */
 #define C_ALLOCATOR_REMOVE_TWICE	6
+
+#define C_ALLOCATOR_MISUSED_CLASS	0x10000000000ULL	/* bit 40 */
 
 #endif /* _CENALLOC_C_ALLOCATOR_H */

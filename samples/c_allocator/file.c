@@ -7,6 +7,7 @@
 
 #include <linux/cenalloc.h>
 #include <linux/cleanup.h>
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -14,6 +15,7 @@
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/time64.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
 
@@ -129,6 +131,19 @@ static int allocator_tell(struct c_allocator_told __user *user)
 	return copy_to_user(user, &told, sizeof(told)) ? -EFAULT : 0;
 }
 
+/* Removes an allocator that has no memory: somebody may be asking it for some. */
+static int remove_patiently(struct cenalloc_allocator *allocator)
+{
+	int ret;
+
+	do {
+		ret = cenalloc_device_remove_allocator(cenalloc, allocator);
+		if (ret == -EBUSY)
+			fsleep(USEC_PER_MSEC);
+	} while (ret == -EBUSY);
+	return ret;
+}
+
 /* What nobody should do with an allocator, for tests. */
 static int misuse_of(struct faulty *faulty, unsigned long what)
 {
@@ -148,7 +163,7 @@ static int misuse_of(struct faulty *faulty, unsigned long what)
 		if (ret)
 			return ret;
 		again = cenalloc_device_add_allocator(cenalloc, allocator);
-		ret = cenalloc_device_remove_allocator(cenalloc, allocator);
+		ret = remove_patiently(allocator);
 		if (ret || what == C_ALLOCATOR_ADD_TWICE)
 			return ret ?: again;
 		return cenalloc_device_remove_allocator(cenalloc, allocator);
@@ -161,7 +176,7 @@ static int misuse(unsigned long what)
 {
 	static const struct c_allocator_add add = {
 		.name = "misused",
-		.type = BIT_ULL(40),
+		.type = C_ALLOCATOR_MISUSED_CLASS,
 	};
 	struct faulty *faulty;
 	int ret;
@@ -176,6 +191,9 @@ static int misuse(unsigned long what)
 	if (!faulty)
 		return -ENOMEM;
 	faulty_init(faulty, &add);
+	/* It will be freed here: nobody may have memory of it. */
+	faulty->fault.fault = C_ALLOCATOR_FAIL;
+	faulty->fault.code = -ENOMEM;
 	ret = misuse_of(faulty, what);
 	kfree(faulty);
 	return ret;

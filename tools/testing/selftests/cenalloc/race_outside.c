@@ -190,6 +190,59 @@ TEST(allocators_come_and_go)
 	close(outside);
 }
 
+/* Wants memory of the class of the allocator that is misused, and never gets any. */
+static void *want_misused(void *argument)
+{
+	struct importer_add add = DEVICE(.access_mask = C_ALLOCATOR_MISUSED_CLASS);
+	struct worker *me = argument;
+	int importer = open_importer();
+	int fd = create(LEN);
+	int ret, attachment = join(importer, fd, add);
+
+	if (attachment < 0)
+		fail(me, "join", attachment);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && !me->failure) {
+		ret = map(importer, attachment, NULL);
+		if (ret != -ENOMEM)
+			fail(me, "map", ret);
+		me->done++;
+	}
+	close(fd);
+	close(importer);
+	return NULL;
+}
+
+TEST(misuse_while_others_want_memory)
+{
+	struct c_allocator_add add = { .name = "empty", .type = C_ALLOCATOR_MISUSED_CLASS };
+	struct worker worker = {};
+	int handle, ret;
+	time_t end;
+
+	outside = open_outside();
+	ASSERT_LE(0, outside);
+	/* The class is there all the time, so that one can wait for memory of it. */
+	handle = add_outside_raw(outside, add);
+	ASSERT_LE(0, handle);
+	ASSERT_EQ(0, set_fault(outside, handle, C_ALLOCATOR_FAIL, -ENOMEM));
+	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_create(&worker.thread, NULL, want_misused, &worker));
+	end = time(NULL) + SECONDS;
+	do {
+		ret = call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_ADD_TWICE);
+	} while (ret == -EEXIST && time(NULL) < end);
+	EXPECT_EQ(-EEXIST, ret);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(worker.thread, NULL));
+	EXPECT_EQ(NULL, worker.failure) {
+		TH_LOG("%s: %d", worker.failure, worker.error);
+	}
+	TH_LOG("%u times", worker.done);
+	EXPECT_NE(0, worker.done);
+	EXPECT_EQ(0, remove_all_outside(outside));
+	close(outside);
+}
+
 int main(int argc, char **argv)
 {
 	return run_with_modules(argc, argv);
