@@ -86,11 +86,15 @@ struct c_allocator_add {
 #define C_ALLOCATOR_BAD_USER		15	/* map_user() returns VM_FAULT_SIGBUS */
 #define C_ALLOCATOR_FAULTS		16
 
+#define C_ALLOCATOR_SLOWEST		1000	/* milliseconds */
+
 /**
  * struct c_allocator_fault - for C_ALLOCATOR_SET_FAULT
  * @handle: in: the allocator
  * @fault: in: what goes wrong from now on
- * @code: in: a number for it
+ * @code: in: a number for it: not 0 where it is what an operation returns; -4095 to
+ *	-1 in a pointer; 0 to 255 for a byte; 0 to C_ALLOCATOR_SLOWEST; otherwise it
+ *	is not looked at
  * @reserved: zero
  * @refused: in: match() refuses devices whose name starts so; ends in NUL; empty
  *	for none
@@ -103,7 +107,7 @@ struct c_allocator_fault {
 	char refused[C_ALLOCATOR_NAME_LEN];
 };
 
-/* Lets an allocator fail. ENOENT; EINVAL. */
+/* Lets an allocator fail. ENOENT; EINVAL where a field makes no sense. */
 #define C_ALLOCATOR_SET_FAULT	_IOW('A', 0x03, struct c_allocator_fault)
 
 /**

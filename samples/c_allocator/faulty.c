@@ -12,6 +12,7 @@
 #include <linux/device.h>
 #include <linux/dma-buf-constraints.h>
 #include <linux/err.h>
+#include <linux/limits.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
@@ -335,6 +336,31 @@ void faulty_init(struct faulty *faulty, const struct c_allocator_add *add)
 		.max_len = add->max_len,
 		.min_address = add->min_address,
 	};
+}
+
+/**
+ * faulty_check() - tell whether a fault can be had
+ * @fault: what is asked for
+ *
+ * Return: false where the operations here cannot use it, or would do worse than to
+ * fail.
+ */
+bool faulty_check(const struct c_allocator_fault *fault)
+{
+	switch (fault->fault) {
+	case C_ALLOCATOR_FAIL:
+	case C_ALLOCATOR_BAD_PHYS:
+		/* No error of the kernel, too, is for cenalloc to see. */
+		return fault->code;
+	case C_ALLOCATOR_ERROR_TABLE:
+		return IS_ERR_VALUE((long)fault->code);
+	case C_ALLOCATOR_DIRTY:
+		return fault->code >= 0 && fault->code <= U8_MAX;
+	case C_ALLOCATOR_SLOW:
+		return fault->code >= 0 && fault->code <= C_ALLOCATOR_SLOWEST;
+	default:
+		return fault->fault < C_ALLOCATOR_FAULTS;
+	}
 }
 
 /**

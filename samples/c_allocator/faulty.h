@@ -39,6 +39,7 @@ struct faulty {
 };
 
 void faulty_init(struct faulty *faulty, const struct c_allocator_add *add);
+bool faulty_check(const struct c_allocator_fault *fault);
 void faulty_tell(struct faulty *faulty, struct c_allocator_told *told);
 
 #endif /* _C_ALLOCATOR_FAULTY_H */

@@ -105,7 +105,7 @@ static int allocator_set_fault(const struct c_allocator_fault __user *user)
 
 	if (copy_from_user(&fault, user, sizeof(fault)))
 		return -EFAULT;
-	if (fault.reserved || fault.fault >= C_ALLOCATOR_FAULTS ||
+	if (fault.reserved || !faulty_check(&fault) ||
 	    !ends_in_nul(fault.refused, sizeof(fault.refused)))
 		return -EINVAL;
 	faulty = xa_load(&allocators, fault.handle);

@@ -275,6 +275,40 @@ static const struct fault faults[] = {
 	{ C_ALLOCATOR_BARE_TABLE, 0 },
 };
 
+/* Codes that would do harm, or nothing. */
+TEST_F(outside, faults_that_make_no_sense)
+{
+	static const struct fault bad[] = {
+		{ C_ALLOCATOR_FAIL, 0 }, { C_ALLOCATOR_BAD_PHYS, 0 },
+		{ C_ALLOCATOR_ERROR_TABLE, 0 }, { C_ALLOCATOR_ERROR_TABLE, 1 },
+		{ C_ALLOCATOR_ERROR_TABLE, -4096 }, { C_ALLOCATOR_ERROR_TABLE, 0x7fffffff },
+		{ C_ALLOCATOR_ERROR_TABLE, -0x7fffffff - 1 },
+		{ C_ALLOCATOR_DIRTY, -1 }, { C_ALLOCATOR_DIRTY, 256 },
+		{ C_ALLOCATOR_SLOW, -1 }, { C_ALLOCATOR_SLOW, C_ALLOCATOR_SLOWEST + 1 },
+		{ C_ALLOCATOR_FAULTS, 0 }, { -1, 0 },
+	};
+	static const struct fault good[] = {
+		{ C_ALLOCATOR_ERROR_TABLE, -1 }, { C_ALLOCATOR_ERROR_TABLE, -4095 },
+		{ C_ALLOCATOR_DIRTY, 0 }, { C_ALLOCATOR_DIRTY, 255 },
+		{ C_ALLOCATOR_SLOW, 0 }, { C_ALLOCATOR_SLOW, C_ALLOCATOR_SLOWEST },
+		{ C_ALLOCATOR_GOOD, 0 },
+	};
+	int handle = add_outside(self->outside, OUTSIDE());
+	const struct fault *fault;
+
+	ASSERT_LE(0, handle);
+	for (fault = good; fault < good + ARRAY_SIZE(good); fault++)
+		EXPECT_EQ(0, set_fault(self->outside, handle, fault->fault, fault->code));
+	for (fault = bad; fault < bad + ARRAY_SIZE(bad); fault++) {
+		EXPECT_EQ(-EINVAL, set_fault(self->outside, handle, fault->fault, fault->code)) {
+			TH_LOG("fault %d, code %d", fault->fault, fault->code);
+		}
+	}
+	/* It still does what it was last told. */
+	ASSERT_EQ(0, allocate(self->fd));
+	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
+}
+
 /* Whatever an allocator does wrong, the next one is asked, and nothing is lost. */
 static void check_faults(struct __test_metadata *_metadata, int outside, int kind)
 {
