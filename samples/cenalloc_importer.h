@@ -20,6 +20,7 @@
 #include <linux/types.h>
 
 #define IMPORTER_NAME_LEN	32
+#define IMPORTER_MAX_DEPTH	8	/* devices from a child up to its first ancestor */
 
 /* struct importer_add.flags */
 #define IMPORTER_NO_DMA		0x1		/* a device without a DMA mask */
@@ -67,10 +68,10 @@ struct importer_add {
 };
 
 /*
- * Makes a device, bound to a driver. EINVAL where a field makes no sense, or
- * where the machine knows no such DMA mask (on x86, one below 24 bits); EEXIST
- * where a device of another driver has the name; ENOENT without such a parent;
- * ENOMEM.
+ * Makes a device, bound to a driver. EINVAL where a field makes no sense, where
+ * the machine knows no such DMA mask (on x86, one below 24 bits), or where there
+ * would be more than IMPORTER_MAX_DEPTH devices one below the other; EEXIST where
+ * a device of another driver has the name; ENOENT without such a parent; ENOMEM.
  */
 #define IMPORTER_ADD		_IOWR('I', 0x01, struct importer_add)
 

@@ -59,6 +59,9 @@ pub(crate) struct ImporterDevice {
     raw: NonNull<bindings::device>,
     /// The device that it is a part of: a parent goes after its children.
     parent: Option<Arc<Self>>,
+    /// How many devices there are from this one up to its first ancestor. A drop goes up all of
+    /// them, one call within the other, and the stack is small.
+    depth: u32,
 }
 
 // SAFETY: A device may be used and removed by any thread.
@@ -70,9 +73,13 @@ impl ImporterDevice {
     /// Makes a device, a part of `parent` where there is one, and declares its constraints, as a
     /// driver's probe would.
     ///
-    /// `EINVAL` where the request makes no sense, `EEXIST` where a device of another driver has
-    /// the name, `ENOMEM`.
+    /// `EINVAL` where the request makes no sense or the parent may have no parts, `EEXIST` where
+    /// a device of another driver has the name, `ENOMEM`.
     pub(crate) fn new(add: &c::importer_add, parent: Option<Arc<Self>>) -> Result<Self> {
+        let depth = parent.as_ref().map_or(1, |parent| parent.depth + 1);
+        if depth > c::IMPORTER_MAX_DEPTH {
+            return Err(EINVAL);
+        }
         let raw_parent = parent
             .as_ref()
             .map_or(ptr::null_mut(), |parent| parent.raw.as_ptr());
@@ -83,6 +90,7 @@ impl ImporterDevice {
         let device = Self {
             raw: NonNull::new(raw).ok_or(ENOMEM)?,
             parent,
+            depth,
         };
         if add.flags & c::IMPORTER_DECLARE != 0 {
             declare(&device, &declared(add))?;

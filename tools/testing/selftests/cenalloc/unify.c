@@ -620,6 +620,30 @@ TEST_F(buffer, bad_parts_are_refused)
 	EXPECT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, PARENT));
 }
 
+TEST_F(buffer, parts_of_parts_have_an_end)
+{
+	int device, deepest, depth;
+
+	deepest = add_device(self->importer, DEVICE());
+	ASSERT_LE(0, deepest);
+	for (depth = 2; depth <= IMPORTER_MAX_DEPTH; depth++) {
+		deepest = add_device(self->importer,
+				     DEVICE(.flags = IMPORTER_CHILD, .parent = deepest));
+		ASSERT_LE(0, deepest);
+	}
+	EXPECT_EQ(-EINVAL, add_device(self->importer,
+				      DEVICE(.flags = IMPORTER_CHILD, .parent = deepest)));
+	/* Nothing is left of it, and there may be more beside. */
+	EXPECT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, deepest));
+	for (depth = 0; depth < 2; depth++) {
+		device = add_device(self->importer,
+				    DEVICE(.flags = IMPORTER_CHILD, .parent = deepest - 1));
+		EXPECT_LE(deepest, device);
+	}
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.flags = IMPORTER_CHILD, .parent = deepest - 1)));
+}
+
 /* --- Coherence ---------------------------------------------------------------------- */
 
 /* On x86 the hardware keeps all DMA coherent with the caches: any memory will do. */
