@@ -61,7 +61,7 @@ struct c_allocator_add {
 	__u32 reserved;
 };
 
-/* cenalloc_device_add_allocator(). */
+/* cenalloc_device_add_allocator(). On an error there is no such allocator. */
 #define C_ALLOCATOR_ADD		_IOWR('A', 0x01, struct c_allocator_add)
 
 /* cenalloc_device_remove_allocator(). The argument is the allocator. ENOENT. */

@@ -34,8 +34,8 @@ static bool ends_in_nul(const char *text, size_t size)
 	return strnlen(text, size) < size;
 }
 
-/* Adds an allocator to cenalloc, and to the table. */
-static int add_new(struct c_allocator_add *add)
+/* Adds an allocator to the table and to cenalloc, and tells @user its handle. */
+static int add_new(struct c_allocator_add *add, struct c_allocator_add __user *user)
 {
 	struct faulty *faulty = kzalloc_obj(*faulty);
 	int ret;
@@ -46,6 +46,10 @@ static int add_new(struct c_allocator_add *add)
 	ret = xa_alloc(&allocators, &add->handle, faulty, xa_limit_31b, GFP_KERNEL);
 	if (ret)
 		goto free;
+	/* First, since an allocator that gave memory meanwhile could not be removed. */
+	ret = -EFAULT;
+	if (copy_to_user(user, add, sizeof(*add)))
+		goto forget;
 	ret = cenalloc_device_add_allocator(cenalloc, &faulty->allocator);
 	if (ret)
 		goto forget;
@@ -73,7 +77,6 @@ static int remove(struct faulty *faulty, u32 handle)
 static int allocator_add(struct c_allocator_add __user *user)
 {
 	struct c_allocator_add add;
-	int ret;
 
 	if (copy_from_user(&add, user, sizeof(add)))
 		return -EFAULT;
@@ -82,13 +85,7 @@ static int allocator_add(struct c_allocator_add __user *user)
 	    add.flags > ULONG_MAX || add.max_len > SIZE_MAX ||
 	    !ends_in_nul(add.name, sizeof(add.name)))
 		return -EINVAL;
-	ret = add_new(&add);
-	if (ret)
-		return ret;
-	if (!copy_to_user(user, &add, sizeof(add)))
-		return 0;
-	/* Who does not know its handle can still remove the module. */
-	return -EFAULT;
+	return add_new(&add, user);
 }
 
 static int allocator_remove(unsigned long handle)

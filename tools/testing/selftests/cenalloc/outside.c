@@ -81,6 +81,23 @@ TEST_F(outside, bad_input)
 	EXPECT_STREQ("", find_allocator("outside").name);
 }
 
+/* Who cannot be told the handle has no allocator. */
+TEST_F(outside, bad_pointer)
+{
+	struct c_allocator_add *add = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, add);
+	*add = OUTSIDE(.name = "outside", .type = OUTSIDE_CLASS);
+	ASSERT_EQ(0, mprotect(add, PAGE, PROT_READ));
+	EXPECT_EQ(-EFAULT, call(self->outside, C_ALLOCATOR_ADD, add));
+	EXPECT_STREQ("", find_allocator("outside").name);
+	/* Nor is the handle taken: it is the lowest that is free. */
+	EXPECT_EQ(0, add_outside(self->outside, OUTSIDE()));
+	munmap(add, PAGE);
+	EXPECT_EQ(-EFAULT, call(self->outside, C_ALLOCATOR_ADD, NULL));
+}
+
 TEST_F(outside, misuse)
 {
 	int outside = self->outside;
