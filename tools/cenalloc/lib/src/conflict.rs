@@ -37,6 +37,9 @@ pub enum Party {
     Other(u32),
 }
 
+/// What the kernel calls the holder of memory that no user has mapped.
+const TOLD: &str = "a driver that was told its address";
+
 impl Party {
     /// Which kind it is, in one word: `user`, `others`, `itself`, `allocator`, `memory`, `bounce`.
     pub fn kind(&self) -> &'static str {
@@ -145,6 +148,13 @@ impl Conflict {
             ),
             Party::Memory { mapped_by: None } => format!(
                 "The buffer had its memory before {who} came. Attach it, or declare it \
+                 (CENALLOC_DECLARE), before the first use of the buffer."
+            ),
+            Party::Memory {
+                mapped_by: Some(holder),
+            } if holder == TOLD => format!(
+                "The buffer had its memory before {who} came, and a driver has been told where: it \
+                 stays there as long as the buffer. Attach {who}, or declare it \
                  (CENALLOC_DECLARE), before the first use of the buffer."
             ),
             Party::Memory {
@@ -603,6 +613,16 @@ pub(crate) mod tests {
         let advice = conflict.advice();
         assert!(advice[0].starts_with("secure bank has "), "{advice:?}");
         assert!(advice[1].starts_with("Device: "), "{advice:?}");
+    }
+
+    #[test]
+    fn memory_that_a_driver_knows_does_not_move() {
+        let text =
+            "cam needs addresses below 2^24, memory is at 0x490_0000 and mapped by a driver \
+                    that was told its address";
+        let advice = text.parse::<Conflict>().unwrap().advice();
+        assert!(advice[0].contains("as long as the buffer"), "{advice:?}");
+        assert!(!advice[0].contains("unmap"), "{advice:?}");
     }
 
     #[test]
