@@ -35,6 +35,7 @@ use dma_buf_constraints::{
     },
     model::{
         Conflict,
+        Field,
         Misfit,
         Name,
         Needs,
@@ -250,10 +251,11 @@ fn unserved_conflict(
     // The newcomer may have brought the class alone, and somebody else the need that this class
     // of memory cannot satisfy.
     let Misfit { field, wanted, .. } = unserved.misfit;
-    let behind = if proposal.constraints().placement.get(field) == wanted {
-        None
-    } else {
+    let is_of_users = !matches!(field, Field::Length | Field::Device);
+    let behind = if is_of_users && proposal.constraints().placement.get(field) != wanted {
         state.users.binding(field).map(|user| user.name())
+    } else {
+        None
     };
     Conflict {
         who,

@@ -224,6 +224,22 @@ TEST_F(buffer, conflict_with_an_allocator)
 			4 * MIB, "coarse", "dma-coherent");
 }
 
+/* A length is nobody's need: no user is blamed for it. */
+TEST_F(buffer, conflict_of_a_length)
+{
+	int fd = create(8 * MIB);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, declare_needs(fd, "innocent", NEEDS()));
+	EXPECT_EQ(-EINVAL, declare_needs(fd, "narrow",
+					 NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG)));
+	EXPECT_CONFLICT(fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_LENGTH, 8 * MIB, 4 * MIB,
+			"narrow", "system-contig");
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_MATCH(told.text, "*\"narrow needs 8388608 bytes, system-contig gives at most 4194304\"*");
+	close(fd);
+}
+
 TEST_F(buffer, conflict_with_memory)
 {
 	static struct mapping mapping;
