@@ -8,6 +8,7 @@
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "engine.h"
+#include "policy.h"
 
 #define LEN	(64 * KIB)
 
@@ -63,6 +64,36 @@ TEST_F(edu, memory_below_28_bits)
 	EXPECT_STREQ("backed", buffer_field(self->fd, "state"));
 	EXPECT_EQ(0, call_number(self->edu, EDU_UNMAP, 0));
 	EXPECT_EQ(0, buffer_number(self->fd, "maps"));
+}
+
+/*
+ * Segments that the administrator keeps short stay so, also behind an IOMMU, whose
+ * driver makes one of neighbours: the device itself takes any length.
+ */
+TEST_F(edu, short_segments_stay_short)
+{
+	static struct mapping mapping;
+	char lines[LINE], policy[64];
+	__u32 i;
+
+	if (!have_policies())
+		SKIP(return, "there is no configfs");
+	ASSERT_EQ(0, call_number(self->edu, EDU_ATTACH, self->fd));
+	device_lines(self->fd, lines, sizeof(lines));
+	snprintf(policy, sizeof(policy), "pci:%s", strstr(field(lines, "device"), "0000:"));
+	policy[strcspn(policy, "\"")] = '\0';
+	ASSERT_EQ(0, call_number(self->edu, EDU_DETACH, 0));
+	ASSERT_EQ(0, make_policy(policy));
+	EXPECT_EQ(0, say(policy, "max_segment_size", "16384"));
+	EXPECT_EQ(0, call_number(self->edu, EDU_ATTACH, self->fd));
+	EXPECT_EQ(0, edu_map(self->edu, &mapping));
+	EXPECT_LE(LEN / 16384, mapping.count);
+	for (i = 0; i < mapping.count; i++)
+		EXPECT_GE(16384, mapping.segments[i].len);
+	EXPECT_EQ(LEN, mapping_len(&mapping));
+	EXPECT_EQ(0, call_number(self->edu, EDU_UNMAP, 0));
+	EXPECT_EQ(0, call_number(self->edu, EDU_DETACH, 0));
+	EXPECT_EQ(0, remove_policy(policy));
 }
 
 /* Bytes of the CPU cross the bus to the device and come back elsewhere. */

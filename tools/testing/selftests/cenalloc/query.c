@@ -236,7 +236,8 @@ TEST_F(buffer, conflict_of_a_length)
 	EXPECT_CONFLICT(fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_LENGTH, 8 * MIB, 4 * MIB,
 			"narrow", "system-contig");
 	ASSERT_EQ(0, query(fd, &told));
-	EXPECT_MATCH(told.text, "*\"narrow needs 8388608 bytes, system-contig gives at most 4194304\"*");
+	EXPECT_MATCH(told.text,
+		     "*\"narrow needs 8388608 bytes, system-contig gives at most 4194304\"*");
 	close(fd);
 }
 
