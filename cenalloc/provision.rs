@@ -139,7 +139,10 @@ impl Provision {
     /// Adds a run behind the others.
     fn add(&mut self, run: Run) -> Result {
         match self.runs.last_mut() {
-            Some(last) if last.start + last.len == run.start => last.len += run.len,
+            // An architecture may have memory at the very end of its addresses.
+            Some(last) if last.start.checked_add(last.len) == Some(run.start) => {
+                last.len += run.len;
+            }
             _ => self.runs.push(run)?,
         }
         Ok(())
