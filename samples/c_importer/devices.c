@@ -63,6 +63,8 @@ static int probe(struct platform_device *pdev)
 	ret = dma_set_mask_and_coherent(&pdev->dev, kind->dma_mask);
 	if (ret)
 		return ret;
+	/* Unless a driver says so, the DMA API takes 64 KiB for the most. */
+	dma_set_max_seg_size(&pdev->dev, kind->needs.max_segment_size ?: UINT_MAX);
 	/* Gone when the driver unbinds. */
 	return dma_buf_constraints_declare(&pdev->dev, &kind->needs);
 }
