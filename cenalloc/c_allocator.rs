@@ -57,7 +57,7 @@ const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
 ///
 /// # Invariants
 ///
-/// Points to a `struct cenalloc_allocator` that does not change, and has the operations that are
+/// Points to a `struct cenalloc_allocator` that does not change, but for `registration`, and has the operations that are
 /// required, as long as it is registered or a buffer has memory of it.
 #[derive(Clone, Copy)]
 pub(crate) struct CAllocator(NonNull<c::cenalloc_allocator>);
@@ -104,27 +104,38 @@ impl CAllocator {
         Ok((description, code, Arc::new(Self(raw), GFP_KERNEL)?))
     }
 
-    fn get(&self) -> &c::cenalloc_allocator {
-        // SAFETY: By the type's invariants.
-        unsafe { self.0.as_ref() }
+    /// One of its fields, but for the one that this module writes: of all of it, there is no
+    /// reference.
+    fn field<R>(&self, field: impl FnOnce(*mut c::cenalloc_allocator) -> *const R) -> &R {
+        // SAFETY: By the type's invariants the fields do not change.
+        unsafe { &*field(self.0.as_ptr()) }
     }
 
     fn ops(&self) -> &c::cenalloc_allocator_ops {
+        // SAFETY: The pointer is valid, and only used for the address of a field.
+        let ops = self.field(|raw| unsafe { &raw const (*raw).ops });
         // SAFETY: By the type's invariants.
-        unsafe { &*self.get().ops }
+        unsafe { &**ops }
     }
 
     fn has(&self, flag: u32) -> bool {
-        self.get().flags & flag as c_ulong != 0
+        // SAFETY: As in `ops`.
+        let flags = self.field(|raw| unsafe { &raw const (*raw).flags });
+        flags & flag as c_ulong != 0
+    }
+
+    fn name(&self) -> &CStr {
+        // SAFETY: As in `ops`.
+        let name = self.field(|raw| unsafe { &raw const (*raw).name });
+        // SAFETY: By the type's invariants: a string.
+        unsafe { CStr::from_char_ptr(*name) }
     }
 
     /// Tells of a fault of the allocator: it counts as having no memory.
     fn faulty(&self, fault: &str) -> Error {
         // SAFETY: No requirements.
         if unsafe { c::cenalloc_may_log() } {
-            // SAFETY: By the type's invariants.
-            let name = unsafe { CStr::from_char_ptr(self.get().name) };
-            pr_warn!("allocator {}: {}\n", name, fault);
+            pr_warn!("allocator {}: {}\n", self.name(), fault);
         }
         ENOMEM
     }
@@ -133,9 +144,10 @@ impl CAllocator {
 // SAFETY: That the memory is nobody else's until it is freed is what the header asks of an allocator.
 unsafe impl Allocator for CAllocator {
     fn max_len(&self) -> u64 {
-        match self.get().max_len {
+        // SAFETY: As in `ops`.
+        match self.field(|raw| unsafe { &raw const (*raw).max_len }) {
             0 => u64::MAX,
-            max_len => max_len as u64,
+            max_len => *max_len as u64,
         }
     }
 
@@ -144,7 +156,8 @@ unsafe impl Allocator for CAllocator {
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {
-        let first = self.get().min_address;
+        // SAFETY: As in `ops`.
+        let first = *self.field(|raw| unsafe { &raw const (*raw).min_address });
         let last = first.checked_add(need.len - 1);
         if last.is_some_and(|last| last <= need.placement.max_address) {
             return Ok(());

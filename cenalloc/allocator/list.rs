@@ -468,9 +468,9 @@ pub struct Registration(Arc<Entry>);
 impl Registration {
     /// Registers `allocator`, whose code is in `module`.
     ///
-    /// `EINVAL` where the class is not one bit, or the name is empty or too long; `EEXIST` where an allocator
-    /// has the name; `EPROBE_DEFER` where cenalloc is built in and has not started; `ENOMEM`. May
-    /// sleep.
+    /// `EINVAL` where the class is not one bit, or the name is empty or too long; `EEXIST` where an
+    /// allocator has the name; `EPROBE_DEFER` where cenalloc is built in and has not started;
+    /// `ENOMEM`. May sleep.
     pub fn new(
         module: &'static ThisModule,
         description: Description,
