@@ -25,7 +25,7 @@ KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
 DEFAULT_GUESTS = 'default | | | |\n'
 
 # Files that cannot hold a licence line, or that a tool writes.
-NO_SPDX = re.compile(r'(^|/)(COPYING|LICENSE[^/]*|Cargo\.lock)$|^LICENSES/|\.(png|jpg)$|'
+NO_SPDX = re.compile(r'(^|/)(COPYING|LICENSE[^/]*|Cargo\.lock)$|^LICENSES/|\.(png|jpg|patch)$|'
                      r'proptest-regressions')
 
 
