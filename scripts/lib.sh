@@ -45,7 +45,8 @@ kernel_place() {
 	local config=$REPO/scripts/kernels/$KERNEL.config stock=${KDIR%/src} id
 
 	[ -e "$config" ] || die "there is no kernel $KERNEL in scripts/kernels"
-	id=$({ echo "$KERNEL_FORMAT $KVERSION ${stock##*/}"; cat "$config"; } | sha256sum)
+	id=$({ echo "$KERNEL_FORMAT $KVERSION ${stock##*/}"
+		cat "$config" "$REPO"/scripts/series/core/*.patch; } | sha256sum)
 	KPLACE=$CACHE/linux-${KREL%%[+-]*}-$KERNEL-${id:0:12}
 }
 
