@@ -4,10 +4,9 @@
 # Runs every check of the tree, prints a line for each and, at the end,
 # "N passed, N failed, N skipped". Each step counts as one, and so does each test
 # that a step runs: the innermost results of the kselftests, the tests of cargo.
-# Runs inside the private root; called by scripts/check. With arguments only the
-# named steps run.
+# Runs inside the private root; called by scripts/check. With --all also what takes
+# long runs, on all machines. With further arguments only the named steps run.
 
-import glob
 import os
 import re
 import shutil
@@ -21,8 +20,9 @@ BUILD = f'{REPO}/build'
 LOGS = f'{BUILD}/logs'
 # Guests boot the stock kernel, or one of scripts/kernels that KERNEL names.
 KERNEL = os.environ['KERNEL']
+# Or all kernels there are.
+ALL = sys.argv[1:2] == ['--all']
 KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
-DEFAULT_GUESTS = 'default | | | |\n'
 
 # Files that cannot hold a licence line, or that a tool writes.
 NO_SPDX = re.compile(r'(^|/)(COPYING|LICENSE[^/]*|Cargo\.lock)$|^LICENSES/|\.(png|jpg|patch)$|'
@@ -273,29 +273,50 @@ class Tap:
             self.fail('no results at all')
 
 
-def guests():
-    """Name, kernel arguments, QEMU arguments, memory and command of each guest."""
-    table = f'{KSELFTESTS}/guests'
-    text = DEFAULT_GUESTS
-    if os.path.exists(table):
-        with open(table, encoding='utf-8') as f:
-            text = f.read()
-    for line in text.split('\n'):
-        if line.strip() and not line.startswith('#'):
-            fields = [field.strip() for field in line.split('|', 4)]
-            if len(fields) != 5:
-                sys.exit(f'{table}: not "name | append | qemu | mem | command": {line}')
-            yield fields
+class Table:
+    """The file of machines and guests."""
+
+    def __init__(self):
+        self.machines = {}
+        self.guests = []
+        self.path = f'{KSELFTESTS}/guests'
+        with open(self.path, encoding='utf-8') as f:
+            for line in f:
+                if line.startswith('machine '):
+                    self.machine(line.removeprefix('machine '))
+                elif line.strip() and not line.startswith('#'):
+                    self.guest(line)
+
+    def fields(self, line, count):
+        found = [field.strip() for field in line.split('|', count - 1)]
+        if len(found) != count:
+            sys.exit(f'{self.path}: not {count} fields: {line}')
+        return found
+
+    def machine(self, line):
+        name, kernel, append, qemu = self.fields(line, 4)
+        if ALL or kernel == KERNEL and kernel not in (m[0] for m in self.machines.values()):
+            self.machines[name] = (kernel, append, qemu)
+
+    def guest(self, line):
+        name, machines, *rest = self.fields(line, 6)
+        self.guests += [(name, machine, *rest) for machine in machines.split()
+                        if machine in self.machines]
+
+    def kernels(self):
+        """The kernels in use, each once; the first is the stock one or KERNEL."""
+        return list(dict.fromkeys([KERNEL] + [m[0] for m in self.machines.values()]))
 
 
-def check_guest(name, append, qemu, mem, command):
-    command = f'cd cenalloc && {command or "./run.sh"}'
-    logs = f'{LOGS}/check-{name}{"-" if KERNEL else ""}{KERNEL}'
+def check_guest(machine, name, append, qemu, mem, command):
+    kernel, *more = machine
+    logs = f'{LOGS}/check-{name.replace(" ", "-")}'
     output = f'{logs}.out'
     done = subprocess.run(
-        [f'{REPO}/scripts/testguest', '--payload', f'{BUILD}/payload',
-         '--log', f'{logs}.log', '--append', append, '--qemu', qemu,
-         '--mem', mem or '3G', '--', command],
+        [f'{REPO}/scripts/testguest', '--kernel', kernel, '--payload', f'{BUILD}/payload',
+         '--log', f'{logs}.log', '--append', f'{more[0]} {append}',
+         '--qemu', f'{more[1]} {qemu}', '--mem', mem or '3G', '--',
+         f'cd cenalloc && {command}'],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, errors='replace', check=False)
     with open(output, 'w', encoding='utf-8') as f:
@@ -314,12 +335,52 @@ def check_guest(name, append, qemu, mem, command):
 
 # --- All of it ---------------------------------------------------------------
 
+class Matrix:
+    """How many tests of each guest passed on each machine, to be shown as a table."""
+
+    def __init__(self, machines):
+        self.machines = list(machines)
+        self.rows = {}
+
+    def guest(self, machine, name, action):
+        def counted():
+            tests = (0, 0, 0)
+            try:
+                tests, detail = action()
+            except Failure as failure:
+                tests = failure.args[1] if len(failure.args) > 1 else tests
+                raise
+            finally:
+                self.rows.setdefault(name, {})[machine] = tests
+            return tests, detail
+        return counted
+
+    @staticmethod
+    def cell(tests):
+        if tests is None:
+            return ''
+        passed, failed, skipped = tests
+        return (f'{passed}' + (f', {failed} failed' if failed else '') +
+                (f', {skipped} skipped' if skipped else ''))
+
+    def show(self, order):
+        lines = [['guest'] + self.machines, ['---'] * (len(self.machines) + 1)]
+        for name in dict.fromkeys(order):
+            if name in self.rows:
+                lines.append([name] + [self.cell(self.rows[name].get(m)) for m in self.machines])
+        widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+        for line in lines:
+            print('| ' + ' | '.join(f.ljust(w) for f, w in zip(line, widths)) + ' |')
+
+
 def main():
     tally = Tally()
     started = time.monotonic()
     os.makedirs(LOGS, exist_ok=True)
-    wanted = sys.argv[1:]
+    wanted = sys.argv[1 + ALL:]
     steps = []
+    table = Table()
+    matrix = Matrix(table.machines)
 
     def step(name, action, after=()):
         made = Step(tally, name, action, [s for s in after if s in steps])
@@ -334,12 +395,22 @@ def main():
 
     # The kernel's rules for tests do not see a changed header.
     shutil.rmtree(f'{BUILD}/payload/cenalloc', ignore_errors=True)
-    built = [step('modules with clippy', script('modules')),
-             step('kselftests build', script('selftests'))]
-    for fields in guests():
-        step(f'guest {fields[0]}', lambda fields=fields: check_guest(*fields), built)
-    step('demo', script('demo'), built[:1])
-    step('bench', script('bench', '--smoke'), built[:1])
+    selftests = step('kselftests build', script('selftests'))
+    modules = {}
+    for kernel in table.kernels():
+        # One after the other: each takes the whole machine.
+        built = [step(f'kernel {kernel}', script('kernel', kernel))] if kernel else []
+        modules[kernel] = step(f'modules with clippy{" for " if kernel else ""}{kernel}',
+                               script('modules', '--kernel', kernel), built)
+    for name, machine, *rest in table.guests:
+        title = f'guest {name}' if len(table.machines) == 1 else f'guest {name} on {machine}'
+
+        def action(title=title, machine=table.machines[machine], rest=tuple(rest)):
+            return check_guest(machine, title.removeprefix('guest '), *rest)
+        step(title, matrix.guest(machine, name, action),
+             [selftests, modules[table.machines[machine][0]]])
+    step('demo', script('demo'), [modules[KERNEL]])
+    step('bench', script('bench', '--smoke'), [modules[KERNEL]])
     step('examples of the ABI', check_examples)
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
@@ -347,14 +418,15 @@ def main():
     step('shellcheck', check_shell)
     for where in cargo_packages():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
-    if os.path.exists(f'{REPO}/Documentation/index.rst'):
-        step('docs', script('docs'))
+    step('docs', script('docs'))
     if not steps:
         sys.exit(f'check: there is no step {" or ".join(wanted)}')
     for one in steps:
         one.start()
     for one in steps:
         one.join()
+    if len(table.machines) > 1:
+        matrix.show(guest[0] for guest in table.guests)
     print(f'in {time.monotonic() - started:.0f} s; logs are in {LOGS}')
     print(f'{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped')
     sys.exit(1 if tally.failed else 0)
