@@ -19,6 +19,15 @@ CONFIG_SAMPLE_CENALLOC := m
 ccflags-y += -I$(src)/include -I$(src)/include/uapi
 endif
 
+# Whether this kernel has the core series, with which devices and all dma-bufs
+# have masks of memory classes.
+has-access-constraints := $(shell grep -qs access_constraints_mask \
+	$(srctree)/include/linux/dma-buf.h && echo y)
+ifeq ($(has-access-constraints),y)
+ccflags-y += -DDMA_BUF_HAS_ACCESS_CONSTRAINTS
+rustflags-y += --cfg dma_buf_has_access_constraints
+endif
+
 # --- Crates across modules ---------------------------------------------------
 # A library module emits its crate's metadata beside its object, and exports its
 # Rust symbols and its C API from a generated C file: EXPORT_SYMBOL is C. The

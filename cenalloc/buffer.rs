@@ -335,6 +335,11 @@ unsafe impl Exporter for Buffer {
         }
     }
 
+    fn access_mask(&self, held: &mut Held<'_>) -> u64 {
+        let users = &self.reservation.state(held).users;
+        users.meet().placement.access_mask
+    }
+
     fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result {
         let state = self.reservation.state(held);
         self.back_for(state, slot)?;

@@ -54,6 +54,7 @@ use kernel::{
 /// `dma_coherent`.
 pub fn needs(device: &Device) -> Option<Needs> {
     let mut facts = c::dbc_device_facts {
+        access_mask: 0,
         max_address: 0,
         max_segment_size: 0,
         segment_boundary_mask: 0,
@@ -67,6 +68,7 @@ pub fn needs(device: &Device) -> Option<Needs> {
         return None;
     }
     let facts = Facts {
+        access_mask: facts.access_mask,
         max_address: facts.max_address,
         alignment: facts.alignment,
         segments: SegmentLimits {
@@ -74,7 +76,6 @@ pub fn needs(device: &Device) -> Option<Needs> {
             boundary_mask: facts.segment_boundary_mask,
         },
         is_coherent: facts.coherent,
-        ..Facts::NONE
     };
     if DECLARATIONS.load(Relaxed) == 0 && policy::is_empty() {
         return Some(Needs::of(facts));

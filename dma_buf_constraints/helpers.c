@@ -70,6 +70,7 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 	const struct device_dma_parameters *parms = dev->dma_parms;
 
 	facts->can_dma = dev->dma_mask && *dev->dma_mask;
+	facts->access_mask = U64_MAX;
 	facts->max_address = U64_MAX;
 	facts->max_segment_size = U64_MAX;
 	facts->segment_boundary_mask = U64_MAX;
@@ -83,6 +84,9 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 				       &facts->max_address);
 	if (!parms)
 		return;
+#ifdef DMA_BUF_HAS_ACCESS_CONSTRAINTS
+	facts->access_mask = dma_get_access_constraints_mask(dev);
+#endif
 	/*
 	 * 64 KiB is what buses set for devices that never said anything: a
 	 * default, not a limit of the hardware.

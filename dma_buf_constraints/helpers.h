@@ -15,6 +15,8 @@
 
 /**
  * struct dbc_device_facts - what struct device tells of a device's DMA
+ * @access_mask: classes of memory that it can access; all ones when not set, or
+ *	where this kernel has no such mask
  * @max_address: last physical address it reaches; all ones where the DMA
  *	addresses are translated for it
  * @max_segment_size: bytes; all ones when not set
@@ -24,6 +26,7 @@
  * @coherent: it needs no cache maintenance, whatever the memory
  */
 struct dbc_device_facts {
+	u64 access_mask;
 	u64 max_address;
 	u64 max_segment_size;
 	u64 segment_boundary_mask;

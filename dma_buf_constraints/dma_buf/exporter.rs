@@ -98,6 +98,10 @@ pub unsafe trait Exporter: Send + Sync {
     /// A device has detached. Without the lock.
     fn detach(&self, slot: Slot);
 
+    /// The classes of memory that all users can reach, for the core to show. Kernels without the
+    /// core series do not ask.
+    fn access_mask(&self, held: &mut Held<'_>) -> u64;
+
     /// Memory has to stay where it is until [`unpin`](Self::unpin): for as long as a static
     /// importer has it mapped, or a dynamic one wants it so.
     fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result;
@@ -149,6 +153,8 @@ impl<T> Deref for Shared<T> {
 pub(super) static OPS: Shared<bindings::dma_buf_ops> = Shared(bindings::dma_buf_ops {
     attach: Some(attach),
     detach: Some(detach),
+    #[cfg(dma_buf_has_access_constraints)]
+    calc_access_constraints: Some(calc_access_constraints),
     pin: Some(pin),
     unpin: Some(unpin),
     map_dma_buf: Some(map),
@@ -238,7 +244,43 @@ unsafe extern "C" fn detach(
     // SAFETY: `attach` put the slot there.
     let slot = Slot::from_index(unsafe { (*attachment).priv_ } as usize as u32);
     // SAFETY: The importer holds a reference to the dma-buf, which is ours.
-    unsafe { exporter(head(dmabuf)) }.detach(slot);
+    let head = unsafe { head(dmabuf) };
+    // SAFETY: As above.
+    unsafe { exporter(head) }.detach(slot);
+    #[cfg(dma_buf_has_access_constraints)]
+    {
+        let mut guard = head.lock();
+        // SAFETY: As above; the guard holds the lock.
+        unsafe { set_access_mask(dmabuf, &mut guard.held) };
+    }
+}
+
+/// Tells the core what all users of a buffer can reach.
+///
+/// # Safety
+///
+/// `dmabuf` is of ours and alive, and `held` proves its lock.
+#[cfg(dma_buf_has_access_constraints)]
+unsafe fn set_access_mask(dmabuf: *mut bindings::dma_buf, held: &mut Held<'_>) {
+    // SAFETY: The buffer is ours and alive; its lock protects the mask.
+    unsafe { (*dmabuf).access_constraints_mask = exporter(head(dmabuf)).access_mask(held) };
+}
+
+/// Who can attach was decided in [`attach`], and who leaves is still a user until [`detach`]: here
+/// the core only learns what is so.
+///
+/// # Safety
+///
+/// For [`OPS`] alone: the dma-buf core calls it, with a buffer of ours that is alive and the lock
+/// held.
+#[cfg(dma_buf_has_access_constraints)]
+unsafe extern "C" fn calc_access_constraints(
+    dmabuf: *mut bindings::dma_buf,
+    _attachment: *mut bindings::dma_buf_attachment,
+) -> c_int {
+    // SAFETY: The caller's buffer, and lock.
+    unsafe { set_access_mask(dmabuf, &mut Held::new(head(dmabuf))) };
+    0
 }
 
 /// # Safety
