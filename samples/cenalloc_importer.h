@@ -27,13 +27,16 @@
 #define IMPORTER_DECLARE	0x2		/* declare the constraints below */
 #define IMPORTER_COHERENT	0x8		/* declared: no cache maintenance */
 #define IMPORTER_CHILD		0x10		/* it is a part of @parent */
+#define IMPORTER_PARMS_ACCESS	0x20		/* @access_mask is not declared, see there */
 
 /**
  * struct importer_add - for IMPORTER_ADD
  * @dma_mask: the device's DMA mask; 0 is 64 bits
  * @parms_max_segment_size: for dma_set_max_seg_size(); 0 is no limit
  * @parms_segment_boundary_mask: for dma_set_seg_boundary(); 0 leaves it alone
- * @access_mask: declared, as in struct dma_buf_constraints, as is what follows
+ * @access_mask: declared, as in struct dma_buf_constraints, as is what follows;
+ *	with IMPORTER_PARMS_ACCESS for dma_set_access_constraints_mask() instead,
+ *	which every exporter heeds: EOPNOTSUPP where this kernel does not have it
  * @max_address: declared
  * @max_segment_size: declared
  * @segment_boundary_mask: declared

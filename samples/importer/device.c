@@ -82,6 +82,13 @@ static int set_limits(struct device *dev, const struct importer_add *add)
 	} else if (dma_set_mask_and_coherent(dev, mask)) {
 		return -EINVAL;
 	}
+	if (add->flags & IMPORTER_PARMS_ACCESS) {
+#ifdef DMA_BUF_HAS_ACCESS_CONSTRAINTS
+		dma_set_access_constraints_mask(dev, add->access_mask);
+#else
+		return -EOPNOTSUPP;
+#endif
+	}
 	/* A device that does not say how long segments may be has 64 KiB. */
 	dma_set_max_seg_size(dev, add->parms_max_segment_size ?: UINT_MAX);
 	if (boundary_mask)

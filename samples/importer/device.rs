@@ -107,8 +107,9 @@ impl ImporterDevice {
 
 /// The constraints that are to be declared: in the request, zero is "don't care".
 fn declared(add: &c::importer_add) -> Constraints {
+    let is_fact = add.flags & c::IMPORTER_PARMS_ACCESS != 0;
     ZeroIsAny {
-        access_mask: add.access_mask,
+        access_mask: if is_fact { 0 } else { add.access_mask },
         max_address: add.max_address,
         max_segment_size: add.max_segment_size,
         segment_boundary_mask: add.segment_boundary_mask,

@@ -52,8 +52,11 @@ const IMPORTER_PIN: u32 = _IO(TYPE, 0x07);
 const IMPORTER_UNPIN: u32 = _IO(TYPE, 0x08);
 const IMPORTER_MOVES: u32 = _IOWR::<c::importer_moves>(TYPE, 0x09);
 
-const FLAGS: u32 =
-    c::IMPORTER_NO_DMA | c::IMPORTER_DECLARE | c::IMPORTER_COHERENT | c::IMPORTER_CHILD;
+const FLAGS: u32 = c::IMPORTER_NO_DMA
+    | c::IMPORTER_DECLARE
+    | c::IMPORTER_COHERENT
+    | c::IMPORTER_CHILD
+    | c::IMPORTER_PARMS_ACCESS;
 
 // SAFETY: The structures consist of integers, and have no padding.
 unsafe impl FromBytes for c::importer_add {}

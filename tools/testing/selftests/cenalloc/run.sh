@@ -13,7 +13,7 @@ cd "$(dirname "$0")" || exit 1
 # leak looks for what all before it left; vivid_refused leaves a buffer where the
 # kernel's videobuf2 does.
 all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
-	allocate would declare query policy unify relocate account trace race_all
+	exporters allocate would declare query policy unify relocate account trace race_all
 	kapi outside outside_memory race_outside rust_api
 	log race module leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word

@@ -3,56 +3,11 @@
 
 #include <sys/stat.h>
 
-#include <drm/drm.h>
-
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "vgem.h"
 
 #define LEN	(1 * MIB)
-
-static int open_vgem(void)
-{
-	char path[64], name[16];
-	int i, fd;
-
-	for (i = 0; i < 64; i++) {
-		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
-
-		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
-		fd = open_device(path);
-		if (fd < 0)
-			continue;
-		memset(name, 0, sizeof(name));
-		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
-
-static int import(int vgem, int fd, __u32 *handle)
-{
-	struct drm_prime_handle prime = { .fd = fd };
-	int ret = call(vgem, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
-
-	*handle = prime.handle;
-	return ret;
-}
-
-static int export(int vgem, __u32 handle)
-{
-	struct drm_prime_handle prime = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
-	int ret = call(vgem, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime);
-
-	return ret ? ret : prime.fd;
-}
-
-static int close_handle(int vgem, __u32 handle)
-{
-	struct drm_gem_close close = { .handle = handle };
-
-	return call(vgem, DRM_IOCTL_GEM_CLOSE, &close);
-}
 
 FIXTURE(vgem) {
 	int vgem;
