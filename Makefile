@@ -16,6 +16,7 @@ ifneq ($(KBUILD_EXTMOD),)
 CONFIG_DMA_BUF_CONSTRAINTS := m
 CONFIG_CENALLOC := m
 CONFIG_SAMPLE_CENALLOC := m
+CONFIG_SAMPLE_CENALLOC_BUGS := $(if $(CONFIG_KASAN),m)
 ccflags-y += -I$(src)/include -I$(src)/include/uapi
 endif
 
@@ -185,6 +186,12 @@ $(obj)/samples/rust_allocator/bindings_generated.rs: $(src)/samples/rust_allocat
 $(obj)/samples/rust_allocator/rust_allocator.o: $(obj)/samples/rust_allocator/bindings_generated.rs
 
 targets += samples/rust_allocator/bindings_generated.rs
+
+obj-$(CONFIG_SAMPLE_CENALLOC_BUGS) += cenalloc_bugs.o
+cenalloc_bugs-y := samples/bugs/bugs.o samples/bugs/unmap.o
+
+RUSTFLAGS_samples/bugs/bugs.o += $(dma-buf-constraints-crate)
+$(obj)/samples/bugs/bugs.o: $(obj)/dma_buf_constraints/dma_buf_constraints.o
 
 else
 

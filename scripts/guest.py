@@ -69,6 +69,9 @@ FINE = re.compile(r'kfence: initialized|kasan: KernelAddressSanitizer initialize
 KNOWN = re.compile(r'DMA-API: vivid .* segment longer than device claims to support .* '
                    r'\[max=65536\]')
 
+# The module that commits bugs says so: then reports are what the command looks for.
+PLANTED = 'cenalloc_bugs: planted bug'
+
 BOOT_ARGS = ('console=ttyS0 panic=-1 oops=panic nokaslr no_timer_check tsc=reliable '
              'random.trust_cpu=on audit=0 rdinit=/init')
 
@@ -155,6 +158,10 @@ if [ -e $kmemleak ]; then
 	{ echo scan >$kmemleak && echo scan >$kmemleak && cat $kmemleak; } >/dev/ttyS0 2>&1 ||
 		echo "kmemleak: leak detector disabled" >/dev/ttyS0
 fi
+# What is mapped for the sample importers yet. When their drivers go, DMA-API looks
+# at devices of some buses only.
+busybox sed -n 's/^cenalloc.*/DMA-API: not unmapped: &/p' /sys/kernel/debug/dma-api/dump \
+	>/dev/ttyS0 2>/dev/null
 if busybox grep -q 'debug_locks: *0' /proc/lockdep_stats 2>/dev/null; then
 	echo "lockdep is off" >/dev/ttyS0
 fi
@@ -562,6 +569,8 @@ def findings(log):
     """The parts of the log that a healthy kernel does not write."""
     with open(log, encoding='utf-8', errors='replace') as f:
         lines = without_known(line.rstrip() for line in f)
+    if any(PLANTED in line for line in lines):
+        return []
     parts, end = [], 0
     for number, line in enumerate(lines):
         if BAD.search(line) and not FINE.search(line) and number >= end:
