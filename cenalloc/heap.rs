@@ -14,6 +14,7 @@ use crate::{
     device::reserve,
     ioctl::Argument, //
 };
+use core::mem::offset_of;
 use dma_buf_constraints::dma_buf::DmaBuf;
 use kernel::{
     fs::File,
@@ -42,6 +43,10 @@ unsafe impl Zeroable for c::dma_heap_allocation_data {}
 /// The number of `DMA_HEAP_IOCTL_ALLOC`.
 const NR_ALLOC: u32 = 0;
 
+/// The least bytes of a structure that can tell the descriptor. A shorter one would leave a buffer
+/// that nobody knows how to close.
+const LEAST: usize = offset_of!(c::dma_heap_allocation_data, fd) + size_of::<u32>();
+
 /// An open `/dev/dma_heap/cenalloc`. It has no state of its own.
 pub(crate) struct Heap;
 
@@ -54,9 +59,13 @@ impl MiscDevice for Heap {
     }
 
     /// As in the kernel's heaps, the number alone decides, an older structure is one whose tail
-    /// is zero, and what a newer one has beyond ours is not looked at.
+    /// is zero, and what a newer one has beyond ours is not looked at. Unlike there, one without
+    /// room for the descriptor is refused with `EINVAL`.
     fn ioctl(_heap: (), _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         if _IOC_NR(cmd) != NR_ALLOC {
+            return Err(EINVAL);
+        }
+        if _IOC_SIZE(cmd) < LEAST {
             return Err(EINVAL);
         }
         let argument = Argument::new(arg, _IOC_SIZE(cmd));

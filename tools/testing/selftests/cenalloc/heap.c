@@ -172,6 +172,23 @@ TEST_F(heap, older_structure)
 	close(data.fd);
 }
 
+/* Nobody would know how to close the buffer. */
+TEST_F(heap, no_room_for_the_descriptor)
+{
+	struct dma_heap_allocation_data data = { .len = PAGE };
+	unsigned int before = count_buffers(), size;
+
+	for (size = 0; size < offsetof(struct dma_heap_allocation_data, fd_flags); size++) {
+		EXPECT_EQ(-EINVAL, call(self->heap, ALLOC_OF(size), &data)) {
+			TH_LOG("size %u", size);
+		}
+	}
+	EXPECT_EQ(before, count_buffers());
+	EXPECT_EQ(0, call(self->heap, ALLOC_OF(size), &data));
+	EXPECT_LT(0, data.fd);
+	close(data.fd);
+}
+
 /* A heap does not look at what it does not know. */
 TEST_F(heap, newer_structure)
 {
