@@ -51,7 +51,7 @@ proptest! {
     /// Where no memory fits by `impossible`, none that was tried does.
     #[test]
     fn impossible_is_no_lie((c, layout) in one_device()) {
-        if let Some(impossible) = c.impossible(layout.len(), layout.page) {
+        if let Some(impossible) = c.impossible(layout.bytes(), layout.page) {
             let fits = oracle::FIELDS.iter().all(|field| {
                 oracle::found(&c, *field, &layout).is_none()
             });
@@ -72,7 +72,7 @@ proptest! {
         prop_assert!(fewest.is_some());
         let mut c = c;
         c.placement.max_segments = fewest.unwrap() as u32;
-        prop_assert_eq!(c.impossible(layout.len(), layout.page), None);
+        prop_assert_eq!(c.impossible(layout.bytes(), layout.page), None);
         prop_assert_eq!(c.misfit(&layout.memory(), layout.page), None);
         c.placement.max_segments -= 1;
         prop_assert_eq!(
@@ -94,7 +94,7 @@ proptest! {
         c.placement.max_address = u64::MAX;
         // Such that there are addresses enough.
         c.placement.alignment = c.placement.alignment.min(STRIDE);
-        let len = layout.len();
+        let len = layout.bytes();
         if c.impossible(len, page).is_none() {
             let most = c.segments.max_size.min(c.segments.boundary_mask.saturating_add(1));
             let (mut left, mut runs) = (len, Vec::new());
@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn nonsense_does_not_panic(c in nonsense(), (_, layout) in one_device()) {
         let _ = c.misfit(&layout.memory(), layout.page);
-        let _ = c.impossible(layout.len(), layout.page);
+        let _ = c.impossible(layout.bytes(), layout.page);
         let _ = c.impossible(u64::MAX, layout.page);
         let _ = c.impossible(0, layout.page);
     }
@@ -145,7 +145,7 @@ fn every_outcome_is_drawn() {
                 fits_limited += usize::from(c.placement.max_segments != u32::MAX);
             }
         }
-        if let Some(misfit) = c.impossible(layout.len(), layout.page) {
+        if let Some(misfit) = c.impossible(layout.bytes(), layout.page) {
             impossible[index(misfit)] += 1;
         }
         at_top += usize::from(layout.runs.iter().any(|run| run.last() == u64::MAX));

@@ -121,7 +121,7 @@ proptest! {
     /// What is impossible for one is impossible for two.
     #[test]
     fn meet_keeps_the_impossible((a, b, layout) in two_devices()) {
-        let impossible = |c: &Constraints| c.impossible(layout.len(), layout.page).is_some();
+        let impossible = |c: &Constraints| c.impossible(layout.bytes(), layout.page).is_some();
         prop_assert!(!impossible(&a) || impossible(&a.meet(&b)));
     }
 }

@@ -5,15 +5,38 @@
 //! Slow and simple on purpose: it walks the pages of each run, does all arithmetic in `u128`, where
 //! nothing overflows, and shares no code with the model.
 
-use crate::strategy::Layout;
 use dma_buf_constraints_host::model::{
     Constraints,
     Field,
+    Memory,
     Run, //
 };
 
 /// The end of the address space.
 pub const TOP: u128 = 1 << 64;
+
+/// Memory to try, which [`Memory`] borrows.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub page: u64,
+    pub class: u64,
+    pub coherent: bool,
+    pub runs: Vec<Run>,
+}
+
+impl Layout {
+    pub fn memory(&self) -> Memory<'_> {
+        Memory {
+            class: self.class,
+            coherent: self.coherent,
+            runs: &self.runs,
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.len).sum()
+    }
+}
 
 /// The address of each page of `run`.
 fn pages(run: &Run, page: u64) -> Vec<u128> {

@@ -2,10 +2,12 @@
 
 //! Random constraints and random memory, drawn so that they often nearly fit.
 
-use crate::oracle::TOP;
+use crate::oracle::{
+    Layout,
+    TOP, //
+};
 use dma_buf_constraints_host::model::{
     Constraints,
-    Memory,
     Placement,
     Run,
     SegmentLimits, //
@@ -21,29 +23,6 @@ pub fn config(cases: u32) -> ProptestConfig {
         cases,
         failure_persistence: None,
         ..ProptestConfig::default()
-    }
-}
-
-/// Random memory, which [`Memory`] borrows.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    pub page: u64,
-    pub class: u64,
-    pub coherent: bool,
-    pub runs: Vec<Run>,
-}
-
-impl Layout {
-    pub fn memory(&self) -> Memory<'_> {
-        Memory {
-            class: self.class,
-            coherent: self.coherent,
-            runs: &self.runs,
-        }
-    }
-
-    pub fn len(&self) -> u64 {
-        self.runs.iter().map(|run| run.len).sum()
     }
 }
 
