@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the fuzz targets share: values drawn from bytes, a second opinion on them, and the set of
+//! a buffer's users, built for the host.
+//!
+//! The set is the very file that goes into the module. Of the kernel crate it uses very little,
+//! which [`prelude`], [`device`], [`page`] and [`sync`] stand in for, under the crate's name.
+
+#![forbid(unsafe_code)]
+
+extern crate self as kernel;
+
+pub mod device;
+pub mod draw;
+pub mod page;
+pub mod prelude;
+pub mod sync;
+
+#[path = "../../tests/model/oracle.rs"]
+pub mod oracle;
+
+// An inline module, since a `path` on the modules themselves would make `slots` unreachable by the
+// name that `attach` has for it.
+#[path = "../../.."]
+mod shared {
+    pub mod attach;
+    pub(crate) mod slots;
+}
+
+pub use dma_buf_constraints_host::model;
+pub use shared::attach;
+pub(crate) use shared::slots;
