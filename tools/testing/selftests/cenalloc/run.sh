@@ -6,7 +6,8 @@
 #
 # usage: run.sh [PROGRAM]...
 #
-# SLOWER=8 in the environment gives the programs eight times the time.
+# SLOWER=8 in the environment gives the programs eight times the time. What else
+# fuzz takes from there stands in fuzz.c.
 
 cd "$(dirname "$0")" || exit 1
 
@@ -14,7 +15,7 @@ cd "$(dirname "$0")" || exit 1
 # kernel's videobuf2 does.
 all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
 	exporters allocate would declare query policy unify relocate account trace race_all
-	kapi outside outside_memory race_outside rust_api
+	kapi outside outside_memory race_outside rust_api fuzz
 	log race module leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
 [ $# -gt 0 ] || set -- $all
@@ -42,7 +43,7 @@ for program; do
 	number=$((number + 1))
 	echo "# selftests: cenalloc: $program"
 	{
-		timeout $((60 * ${SLOWER:-1})) "./$program" 2>&1
+		timeout $((60 * ${SLOWER:-1} + ${FUZZ_SECONDS:-0})) "./$program" 2>&1
 		echo $? >"$result"
 	} | sed 's/^/# /'
 	status=$(cat "$result")
