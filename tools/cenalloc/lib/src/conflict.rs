@@ -328,6 +328,13 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.strip_suffix(after)
 }
 
+/// Where `words` stand in `text`, also where the end of one is the start of another.
+fn places<'a>(text: &'a str, words: &'a str) -> impl Iterator<Item = usize> + 'a {
+    text.char_indices()
+        .map(|(at, _)| at)
+        .filter(move |at| text[*at..].starts_with(words))
+}
+
 /// A number between `before` and `after`.
 fn number_between(text: &str, before: &str, after: &str) -> Option<u64> {
     number(between(text, before, after)?).ok()
@@ -417,7 +424,7 @@ fn parse_against(field: Field, behind: Option<&str>, text: &str) -> Option<(Part
         {
             return Some((Party::Others, found));
         }
-        for (at, _) in text.match_indices(" needs ") {
+        for at in places(text, " needs ") {
             if let Some(Need(_, found)) = same(&text[at + " needs ".len()..]) {
                 return Some((Party::User(text[..at].to_owned()), found));
             }
@@ -448,7 +455,7 @@ impl FromStr for Conflict {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         // A name may hold anything: the first place where the rest reads as a sentence counts.
-        for (at, _) in text.match_indices(" needs ") {
+        for at in places(text, " needs ") {
             let (who, rest) = (&text[..at], &text[at + " needs ".len()..]);
             let joined = who
                 .strip_suffix(", which")
@@ -568,6 +575,18 @@ pub(crate) mod tests {
         ] {
             assert!(text.parse::<Conflict>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn names_end_like_a_sentence_starts() {
+        let conflict = Conflict {
+            who: "he needs".to_owned(),
+            field: Field::MaxAddress,
+            wanted: 0xfff,
+            found: 0x1ff,
+            with: Party::User("she needs".to_owned()),
+        };
+        assert_eq!(conflict.to_string().parse(), Ok(conflict));
     }
 
     #[test]
