@@ -194,6 +194,14 @@ def check_cargo(where):
     return tests, ''
 
 
+def check_fuzz():
+    """Fuzzes the model; so many inputs for each target, always the same."""
+    tests = re.findall(r'^ok ', run([f'{REPO}/scripts/fuzz', '--model', '20000']), re.M)
+    if not tests:
+        raise Failure('no target was run')
+    return (len(tests), 0, 0), ''
+
+
 # --- Guests ------------------------------------------------------------------
 
 class Tap:
@@ -418,6 +426,7 @@ def main():
     step('shellcheck', check_shell)
     for where in cargo_packages():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
+    step('fuzz', check_fuzz)
     step('docs', script('docs'))
     if not steps:
         sys.exit(f'check: there is no step {" or ".join(wanted)}')

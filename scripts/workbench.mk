@@ -4,7 +4,7 @@
 # tells where things are kept.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup modules guest check check-all demo bench fmt docs clean
+.PHONY: help setup modules guest check check-all demo bench fuzz fmt docs clean
 
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
@@ -17,6 +17,8 @@ help:
 	@echo 'make check-all  and on all others; builds them first, once'
 	@echo 'make bench      compare speed and memory with other exporters; ROUNDS=5 is'
 	@echo '                quicker than the 101 that each test has at most'
+	@echo 'make fuzz       fuzz the model and the ABI, on the checked kernel, for SECONDS=600;'
+	@echo '                SEED=n does again what it did when it printed that seed'
 	@echo 'make modules    build the modules, into build/modules'
 	@echo "make guest CMD='...'"
 	@echo '                boot the stock kernel with the modules and run CMD; without'
@@ -56,6 +58,11 @@ demo:
 
 bench:
 	@scripts/bench $${ROUNDS:+"$$ROUNDS"}
+
+# The kernel with checkers, unless another one is named; scripts/fuzz alone takes the stock one.
+fuzz:
+	@KERNEL=$${KERNEL:-checked} scripts/fuzz \
+		"$${SECONDS:-600}" $${SEED:+"$$SEED"}
 
 fmt:
 	@scripts/fmt
