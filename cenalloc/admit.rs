@@ -210,7 +210,7 @@ impl Buffer {
 
 impl State {
     /// Lets tables be made anew: memory or needs have changed.
-    fn forget_tables(&mut self) {
+    pub(crate) fn forget_tables(&mut self) {
         for user in self.users.iter_mut() {
             if let Some(attached) = &mut user.data.attached {
                 attached.tables.forget();

@@ -110,6 +110,19 @@ pub(crate) struct State {
     pub(crate) conflict: Option<KBox<Conflict>>,
 }
 
+impl State {
+    /// Whether there is no memory yet.
+    fn is_empty(&self) -> bool {
+        matches!(self.life, Life::Empty)
+    }
+
+    /// Frees the memory that was taken for a use that then failed: it changes nothing.
+    fn take_back(&mut self) {
+        self.forget_tables();
+        self.life = Life::Empty;
+    }
+}
+
 /// One buffer.
 #[pin_data]
 pub(crate) struct Buffer {
@@ -239,7 +252,7 @@ impl Buffer {
     /// `ENOMEM` where every allocator that fits is out of it; if `killable`, `EINTR` where the
     /// process is being killed.
     fn back<'a>(&self, state: &'a mut State, killable: bool) -> Result<&'a Arc<Backing>> {
-        if let Life::Empty = state.life {
+        if state.is_empty() {
             let need = Need {
                 len: self.len,
                 placement: state.users.meet().placement,
@@ -267,7 +280,7 @@ impl Buffer {
         } else {
             Err(ENODEV)
         };
-        // The core pins for a static importer before it maps: whichever it is, no map follows.
+        // No map follows a pin that fails.
         backed.inspect_err(|error| {
             trace::map(
                 self.id,
@@ -277,6 +290,44 @@ impl Buffer {
                 Err(*error),
             );
         })
+    }
+
+    /// Maps the memory that there is for the attached user in `slot`.
+    fn map_backed(
+        &self,
+        state: &mut State,
+        slot: Slot,
+        direction: DataDirection,
+    ) -> Result<TableRef> {
+        let State { users, life, .. } = state;
+        let (Life::Backed(backing), Some(user)) = (life, users.get_mut(slot)) else {
+            return Err(ENODEV);
+        };
+        let (constraints, client) = user.parts();
+        let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
+        // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
+        // told to forget it where it changes, in `relocate` and `take_back`, and where what a user
+        // needs does, in `admit`. An attached device is bound: that is its importer's promise.
+        let result =
+            unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
+        if result.is_ok() {
+            backing.sync_for_device(tables.device(), direction);
+        }
+        if let Err(MapError::Bounced) = result {
+            let conflict = Conflict {
+                who: device::name(tables.device()),
+                misfit: Misfit {
+                    field: Field::MaxAddress,
+                    wanted: constraints.placement.max_address,
+                    found: backing.runs().first().map_or(0, |run| run.start),
+                },
+                with: Party::Bounce,
+            };
+            self.refuse(state, conflict, EIO);
+        }
+        let mapped = result.map_err(Error::from);
+        trace::map(self.id, &state.users, slot, direction, mapped);
+        mapped
     }
 }
 
@@ -342,9 +393,13 @@ unsafe impl Exporter for Buffer {
 
     fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result {
         let state = self.reservation.state(held);
-        self.back_for(state, slot)?;
-        let pins = &mut attached(&mut state.users, slot)?.pins;
-        *pins = pins.checked_add(1).ok_or(ENOMEM)?;
+        let user = attached(&mut state.users, slot)?;
+        let pins = user.pins.checked_add(1).ok_or(ENOMEM)?;
+        // For a static importer the core pins before it maps: the map is what takes memory.
+        if user.follows_moves {
+            self.back_for(state, slot)?;
+        }
+        attached(&mut state.users, slot)?.pins = pins;
         Ok(())
     }
 
@@ -356,35 +411,12 @@ unsafe impl Exporter for Buffer {
 
     fn map(&self, held: &mut Held<'_>, slot: Slot, direction: DataDirection) -> Result<TableRef> {
         let state = self.reservation.state(held);
+        let was_empty = state.is_empty();
         self.back_for(state, slot)?;
-        let State { users, life, .. } = state;
-        let (Life::Backed(backing), Some(user)) = (life, users.get_mut(slot)) else {
-            return Err(ENODEV);
-        };
-        let (constraints, client) = user.parts();
-        let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
-        // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
-        // told to forget it where it changes, in `relocate`, and where what a user needs does, in
-        // `admit`. An attached device is bound: that is its importer's promise.
-        let result =
-            unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
-        if result.is_ok() {
-            backing.sync_for_device(tables.device(), direction);
+        let mapped = self.map_backed(state, slot, direction);
+        if was_empty && mapped.is_err() {
+            state.take_back();
         }
-        if let Err(MapError::Bounced) = result {
-            let conflict = Conflict {
-                who: device::name(tables.device()),
-                misfit: Misfit {
-                    field: Field::MaxAddress,
-                    wanted: constraints.placement.max_address,
-                    found: backing.runs().first().map_or(0, |run| run.start),
-                },
-                with: Party::Bounce,
-            };
-            self.refuse(state, conflict, EIO);
-        }
-        let mapped = result.map_err(Error::from);
-        trace::map(self.id, &state.users, slot, direction, mapped);
         mapped
     }
 
@@ -441,7 +473,16 @@ unsafe impl Exporter for Buffer {
         let state = self.reservation.state(held);
         // The core warns of an error: here a process that is being killed goes on, as far as the
         // page allocator lets it.
-        let mapping = KernelAddress::new(self.back(state, false)?.clone())?;
+        let was_empty = state.is_empty();
+        let mapping = match KernelAddress::new(self.back(state, false)?.clone()) {
+            Ok(mapping) => mapping,
+            Err(error) => {
+                if was_empty {
+                    state.take_back();
+                }
+                return Err(error);
+            }
+        };
         let address = mapping.get();
         // While it is there, the memory does not move.
         state.kernel_mapping = Some(mapping);
