@@ -58,16 +58,21 @@ BAD = re.compile(
     # hangs
     r'soft lockup|hard LOCKUP|detected (expedited )?stall|blocked.* for more than')
 # What matches above without being a finding: checkers introduce themselves, and the
-# memory corruption scanner says that it is off.
+# memory corruption scanner says that it is off. Objects that the kernel had no memory
+# for, which tests see to, are no finding.
 FINE = re.compile(r'kfence: initialized|kasan: KernelAddressSanitizer initialized|'
                   r'DMA-API: (preallocated|debugging enabled|dma_debug_entry pool grown)|'
                   r'ODEBUG: selftest passed|'
+                  r'kobject: kobject_add_internal failed for .* \(error: -12 |'
                   r'[Cc]orruption (check|scan)|x86/mm: Memory corruption')
 
 # vivid is the kernel's own, and maps longer segments than it claims to support: it
-# never says how long they may be, which DMA-API takes for 64 KiB.
+# never says how long they may be, which DMA-API takes for 64 KiB. The core of dma-buf
+# warns, once, where an exporter has no memory for a vmap: a test lets that happen.
 KNOWN = re.compile(r'DMA-API: vivid .* segment longer than device claims to support .* '
-                   r'\[max=65536\]')
+                   r'\[max=65536\]|'
+                   r'WARNING: \S*drivers/dma-buf/dma-buf\.c:\d+ at dma_buf_vmap\+\S+, '
+                   r'CPU#\d+: faults_memory/\d+')
 
 # The module that commits bugs says so: then reports are what the command looks for.
 PLANTED = 'cenalloc_bugs: planted bug'
