@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Calls whose allocations fail one by one, and all that may not change by it.
+ *
+ * The kernel counts the allocations of a task, of objects (failslab) and of pages
+ * (fail_page_alloc), down from the number in its file fail-nth, and fails the one
+ * where that ends. Those that must not fail (__GFP_NOFAIL) do not count.
+ *
+ * To be included after calls.h.
+ */
+
+#ifndef _CENALLOC_FAULTS_H
+#define _CENALLOC_FAULTS_H
+
+#include <setjmp.h>
+#include <signal.h>
+
+#define NTH		"/proc/thread-self/fail-nth"
+#define FAULTS		"/sys/kernel/debug/"
+
+/* No call of the tests has as many allocations. */
+#define MOST_ALLOCATIONS	4000
+
+/* Of a buffer, in bytes: several runs for the page allocator. */
+#define LEN	(MIB - 3 * PAGE)
+
+#define CANNOT_INJECT	"the kernel has no failslab, fail_page_alloc and fail-nth\n"
+
+/* --- Injection ------------------------------------------------------------ */
+
+/* Lets every allocation of a task that asks for it fail, in silence; false where none can. */
+static inline bool can_inject(void)
+{
+	return !access(NTH, W_OK) &&
+	       !write_file(FAULTS "failslab/ignore-gfp-wait", "N") &&
+	       !write_file(FAULTS "failslab/verbose", "0") &&
+	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N") &&
+	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", "N") &&
+	       !write_file(FAULTS "fail_page_alloc/min-order", "0") &&
+	       !write_file(FAULTS "fail_page_alloc/verbose", "0");
+}
+
+/* The @nth allocation from here on fails; 0 for none. A negative errno. */
+static inline int fail_nth(int file, int nth)
+{
+	char number[16];
+	int len = snprintf(number, sizeof(number), "%d", nth);
+
+	return pwrite(file, number, len, 0) == len ? 0 : -errno;
+}
+
+/* Ends that. Whether an allocation has failed; a negative errno. */
+static inline int has_failed(int file)
+{
+	char number[16] = "";
+	int ret = pread(file, number, sizeof(number) - 1, 0) < 0 ? -errno : !atoi(number);
+	int end = fail_nth(file, 0);
+
+	return end ? end : ret;
+}
+
+/* --- What a call works with ----------------------------------------------- */
+
+/* Made anew for every time the call is made. */
+struct world {
+	int importer;
+	int fd;			/* a buffer, or -1 */
+	int device;		/* a device that has not attached */
+	int attachment;		/* of another */
+	int other;		/* whatever else a call needs */
+	int result;		/* a descriptor or a handle that the call made */
+	char *memory;		/* the buffer in userspace, or NULL */
+	bool is_filled;		/* with what a failed call must not touch */
+	char name[64];		/* of a device */
+};
+
+#define SEED	4711
+
+/* A buffer that the CPU has filled. */
+static inline int fill(struct world *world)
+{
+	world->memory = map_cpu(world->fd, LEN);
+	if (world->memory == MAP_FAILED)
+		return -errno;
+	fill_bytes(world->memory, LEN, SEED);
+	world->is_filled = true;
+	return 0;
+}
+
+/* A call, and what belongs to it. Each function returns 0 or a negative errno. */
+struct injected {
+	/* Makes what the call needs; NULL for nothing but the importer. */
+	int (*before)(struct world *world);
+	int (*call)(struct world *world);
+	/* Whether the call has done what it should; NULL where its result tells. */
+	int (*after)(struct world *world);
+	/* What it may fail with but ENOMEM. */
+	int errors[2];
+	/* Something else does instead: it may do without whatever it lacks. */
+	bool falls_through;
+	/* It gives something back, or takes nothing: it cannot fail. */
+	bool never_fails;
+};
+
+/* --- What may not change -------------------------------------------------- */
+
+struct state {
+	char text[256 * 1024];
+	char conflict[LINE];
+	struct told told;
+};
+
+static inline unsigned int count_files(const char *path)
+{
+	unsigned int count = 0;
+	DIR *dir = opendir(path);
+
+	while (dir && readdir(dir))
+		count++;
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+/* Takes out the numbers of buffers: each has its own. */
+static inline void forget_numbers(char *text, const char *key)
+{
+	char *at = text, *end;
+
+	while ((at = strstr(at, key))) {
+		at += strlen(key);
+		end = at + strspn(at, "0123456789");
+		memmove(at, end, strlen(end) + 1);
+	}
+}
+
+/*
+ * All that the driver tells: debugfs, bytes in use, QUERY of the buffer; files that
+ * are open, and devices that there are.
+ */
+static inline struct state *read_state(struct world *world, struct state *state)
+{
+	static struct cenalloc_allocator_info list[ALLOCATORS];
+	char *at = state->text, *end = at + sizeof(state->text);
+	int i, count;
+
+	at += strlen(slurp(DEBUGFS "buffers", at, end - at));
+	at += strlen(slurp(DEBUGFS "devices", at, end - at));
+	slurp(DEBUGFS "conflict", state->conflict, sizeof(state->conflict));
+	forget_numbers(state->text, "id=");
+	forget_numbers(state->text, "buffer=");
+	forget_numbers(state->conflict, "buffer ");
+	at = state->text + strlen(state->text);
+	count = list_allocators(list);
+	for (i = 0; i < count; i++)
+		at += snprintf(at, end - at, "%s has given %llu\n", list[i].name,
+			       (unsigned long long)list[i].used);
+	snprintf(at, end - at, "%d allocators, %u files, %u devices\n", count,
+		 count_files("/proc/self/fd"), count_files("/sys/bus/platform/devices"));
+	memset(&state->told, 0, sizeof(state->told));
+	if (world->fd >= 0) {
+		query(world->fd, &state->told);
+		state->told.query.id = 0;
+		state->told.query.users = 0;
+		state->told.query.text = 0;
+		forget_numbers(state->told.text, "buffer ");
+	}
+	return state;
+}
+
+/* Refusals are remembered: they stand last in every line. */
+static inline void forget_refusals(struct state *state)
+{
+	char *early = state->text, *end;
+
+	while ((early = strstr(early, " early="))) {
+		end = early + strcspn(early, "\n");
+		memmove(early, end, strlen(end) + 1);
+	}
+	memset(state->conflict, 0, sizeof(state->conflict));
+	memset(state->told.text, 0, sizeof(state->told.text));
+	memset(&state->told.query.early, 0,
+	       sizeof(state->told.query) - offsetof(struct cenalloc_query, early));
+	state->told.query.text_len = 0;
+}
+
+static inline bool is_same(const struct state *a, const struct state *b)
+{
+	return !strcmp(a->text, b->text) && !strcmp(a->conflict, b->conflict) &&
+	       !memcmp(&a->told, &b->told, sizeof(a->told));
+}
+
+/*
+ * Whether all is as it was, waiting for what is given back a little later: the last
+ * close() of a file is. @refused: but for what is remembered of a refusal.
+ */
+static inline bool settles(struct world *world, struct state *before, struct state *now,
+			   bool refused)
+{
+	int i;
+
+	if (refused)
+		forget_refusals(before);
+	for (i = 0; i < 200; i++) {
+		read_state(world, now);
+		if (refused)
+			forget_refusals(now);
+		if (is_same(before, now))
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
+/* --- One call ------------------------------------------------------------- */
+
+/* A call with what it needs, and all that may not change by it. */
+struct round {
+	struct world world;
+	int first;		/* descriptors from here on are the world's */
+	struct state empty;	/* before there was anything */
+	struct state before;	/* the call */
+	struct state now;
+};
+
+static inline void start_round(struct __test_metadata *_metadata,
+			       const struct injected *injected, struct round *round)
+{
+	struct world *world = &round->world;
+
+	*world = (struct world) { .fd = -1 };
+	read_state(world, &round->empty);
+	round->first = dup(0);
+	ASSERT_LE(0, round->first);
+	close(round->first);
+	*world = (struct world) {
+		.importer = open_importer(),
+		.fd = -1, .device = -1, .attachment = -1, .other = -1, .result = -1,
+	};
+	ASSERT_LE(0, world->importer);
+	if (injected->before)
+		ASSERT_EQ(0, injected->before(world));
+	read_state(world, &round->before);
+}
+
+static inline void check_bytes(struct __test_metadata *_metadata, struct world *world)
+{
+	if (world->is_filled)
+		ASSERT_EQ(0, wrong_bytes(world->memory, LEN, SEED));
+}
+
+/* The call has failed with @error: for want of memory, and nothing has changed. */
+static inline void check_failure(struct __test_metadata *_metadata,
+				 const struct injected *injected, struct round *round, int error)
+{
+	bool is_expected = error == -ENOMEM || error == injected->errors[0] ||
+			   error == injected->errors[1];
+
+	EXPECT_TRUE(is_expected) {
+		TH_LOG("it failed with %d", error);
+	}
+	ASSERT_TRUE(settles(&round->world, &round->before, &round->now, error != -ENOMEM)) {
+		TH_LOG("there is:\n%sthere was:\n%s", round->now.text, round->before.text);
+	}
+	check_bytes(_metadata, &round->world);
+}
+
+/* The call has succeeded; all is given back. */
+static inline void finish_round(struct __test_metadata *_metadata,
+				const struct injected *injected, struct round *round)
+{
+	struct world *world = &round->world;
+
+	if (injected->after)
+		ASSERT_EQ(0, injected->after(world));
+	check_bytes(_metadata, world);
+	if (world->memory)
+		munmap(world->memory, LEN);
+	close_range(round->first, ~0U, 0);
+	world->fd = -1;
+	ASSERT_TRUE(settles(world, &round->empty, &round->now, true)) {
+		TH_LOG("there is:\n%sthere was:\n%s", round->now.text, round->empty.text);
+	}
+}
+
+/* --- As often as it has allocations --------------------------------------- */
+
+/*
+ * Makes the call with its first allocation failing, then with its second, until
+ * there is none left to fail. A call that fails has changed nothing and does its
+ * work when it is made again; afterwards all is given back.
+ */
+static inline void __maybe_unused
+check_faults(struct __test_metadata *_metadata, const struct injected *injected)
+{
+	int file = open(NTH, O_RDWR | O_CLOEXEC);
+	int nth, ret, failed = 0, failures = 0, endured = 0;
+	static struct round round;
+
+	ASSERT_LE(0, file);
+	/* What only the first calls allocate is no matter of the call. */
+	for (nth = -1; nth < 2 || failed; nth++) {
+		ASSERT_GT(MOST_ALLOCATIONS, nth);
+		start_round(_metadata, injected, &round);
+		ASSERT_EQ(0, fail_nth(file, nth > 0 ? nth : 0));
+		ret = injected->call(&round.world);
+		failed = has_failed(file);
+		ASSERT_LE(0, failed);
+		failed &= nth > 0;
+		if (!failed || injected->never_fails) {
+			ASSERT_EQ(0, ret) {
+				TH_LOG("it failed, allocation %d %s", nth,
+				       failed ? "too" : "did not");
+			}
+		}
+		failures += !!ret;
+		endured += failed && !ret;
+		if (ret) {
+			check_failure(_metadata, injected, &round, ret);
+			ASSERT_EQ(0, injected->call(&round.world));
+		}
+		finish_round(_metadata, injected, &round);
+	}
+	close(file);
+	if (!injected->never_fails)
+		EXPECT_LT(0, injected->falls_through ? failures + endured : failures);
+	TH_LOG("%d allocations failed one by one, the call with %d of them", failures + endured,
+	       failures);
+}
+
+/* --- Tests, and what many of them begin with ------------------------------ */
+
+/* A call that is made while each of its allocations fails: the variants are the calls. */
+FIXTURE(no_memory) {};
+
+FIXTURE_VARIANT(no_memory) {
+	struct injected injected;
+};
+
+FIXTURE_SETUP(no_memory) {}
+FIXTURE_TEARDOWN(no_memory) {}
+
+TEST_F(no_memory, for_each_allocation)
+{
+	check_faults(_metadata, &variant->injected);
+}
+
+/* What a call returns: an errno, or something of use. */
+static inline int keep(int *place, int result)
+{
+	if (result < 0)
+		return result;
+	*place = result;
+	return 0;
+}
+
+/* --- What calls begin with ------------------------------------------------ */
+
+static inline int a_buffer(struct world *world)
+{
+	return keep(&world->fd, create(LEN));
+}
+
+/* A buffer, and a device that may attach. */
+static inline int a_device_with(struct world *world, struct importer_add add)
+{
+	return a_buffer(world) ?: keep(&world->device, add_device(world->importer, add));
+}
+
+static inline int a_device(struct world *world)
+{
+	return a_device_with(world, DEVICE());
+}
+
+static inline int an_attachment_with(struct world *world, struct importer_add add)
+{
+	return a_buffer(world) ?: keep(&world->attachment, join(world->importer, world->fd, add));
+}
+
+static inline int an_attachment(struct world *world)
+{
+	return an_attachment_with(world, DEVICE());
+}
+
+static inline int a_mapping(struct world *world)
+{
+	return an_attachment(world) ?: map(world->importer, world->attachment, NULL);
+}
+
+static inline int a_dynamic_attachment(struct world *world)
+{
+	return a_buffer(world) ?:
+	       keep(&world->attachment, join_dynamic(world->importer, world->fd, DEVICE()));
+}
+
+/* A buffer with bytes in it, and a device that is attached. */
+static inline int a_filled_attachment(struct world *world)
+{
+	return an_attachment(world) ?: fill(world);
+}
+
+static inline int is_backed(struct world *world)
+{
+	return query_fields(world->fd).state == CENALLOC_STATE_BACKED ? 0 : -ENODATA;
+}
+
+static inline int has_one_user(struct world *world)
+{
+	struct told told;
+	int ret = query(world->fd, &told);
+
+	return ret ?: told.query.user_count == 1 ? 0 : -EUSERS;
+}
+
+static inline int have_cenalloc(struct world *world)
+{
+	return keep(&world->other, open_device("/dev/cenalloc"));
+}
+
+static inline int call_map(struct world *world)
+{
+	return map(world->importer, world->attachment, NULL);
+}
+
+static inline int call_mmap(struct world *world)
+{
+	char *memory = map_cpu(world->fd, LEN);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	world->memory = memory;
+	return 0;
+}
+
+static inline int call_pin(struct world *world)
+{
+	return pin(world->importer, world->attachment);
+}
+
+static inline int call_allocate(struct world *world)
+{
+	struct cenalloc_allocate allocate = { .fd = world->fd };
+
+	return call(world->other, CENALLOC_ALLOCATE, &allocate);
+}
+
+static inline int call_attach(struct world *world)
+{
+	return keep(&world->attachment, attach(world->importer, world->device, world->fd));
+}
+
+static inline int has_moved(struct world *world)
+{
+	return query_fields(world->fd).relocations == 1 ? 0 : -ENODATA;
+}
+
+#endif /* _CENALLOC_FAULTS_H */
