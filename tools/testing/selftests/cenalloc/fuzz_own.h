@@ -325,7 +325,9 @@ static void own_join(struct own *own)
 		add.dma_mask = limits.max_address;
 	else
 		add.max_address = limits.max_address;
-	if (fuzz_ioctl("ADD", me->importer, IMPORTER_ADD, &add, ERRORS(ENOMEM)) < 0)
+	/* The driver core may lose its own ENOMEM: a device is not bound, or has no name. */
+	if (fuzz_ioctl("ADD", me->importer, IMPORTER_ADD, &add,
+		       me->fail_nth < 0 ? ERRORS(ENOMEM) : ERRORS(ENOMEM, EAGAIN, EINVAL)) < 0)
 		return;
 	attach.device = add.device;
 	attach.flags = one_in(3) ? IMPORTER_DYNAMIC : 0;
