@@ -146,9 +146,9 @@ pub(crate) struct Unserved {
     pub(crate) misfit: Misfit,
 }
 
-/// How near an allocator comes that has this `misfit`: one that the users can reach is nearer than one
-/// that they cannot, one that serves them nearer than one that does not, and one with memory enough
-/// nearer than one without.
+/// How near an allocator comes that has this `misfit`: one that the users can reach is nearer than
+/// one that they cannot, one that serves them nearer than one that does not, and one with memory
+/// enough nearer than one without.
 fn nearness(misfit: &Misfit) -> u32 {
     match misfit.field {
         Field::AccessMask => 0,

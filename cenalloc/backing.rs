@@ -57,8 +57,8 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    /// The memory that the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL` where
-    /// it has another length; `ENOMEM`.
+    /// The memory that the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL`
+    /// where it has another length; `ENOMEM`.
     pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Arc<Self>> {
         let Provision {
             keep,

@@ -57,8 +57,8 @@ const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
 ///
 /// # Invariants
 ///
-/// Points to a `struct cenalloc_allocator` that does not change, but for `registration`, and has the operations that are
-/// required, as long as it is registered or a buffer has memory of it.
+/// Points to a `struct cenalloc_allocator` that does not change, but for `registration`, and has
+/// the operations that are required, as long as it is registered or a buffer has memory of it.
 #[derive(Clone, Copy)]
 pub(crate) struct CAllocator(NonNull<c::cenalloc_allocator>);
 
@@ -141,7 +141,8 @@ impl CAllocator {
     }
 }
 
-// SAFETY: That the memory is nobody else's until it is freed is what the header asks of an allocator.
+// SAFETY: That the memory is nobody else's until it is freed is what the header asks of an
+// allocator.
 unsafe impl Allocator for CAllocator {
     fn max_len(&self) -> u64 {
         // SAFETY: As in `ops`.
@@ -407,7 +408,8 @@ impl Iterator for Entries {
             return None;
         }
         let mut run = Run { start: 0, len: 0 };
-        // SAFETY: The table has as many entries as it says, and stays while the memory is allocated.
+        // SAFETY: The table has as many entries as it says, and stays while the memory is
+        // allocated.
         self.next = unsafe { c::cenalloc_sg_run(self.next, &mut run.start, &mut run.len) };
         self.left -= 1;
         Some(run)

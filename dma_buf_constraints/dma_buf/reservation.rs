@@ -100,8 +100,8 @@ impl PinnedDrop for Head {
 ///
 /// # Invariants
 ///
-/// The lock of `head` is held by this thread for `'a`, and only one `Held` of it is in use at a time:
-/// while [`Guard::invalidate_mappings`] lets importers call back, the guard's own is not.
+/// The lock of `head` is held by this thread for `'a`, and only one `Held` of it is in use at a
+/// time: while [`Guard::invalidate_mappings`] lets importers call back, the guard's own is not.
 pub struct Held<'a> {
     head: &'a Head,
     _not_send: NotThreadSafe,

@@ -362,7 +362,8 @@ impl<M> Tables<M> {
     ///
     /// - `pages` tells the truth: with struct pages the memory has some, and without it is one
     ///   run. `memory` keeps it allocated.
-    /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came between.
+    /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came
+    ///   between.
     /// - The device is bound to its driver, as the DMA API wants it.
     pub unsafe fn map(
         &mut self,

@@ -44,8 +44,8 @@ pub struct Misfit {
     pub field: Field,
     /// What the device needs, in the unit of the field.
     pub wanted: u64,
-    /// What there is: 0 or 1 of what is or is not, a class, the address of the run that is out of reach or misaligned, or a
-    /// number of segments or bytes.
+    /// What there is: 0 or 1 of what is or is not, a class, the address of the run that is out of
+    /// reach or misaligned, or a number of segments or bytes.
     pub found: u64,
 }
 

@@ -31,8 +31,8 @@ modprobe vivid n_devs=2 allocators=1,0
 for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenalloc_c_exporter; do
 	modprobe "$module"
 done
-[ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs debugfs /sys/kernel/debug
-[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
+[ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs none /sys/kernel/debug
+[ -d /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing
 
 echo "TAP version 13"
 echo "1..$#"
