@@ -4,12 +4,13 @@
 # tells where things are kept.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup modules guest check check-all demo bench fuzz fmt docs clean
+.PHONY: help setup modules guest check check-all demo bench fuzz fmt docs in-tree patches clean
 
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
 export GUEST_CMD = $(value CMD)
-export SHARE MEM CPUS APPEND QEMU ROUNDS KVER KERNEL V
+export SHARE MEM CPUS APPEND QEMU ROUNDS KVER KERNEL V OUT
+export TREE = $(value KDIR)
 
 help:
 	@echo 'make demo       show it all working, in a virtual machine'
@@ -26,6 +27,9 @@ help:
 	@echo "                CPUS=2, APPEND='kernel arguments', QEMU='arguments'"
 	@echo 'make fmt        format the Rust files'
 	@echo 'make docs       build the papers, into build/docs'
+	@echo 'make in-tree KDIR=path'
+	@echo '                put it all into a tree of Linux 7.3, or say why not'
+	@echo 'make patches    write the same as mails, into build/patches or OUT=directory'
 	@echo 'make setup      only make the private root and the kernel tree'
 	@echo 'make clean      remove build/'
 	@echo
@@ -69,6 +73,12 @@ fmt:
 
 docs:
 	@scripts/docs
+
+in-tree:
+	@scripts/in-tree "$$TREE"
+
+patches:
+	@scripts/patches $${OUT:+"$$OUT"}
 
 clean:
 	rm -rf build
