@@ -24,9 +24,9 @@ KERNEL = os.environ['KERNEL']
 ALL = sys.argv[1:2] == ['--all']
 KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
 
-# Files that cannot hold a licence line, or that a tool writes.
+# Files that cannot hold a licence line, as messages, or that a tool writes.
 NO_SPDX = re.compile(r'(^|/)(COPYING|LICENSE[^/]*|Cargo\.lock)$|^LICENSES/|\.(png|jpg|patch)$|'
-                     r'proptest-regressions')
+                     r'proptest-regressions|^scripts/series/(parts/|cover-letter$)')
 
 
 class Failure(Exception):
@@ -341,6 +341,22 @@ def check_guest(machine, name, append, qemu, mem, command):
     return tests, text
 
 
+def check_series():
+    done = subprocess.run([f'{REPO}/scripts/series-check'], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors='replace', check=False)
+    with open(f'{LOGS}/series.out', 'w', encoding='utf-8') as f:
+        f.write(done.stdout)
+    tap = Tap()
+    for line in done.stdout.split('\n'):
+        tap.feed(line)
+    tap.end()
+    tests = (tap.passed, tap.failed, tap.skipped)
+    if done.returncode or tap.failed:
+        raise Failure(done.stdout, tests)
+    return tests, ''
+
+
 # --- All of it ---------------------------------------------------------------
 
 class Matrix:
@@ -428,6 +444,8 @@ def main():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
     step('fuzz', check_fuzz)
     step('docs', script('docs'))
+    if ALL:
+        step('series', check_series, [modules['checked']])
     if not steps:
         sys.exit(f'check: there is no step {" or ".join(wanted)}')
     for one in steps:
