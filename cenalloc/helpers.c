@@ -325,6 +325,29 @@ static const struct {
 	{ "tee", .symbol = "tee_bus_type" },
 };
 
+#ifdef CONFIG_MODULES
+static const struct bus_type *bus_type_get(const char *symbol)
+{
+	return __symbol_get(symbol);
+}
+
+/* Not symbol_put_addr(), which takes functions alone. */
+static void bus_type_put(const char *symbol)
+{
+	__symbol_put(symbol);
+}
+#else
+/* There are no names of symbols. */
+static const struct bus_type *bus_type_get(const char *symbol)
+{
+	return NULL;
+}
+
+static void bus_type_put(const char *symbol)
+{
+}
+#endif
+
 /* A device with a reference, or NULL. */
 struct device *cenalloc_find_device(const char *bus, const char *name)
 {
@@ -337,13 +360,12 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 		if (strcmp(buses[i].name, bus))
 			continue;
 		if (!type)
-			type = __symbol_get(buses[i].symbol);
+			type = bus_type_get(buses[i].symbol);
 		if (!type)
 			return NULL;
 		dev = bus_find_device_by_name(type, NULL, name);
-		/* Not symbol_put_addr(), which takes functions alone. */
 		if (buses[i].symbol)
-			__symbol_put(buses[i].symbol);
+			bus_type_put(buses[i].symbol);
 		return dev;
 	}
 	return NULL;
@@ -378,6 +400,17 @@ bool cenalloc_module_get(struct module *module)
 		return false;
 #endif
 	return try_module_get(module);
+}
+
+/* One more reference to a module that stays meanwhile. */
+void cenalloc_module_hold(struct module *module)
+{
+	__module_get(module);
+}
+
+void cenalloc_module_put(struct module *module)
+{
+	module_put(module);
 }
 
 bool cenalloc_killed(void)

@@ -203,6 +203,8 @@ void cenalloc_trace_unmap(u64 id, const struct cenalloc_text *device);
 void cenalloc_trace_release(u64 id, u64 len);
 
 bool cenalloc_module_get(struct module *module);
+void cenalloc_module_hold(struct module *module);
+void cenalloc_module_put(struct module *module);
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);
 

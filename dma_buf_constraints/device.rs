@@ -246,7 +246,7 @@ impl Resource {
     fn add(self, device: &Device<Bound>) {
         DECLARATIONS.fetch_add(1, Relaxed);
         // SAFETY: The caller's module uses a symbol of this one, which therefore is loaded.
-        unsafe { bindings::__module_get(this_module()) };
+        unsafe { c::dbc_module_get(this_module()) };
         // SAFETY: The device is alive; the entry is from `__devres_alloc_node`, and forgotten
         // here, so that devres alone owns it.
         unsafe { bindings::devres_add(as_raw(device), self.0.as_ptr()) };
@@ -266,7 +266,7 @@ impl Resource {
             drop(Self(entry));
             DECLARATIONS.fetch_sub(1, Relaxed);
             // SAFETY: `add` took this reference.
-            unsafe { bindings::module_put(this_module()) };
+            unsafe { c::dbc_module_put(this_module()) };
         }
     }
 }
@@ -315,7 +315,7 @@ unsafe extern "C" fn is_other(
 unsafe extern "C" fn undeclare(_device: *mut bindings::device, _entry: *mut c_void) {
     DECLARATIONS.fetch_sub(1, Relaxed);
     // SAFETY: `Resource::add` took this reference.
-    unsafe { bindings::module_put(this_module()) };
+    unsafe { c::dbc_module_put(this_module()) };
 }
 
 fn this_module() -> *mut bindings::module {

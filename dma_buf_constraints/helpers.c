@@ -10,6 +10,7 @@
 #include <linux/iommu-dma.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
+#include <linux/module.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -130,6 +131,16 @@ const char *dbc_device_bus(struct device *dev)
 struct device *dbc_device_parent(struct device *dev)
 {
 	return dev->parent;
+}
+
+void dbc_module_get(struct module *module)
+{
+	__module_get(module);
+}
+
+void dbc_module_put(struct module *module)
+{
+	module_put(module);
 }
 
 /*

@@ -11,6 +11,7 @@
 #include <linux/dma-buf-constraints.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/types.h>
 
 /**
@@ -40,6 +41,9 @@ bool dbc_always_coherent(void);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 struct device *dbc_device_parent(struct device *dev);
+
+void dbc_module_get(struct module *module);
+void dbc_module_put(struct module *module);
 
 void *dbc_kvmalloc(size_t count, size_t size);
 

@@ -72,7 +72,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
 ///
 /// Points to an area of the kernel; areas are never taken away.
 #[derive(Clone, Copy)]
-struct Area(NonNull<bindings::cma>);
+struct Area(NonNull<c::cma>);
 
 // SAFETY: An area has a lock of its own.
 unsafe impl Send for Area {}
