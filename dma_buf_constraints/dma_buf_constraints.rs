@@ -19,6 +19,8 @@ pub mod few;
 pub mod model;
 mod policy;
 mod slots;
+#[cfg(CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST)]
+mod tests;
 
 module! {
     type: DmaBufConstraints,

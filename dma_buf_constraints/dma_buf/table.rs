@@ -67,7 +67,7 @@ impl TableRef {
         NonNull::new(raw).map(Self)
     }
 
-    pub(super) fn as_raw(self) -> *mut bindings::sg_table {
+    pub(crate) fn as_raw(self) -> *mut bindings::sg_table {
         self.0.as_ptr()
     }
 }

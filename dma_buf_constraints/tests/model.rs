@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The model with the kernel's page size, at the ends of what its numbers hold.
+
+use crate::{
+    device,
+    model::{
+        Conflict,
+        Constraints,
+        Cut,
+        Field,
+        Memory,
+        Misfit,
+        Name,
+        Party,
+        Run,
+        SegmentLimits, //
+    }, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    str::CString, //
+};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// The last page of all addresses.
+const LAST_PAGE: Run = Run {
+    start: u64::MAX - (PAGE - 1),
+    len: PAGE,
+};
+
+fn memory(runs: &[Run]) -> Memory<'_> {
+    Memory {
+        class: 1,
+        coherent: false,
+        runs,
+    }
+}
+
+#[kunit_tests(dma_buf_constraints_model)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn memory_fits_up_to_the_last_address() {
+        let runs = [LAST_PAGE];
+        let mut one_run = Constraints::ANY;
+        one_run.placement.max_segments = 1;
+        one_run.placement.alignment = PAGE;
+        assert_eq!(one_run.misfit(&memory(&runs), PAGE), None);
+
+        let mut all_but_one = Constraints::ANY;
+        all_but_one.placement.max_address = u64::MAX - 1;
+        let misfit = Misfit {
+            field: Field::MaxAddress,
+            wanted: u64::MAX - 1,
+            found: LAST_PAGE.start,
+        };
+        let both = one_run.meet(&all_but_one);
+        assert_eq!(both.misfit(&memory(&runs), PAGE), Some(misfit));
+    }
+
+    #[test]
+    fn whole_address_space_is_cut_without_overflow() -> Result {
+        let runs = [Run {
+            start: PAGE,
+            len: u64::MAX - (PAGE - 1),
+        }];
+        let limits = SegmentLimits {
+            max_size: u64::MAX,
+            boundary_mask: (1 << 62) - 1,
+        };
+        let cut = Cut::new(&limits, PAGE).map_err(|_| EINVAL)?;
+        assert_eq!(cut.count(&runs), 4);
+        let mut next = PAGE;
+        for segment in cut.segments(&runs) {
+            assert_eq!(segment.start, next);
+            assert_eq!(segment.start >> 62, segment.last() >> 62);
+            // Behind the last one there is no address.
+            next = segment.last().wrapping_add(1);
+        }
+        assert_eq!(next, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn longest_buffer_is_judged_without_overflow() {
+        assert_eq!(Constraints::ANY.impossible(u64::MAX, PAGE), None);
+
+        let mut constraints = Constraints::ANY;
+        constraints.placement.max_segments = 16;
+        constraints.segments.max_size = PAGE;
+        let misfit = Misfit {
+            field: Field::MaxSegments,
+            wanted: 16,
+            found: 1 << (u64::BITS - PAGE.ilog2()),
+        };
+        assert_eq!(constraints.impossible(u64::MAX, PAGE), Some(misfit));
+    }
+
+    #[test]
+    fn segment_of_less_than_a_page_is_invalid() {
+        let mut constraints = Constraints::ANY;
+        constraints.segments.max_size = PAGE;
+        constraints.segments.boundary_mask = PAGE - 1;
+        assert_eq!(device::invalid(&constraints), None);
+
+        constraints.segments.boundary_mask = PAGE / 2 - 1;
+        assert_eq!(device::invalid(&constraints), Some(Field::SegmentBoundary));
+        constraints.segments.max_size = PAGE - 1;
+        assert_eq!(device::invalid(&constraints), Some(Field::MaxSegmentSize));
+    }
+
+    #[test]
+    fn conflict_is_a_kernel_message() -> Result {
+        let conflict = Conflict {
+            who: Name::new(b"camera\n"),
+            misfit: Misfit {
+                field: Field::MaxAddress,
+                wanted: (1 << 28) - 1,
+                found: 0x1_4000_0000,
+            },
+            with: Party::Memory(Some(Name::new(b"display"))),
+        };
+        let text = CString::try_from_fmt(fmt!("{conflict}"))?;
+        let expected = c"camera? needs addresses below 2^28, memory is at 0x1_4000_0000 \
+            and mapped by display";
+        assert_eq!(&*text, expected);
+        Ok(())
+    }
+}

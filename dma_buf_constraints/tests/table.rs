@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables of real pages: how they are cut, and mapped for a device.
+
+use super::device::TestDevice;
+use crate::{
+    c,
+    device::as_raw,
+    dma_buf::{
+        DataDirection,
+        MapError,
+        Pages,
+        Table,
+        TableRef,
+        Tables, //
+    },
+    model::{
+        Constraints,
+        Cut,
+        Run,
+        SegmentLimits, //
+    }, //
+};
+use core::ptr::{
+    self,
+    NonNull, //
+};
+use kernel::{
+    bindings,
+    page::PAGE_SIZE,
+    prelude::*,
+    scatterlist::SGTable, //
+};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Pages that lie side by side, aligned as one.
+struct Block {
+    page: NonNull<bindings::page>,
+    order: u32,
+}
+
+impl Block {
+    fn new(order: u32) -> Result<Self> {
+        // SAFETY: No requirements.
+        let page = unsafe { bindings::alloc_pages(bindings::GFP_KERNEL, order) };
+        let page = NonNull::new(page).ok_or(ENOMEM)?;
+        Ok(Self { page, order })
+    }
+
+    /// The memory. `ENOMEM`.
+    fn run(&self) -> Result<Run> {
+        let mut page = self.page.as_ptr();
+        // SAFETY: The page is ours. Its number is that of its mapping.
+        let number = unsafe {
+            let address = NonNull::new(c::dbc_vmap(&mut page, 1)).ok_or(ENOMEM)?;
+            let number = bindings::vmalloc_to_pfn(address.as_ptr());
+            c::dbc_vunmap(address.as_ptr());
+            number
+        };
+        Ok(Run {
+            start: number as u64 * PAGE,
+            len: PAGE << self.order,
+        })
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: The block is ours, of this order.
+        unsafe { bindings::__free_pages(self.page.as_ptr(), self.order) };
+    }
+}
+
+/// The part of `run` from page `first` on, of `count` pages.
+fn part(run: Run, first: u64, count: u64) -> Run {
+    Run {
+        start: run.start + first * PAGE,
+        len: count * PAGE,
+    }
+}
+
+/// Segments of at most `max_size` bytes that do not cross a multiple of `boundary`.
+fn limits(max_size: u64, boundary: u64) -> SegmentLimits {
+    SegmentLimits {
+        max_size,
+        boundary_mask: boundary.wrapping_sub(1),
+    }
+}
+
+fn pages(runs: &[Run]) -> Pages<'_> {
+    Pages {
+        runs,
+        has_struct_pages: true,
+    }
+}
+
+/// A table of `runs`, cut to `limits`.
+fn table(runs: &[Run], limits: &SegmentLimits) -> Result<KBox<Table>> {
+    let cut = Cut::new(limits, PAGE).map_err(|_| EINVAL)?;
+    // SAFETY: The runs are memory of blocks.
+    unsafe { Table::new(pages(runs), &cut) }
+}
+
+/// Maps `runs` for the device of `tables`.
+fn map(
+    tables: &mut Tables<&'static str>,
+    runs: &[Run],
+    constraints: &Constraints,
+    direction: DataDirection,
+) -> Result<TableRef, MapError> {
+    // SAFETY: Each test has one set of runs, and drops its tables before its blocks and its
+    // device, which is bound.
+    unsafe { tables.map(pages(runs), "memory", constraints, direction) }
+}
+
+/// The entries of a table, as the DMA layer finds them.
+fn entries(table: *const bindings::sg_table) -> impl Iterator<Item = bindings::scatterlist> {
+    // SAFETY: The table outlives the test, and has entries.
+    let mut next = unsafe { (*table).sgl };
+    core::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        // SAFETY: An entry of the table.
+        unsafe {
+            let entry = *next;
+            next = bindings::sg_next(next);
+            Some(entry)
+        }
+    })
+}
+
+/// Whether the entries of `table` show `runs`, page by page in their order, within `limits`; and
+/// how many there are.
+fn shows(table: &Table, runs: &[Run], limits: &SegmentLimits) -> Option<usize> {
+    let mut pages = runs
+        .iter()
+        .flat_map(|run| (0..run.len / PAGE).map(|page| run.start + page * PAGE));
+    let mut count = 0;
+    for entry in entries(table.as_raw()) {
+        let len = u64::from(entry.length);
+        let start = pages.next()?;
+        let last = start + (len - 1);
+        let is_within =
+            len <= limits.max_size && start | limits.boundary_mask == last | limits.boundary_mask;
+        let mut page = ptr::null_mut();
+        // SAFETY: The address is that of a page of a block.
+        unsafe { c::dbc_pages_of_run(&mut page, start, 1) };
+        // The lowest bits mark the last entry.
+        let is_there = entry.page_link & !0b11 == page as c_ulong && entry.offset == 0;
+        let goes_on = (1..len / PAGE).all(|page| pages.next() == Some(start + page * PAGE));
+        if !is_within || !is_there || !goes_on {
+            return None;
+        }
+        count += 1;
+    }
+    pages.next().is_none().then_some(count)
+}
+
+#[kunit_tests(dma_buf_constraints_table)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn one_entry_is_in_place() -> Result {
+        let block = Block::new(2)?;
+        let runs = [block.run()?];
+        let table = table(&runs, &SegmentLimits::ANY)?;
+        assert_eq!(shows(&table, &runs, &SegmentLimits::ANY), Some(1));
+
+        let place = ptr::from_ref(&*table) as usize;
+        // SAFETY: The table is there.
+        let entry = unsafe { (*table.as_raw()).sgl } as usize;
+        assert!((place..place + size_of::<Table>()).contains(&entry));
+        Ok(())
+    }
+
+    #[test]
+    fn cut_at_segment_size() -> Result {
+        let block = Block::new(3)?;
+        let runs = [block.run()?];
+        for (max_size, count) in [
+            (3 * PAGE, 3),
+            (3 * PAGE + 1, 3),
+            (8 * PAGE - 1, 2),
+            (PAGE, 8),
+        ] {
+            let limits = limits(max_size, 0);
+            assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(count));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn cut_at_boundary() -> Result {
+        let block = Block::new(3)?;
+        let run = block.run()?;
+        // The block is aligned: there are boundaries before its pages 0, 4 and 8.
+        let limits = limits(u64::MAX, 4 * PAGE);
+        for (first, pages, count) in [(0, 4, 1), (1, 3, 1), (1, 6, 2), (3, 2, 2), (0, 8, 2)] {
+            let runs = [part(run, first, pages)];
+            assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(count));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn cut_at_size_and_boundary() -> Result {
+        let block = Block::new(3)?;
+        let runs = [part(block.run()?, 1, 7)];
+        let limits = limits(2 * PAGE, 4 * PAGE);
+        // Pages 1 and 2, 3, 4 and 5, 6 and 7.
+        assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(4));
+        Ok(())
+    }
+
+    #[test]
+    fn pages_keep_their_order() -> Result {
+        let (one, other) = (Block::new(2)?, Block::new(2)?);
+        let (one, other) = (one.run()?, other.run()?);
+        let limits = limits(2 * PAGE, 0);
+        for runs in [[one, other], [other, one]] {
+            let runs = [part(runs[0], 1, 3), part(runs[1], 0, 2)];
+            assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(3));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn long_table_is_chained() -> Result {
+        let block = Block::new(9)?;
+        let runs = [block.run()?];
+        let limits = limits(PAGE, 0);
+        assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(512));
+        Ok(())
+    }
+
+    #[test]
+    fn mapped_as_it_is_cut() -> Result {
+        let device = TestDevice::new(c"dbc_test_mapped", None)?;
+        let block = Block::new(3)?;
+        let runs = [part(block.run()?, 0, 6), part(block.run()?, 7, 1)];
+        let mut constraints = Constraints::ANY;
+        constraints.segments = limits(4 * PAGE, 0);
+        let mut tables = Tables::new(device.bound());
+        let first = map(&mut tables, &runs, &constraints, DataDirection::ToDevice);
+        // SAFETY: The device is bound.
+        if unsafe { c::dbc_phys_would_bounce(as_raw(device.bound()), runs[0].start, runs[0].len) } {
+            // As with swiotlb=force.
+            assert!(matches!(first, Err(MapError::Bounced)));
+            assert!(!tables.is_mapped());
+            return Ok(());
+        }
+        let first = first?;
+        let second = map(
+            &mut tables,
+            &runs,
+            &constraints,
+            DataDirection::Bidirectional,
+        )?;
+        assert!(first != second);
+        // Nothing translates for the device.
+        let segments = [part(runs[0], 0, 4), part(runs[0], 4, 2), runs[1]];
+        for mapping in [first, second] {
+            assert_eq!(tables.segments(mapping), 3);
+            // SAFETY: It is mapped.
+            let table = unsafe { SGTable::from_raw(mapping.as_raw()) };
+            assert!(table
+                .iter()
+                .map(|entry| Run {
+                    start: entry.dma_address(),
+                    len: entry.dma_len(),
+                })
+                .eq(segments));
+        }
+
+        assert_eq!(tables.unmap(first, |_| true), Some("memory"));
+        assert_eq!(tables.unmap(first, |_| true), None);
+        assert_eq!(tables.segments(first), 0);
+        assert!(tables.is_mapped());
+        let again = map(&mut tables, &runs, &constraints, DataDirection::FromDevice)?;
+        assert!(again == first);
+        Ok(())
+    }
+
+    #[test]
+    fn failed_mapping_leaves_none() -> Result {
+        let device = TestDevice::new(c"dbc_test_failed", None)?;
+        let block = Block::new(0)?;
+        let runs = [block.run()?];
+        let mut too_small = Constraints::ANY;
+        too_small.segments.max_size = PAGE - 1;
+        let mut tables = Tables::new(device.bound());
+        let result = map(&mut tables, &runs, &too_small, DataDirection::ToDevice);
+        assert!(matches!(result, Err(MapError::Failed(EINVAL))));
+        let result = map(&mut tables, &runs, &Constraints::ANY, DataDirection::None);
+        assert!(matches!(result, Err(MapError::Failed(EINVAL))));
+        assert!(!tables.is_mapped());
+        Ok(())
+    }
+}
