@@ -31,6 +31,8 @@ mod ioctl;
 mod provision;
 mod query;
 mod registry;
+#[cfg(CONFIG_CENALLOC_KUNIT_TEST)]
+mod tests;
 mod trace;
 mod uapi;
 
