@@ -23,12 +23,6 @@ include $(src)/dma_buf_constraints/Makefile
 include $(src)/cenalloc/Makefile
 include $(src)/samples/Makefile
 
-obj-$(CONFIG_SAMPLE_CENALLOC_BUGS) += cenalloc_bugs.o
-cenalloc_bugs-y := samples/bugs/bugs.o samples/bugs/unmap.o
-
-RUSTFLAGS_samples/bugs/bugs.o += $(dma-buf-constraints-crate)
-$(obj)/samples/bugs/bugs.o: $(obj)/dma_buf_constraints/dma_buf_constraints.o
-
 else
 
 include scripts/workbench.mk

@@ -15,7 +15,7 @@ cd "$(dirname "$0")" || exit 1
 # kernel's videobuf2 does.
 all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
 	exporters allocate would declare query policy unify relocate account trace race_all
-	kapi outside outside_memory race_outside rust_api fuzz
+	kapi outside outside_memory race_outside rust_api fuzz kunit.sh
 	log race module leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
 [ $# -gt 0 ] || set -- $all
