@@ -4,7 +4,7 @@
 # tells where things are kept.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup modules guest check check-all demo bench fuzz fmt docs in-tree patches clean
+.PHONY: help setup modules guest check check-all kunit demo bench fuzz fmt docs in-tree patches clean
 
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
@@ -16,6 +16,7 @@ help:
 	@echo 'make demo       show it all working, in a virtual machine'
 	@echo 'make check      check and test everything, on the stock kernel'
 	@echo 'make check-all  and on all others; builds them first, once'
+	@echo 'make kunit      build User Mode Linux with the KUnit suites, and run them'
 	@echo 'make bench      compare speed and memory with other exporters; ROUNDS=5 is'
 	@echo '                quicker than the 101 that each test has at most'
 	@echo 'make fuzz       fuzz the model and the ABI, on the checked kernel, for SECONDS=600;'
@@ -56,6 +57,9 @@ check:
 
 check-all:
 	@scripts/check --all
+
+kunit:
+	@scripts/kunit
 
 demo:
 	@scripts/demo
