@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * /dev/cenalloc_edu: a sample importer of dma-bufs on QEMU's edu device, a PCI
- * device with a DMA engine that reaches 28 bits of address and has 4096 bytes of
- * memory of its own. Data really crosses the bus at the addresses that the
- * exporter handed out.
+ * device with a DMA engine that reaches 28 bits of address, or what the module's
+ * parameter dma_bits says, and has 4096 bytes of memory of its own. Data really
+ * crosses the bus at the addresses that the exporter handed out.
  *
  * An open file attaches one buffer at a time. Closing it unmaps and detaches.
  * When the driver is unbound from the device, all files lose their buffers in

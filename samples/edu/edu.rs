@@ -4,8 +4,13 @@
 //!
 //! The device is part of QEMU (`-device edu`) and was made to teach the writing of drivers. Its
 //! engine moves bytes between RAM and 4096 bytes of memory of its own, and it drives 28 address
-//! lines: what lies above 256 MiB it cannot reach. `/dev/cenalloc_edu` lets userspace attach a
-//! dma-buf, map it, and move bytes; the calls are documented in `samples/cenalloc_edu.h`.
+//! lines: what lies above 256 MiB it cannot reach, unless an IOMMU translates. `/dev/cenalloc_edu`
+//! lets userspace attach a dma-buf, map it, and move bytes; the calls are documented in
+//! `samples/cenalloc_edu.h`.
+//!
+//! QEMU makes it with another number of address lines where it is told to
+//! (`-device edu,dma_mask=0xffffffff`). The device does not tell: the module's parameter
+//! `dma_bits` does, 32 here, which is also the most that this driver can use.
 //!
 //! For authors of drivers it shows:
 //!
@@ -50,6 +55,12 @@ module! {
     description: "Sample importer of dma-bufs for QEMU's edu device",
     license: "GPL",
     imports_ns: ["DMA_BUF"],
+    params: {
+        dma_bits: u32 {
+            default: 28,
+            description: "Address lines that the device has, at most 32: the bits of QEMU's dma_mask",
+        },
+    },
 }
 
 /// The module: a PCI driver.
@@ -109,8 +120,19 @@ impl pci::Driver for EduDriver {
     ) -> impl PinInit<EduData, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             pdev.enable_device_mem()?;
+            let bits = module_parameters::dma_bits.value();
+            if bits > u32::BITS {
+                return Err(EINVAL);
+            }
+            let mask = DmaMask::try_new(bits)?;
             // SAFETY: The device is being probed: nothing is mapped for it yet.
-            unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<28>())? };
+            unsafe { pdev.dma_set_mask_and_coherent(mask) }.inspect_err(|_| {
+                dev_err!(
+                    pdev,
+                    "no memory up to {:#x}, all that it reaches\n",
+                    mask.value()
+                )
+            })?;
             // The engine is told each piece; PCI says 64 KiB for those that say nothing.
             // SAFETY: As above.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
