@@ -316,12 +316,27 @@ class Table:
         return list(dict.fromkeys([KERNEL] + [m[0] for m in self.machines.values()]))
 
 
+def architecture(kernel):
+    """For what a kernel is built."""
+    if kernel:
+        with open(f'{REPO}/scripts/kernels/{kernel}.config', encoding='utf-8') as f:
+            if 'CONFIG_ARM64=y\n' in f:
+                return 'arm64'
+    return 'x86'
+
+
+def payload(kernel):
+    """Where scripts/selftests puts the tests for it."""
+    where = architecture(kernel)
+    return f'{BUILD}/payload' + (f'-{where}' if where != 'x86' else '')
+
+
 def check_guest(machine, name, append, qemu, mem, command):
     kernel, *more = machine
     logs = f'{LOGS}/check-{name.replace(" ", "-")}'
     output = f'{logs}.out'
     done = subprocess.run(
-        [f'{REPO}/scripts/testguest', '--kernel', kernel, '--payload', f'{BUILD}/payload',
+        [f'{REPO}/scripts/testguest', '--kernel', kernel, '--payload', payload(kernel),
          '--log', f'{logs}.log', '--append', f'{more[0]} {append}',
          '--qemu', f'{more[1]} {qemu}', '--mem', mem or '3G', '--',
          f'cd cenalloc && {command}'],
@@ -417,22 +432,26 @@ def main():
             run([f'{REPO}/scripts/{name}', *args])
         return action
 
-    # The kernel's rules for tests do not see a changed header.
-    shutil.rmtree(f'{BUILD}/payload/cenalloc', ignore_errors=True)
-    selftests = step('kselftests build', script('selftests'))
-    modules = {}
+    selftests, modules = {}, {}
     for kernel in table.kernels():
         # One after the other: each takes the whole machine.
         built = [step(f'kernel {kernel}', script('kernel', kernel))] if kernel else []
         modules[kernel] = step(f'modules with clippy{" for " if kernel else ""}{kernel}',
                                script('modules', '--kernel', kernel), built)
+        if payload(kernel) not in selftests:
+            # The kernel's rules for tests do not see a changed header.
+            shutil.rmtree(f'{payload(kernel)}/cenalloc', ignore_errors=True)
+            where = '' if architecture(kernel) == 'x86' else f' for {architecture(kernel)}'
+            selftests[payload(kernel)] = step(f'kselftests build{where}',
+                                              script('selftests', '--kernel', kernel), built)
     for name, machine, *rest in table.guests:
         title = f'guest {name}' if len(table.machines) == 1 else f'guest {name} on {machine}'
 
         def action(title=title, machine=table.machines[machine], rest=tuple(rest)):
             return check_guest(machine, title.removeprefix('guest '), *rest)
         step(title, matrix.guest(machine, name, action),
-             [selftests, modules[table.machines[machine][0]]])
+             [selftests[payload(table.machines[machine][0])],
+              modules[table.machines[machine][0]]])
     step('demo', script('demo'), [modules[KERNEL]])
     step('bench', script('bench', '--smoke'), [modules[KERNEL]])
     step('examples of the ABI', check_examples)

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import typing
 
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE = os.environ['CENALLOC_CACHE']
@@ -29,12 +30,40 @@ KREL = os.environ['KREL']
 KIMAGE = os.environ['KIMAGE']
 # What the places of a kernel that is not the stock one end with.
 SUFFIX = f'-{os.environ["KERNEL"]}' if os.environ['KERNEL'] else ''
-# What such a kernel wants on its command line.
+# What such a kernel is built of, and what it wants on its command line.
+CONFIG = f'{REPO}/scripts/kernels/{os.environ["KERNEL"]}.config'
 APPEND = f'{REPO}/scripts/kernels/{os.environ["KERNEL"]}.append'
+
+
+def is_checked():
+    """Whether the kernel has the dear checkers."""
+    if not SUFFIX:
+        return False
+    with open(CONFIG, encoding='utf-8') as f:
+        return 'CONFIG_KASAN=y\n' in f
+
+
 # Kernels with checkers take so many times the time of the stock one.
-SLOWER = 8 if SUFFIX else 1
+SLOWER = 8 if is_checked() else 1
 # And so many MiB more: KASAN's shadow, the books of lockdep, kmemleak and DMA-API.
-MORE = 128 if SUFFIX else 0
+MORE = 128 if is_checked() else 0
+
+
+class Machine(typing.NamedTuple):
+    """What QEMU and the guest call things on one architecture."""
+    qemu: list
+    console: str
+    boot_args: str
+    busybox: str
+
+
+MACHINE = {
+    'x86': Machine(['qemu-system-x86_64', '-machine', 'q35', '-cpu', 'max'], 'ttyS0',
+                   'no_timer_check tsc=reliable', '/bin/busybox'),
+    # Newer processors have more that QEMU takes time to emulate.
+    'arm64': Machine(['qemu-system-aarch64', '-machine', 'virt,gic-version=3',
+                      '-cpu', 'cortex-a57'], 'ttyAMA0', '', '/opt/arm64/usr/bin/busybox'),
+}[os.environ['KARCH']]
 
 # Anything of this in the kernel log makes a run fail. Most findings of checkers are
 # a "WARNING:" or a "BUG", or come with a trace; the rest has words of its own.
@@ -77,7 +106,7 @@ KNOWN = re.compile(r'DMA-API: vivid .* segment longer than device claims to supp
 # The module that commits bugs says so: then reports are what the command looks for.
 PLANTED = 'cenalloc_bugs: planted bug'
 
-BOOT_ARGS = ('console=ttyS0 panic=-1 oops=panic nokaslr no_timer_check tsc=reliable '
+BOOT_ARGS = (f'console={MACHINE.console} panic=-1 oops=panic nokaslr {MACHINE.boot_args} '
              'random.trust_cpu=on audit=0 rdinit=/init')
 
 INIT = '''#!/bin/busybox sh
@@ -160,15 +189,15 @@ fi
 kmemleak=/sys/kernel/debug/kmemleak
 if [ -e $kmemleak ]; then
 	sleep 6
-	{ echo scan >$kmemleak && echo scan >$kmemleak && cat $kmemleak; } >/dev/ttyS0 2>&1 ||
-		echo "kmemleak: leak detector disabled" >/dev/ttyS0
+	{ echo scan >$kmemleak && echo scan >$kmemleak && cat $kmemleak; } >"$LOG" 2>&1 ||
+		echo "kmemleak: leak detector disabled" >"$LOG"
 fi
 # What is mapped for the sample importers yet. When their drivers go, DMA-API looks
 # at devices of some buses only.
 busybox sed -n 's/^cenalloc.*/DMA-API: not unmapped: &/p' /sys/kernel/debug/dma-api/dump \
 	>/dev/ttyS0 2>/dev/null
 if busybox grep -q 'debug_locks: *0' /proc/lockdep_stats 2>/dev/null; then
-	echo "lockdep is off" >/dev/ttyS0
+	echo "lockdep is off" >"$LOG"
 fi
 echo "status $status" >/dev/vport0p3
 busybox poweroff -f
@@ -201,6 +230,8 @@ def arguments():
     p.add_argument('--log', metavar='FILE', help='where the kernel log goes')
     p.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND')
     args = p.parse_args()
+    if args.full and os.environ['KARCH'] != 'x86':
+        die('there is no Debian root for this kernel: use scripts/testguest')
     if args.command[:1] == ['--']:
         del args.command[0]
     # One argument is a shell command line; several are one command's words.
@@ -318,7 +349,7 @@ def base_disk(modules, paths):
     """The part that does not change from run to run; cached."""
     applets = subprocess.run(['busybox', '--list'], check=True,
                              capture_output=True, text=True).stdout.split()
-    with open('/bin/busybox', 'rb') as f:
+    with open(MACHINE.busybox, 'rb') as f:
         busybox = f.read()
     key = hashlib.sha256(busybox)
     key.update('\n'.join(['1', modules.dir] + paths).encode())
@@ -400,6 +431,7 @@ def ram_disk(args, modules, load, modroot):
         'DIRECTORY': REPO if args.full else '/payload' if args.payload else '/',
         'INTERACTIVE': '0' if args.command else '1',
         'SLOWER': str(SLOWER),
+        'LOG': f'/dev/{MACHINE.console}',
         'HOST_TERM': os.environ.get('TERM', 'dumb'),
         'ROWS': str(size.lines or 24), 'COLUMNS': str(size.columns or 80),
     }
@@ -439,7 +471,7 @@ def module_tree(modules):
 
 def kvm_works(kernel):
     """Whether KVM really boots a kernel here; asked once per boot of the host."""
-    if not os.access('/dev/kvm', os.R_OK | os.W_OK):
+    if os.environ['KARCH'] != 'x86' or not os.access('/dev/kvm', os.R_OK | os.W_OK):
         return False
     with open('/proc/sys/kernel/random/boot_id', encoding='utf-8') as f:
         answer = f'{CACHE}/guest/kvm-{f.read().strip()}'
@@ -462,9 +494,9 @@ def kvm_works(kernel):
         return f.read() == 'yes'
 
 
-def qemu_command(args, disk, log, pipes):
+def qemu_command(args, scratch, log, pipes):
     append = BOOT_ARGS.split()
-    if SUFFIX:
+    if os.path.exists(APPEND):
         with open(APPEND, encoding='utf-8') as f:
             append += [word for line in f if line[0] != '#' for word in line.split()]
     append += [args.append] if args.append else []
@@ -476,10 +508,9 @@ def qemu_command(args, disk, log, pipes):
     else:
         accel = ['kvm' if kvm_works(kernel) else 'tcg,thread=multi']
     command = [
-        'qemu-system-x86_64', '-machine', 'q35', '-accel', *accel, '-cpu', 'max',
-        '-m', f'{mebibytes(args.mem) + MORE}M', '-smp', args.cpus,
+        *MACHINE.qemu, *size(args), '-accel', *accel,
         '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
-        '-kernel', kernel, '-initrd', disk,
+        '-kernel', kernel, '-initrd', f'{scratch}/initrd',
         '-append', ' '.join(append),
         '-chardev', f'file,id=log,path={log}', '-serial', 'chardev:log',
         '-device', 'virtio-serial-pci', '-device', 'edu',
@@ -497,14 +528,39 @@ def qemu_command(args, disk, log, pipes):
     if args.share:
         command += ['-fsdev', f'local,id=share,path={os.path.realpath(args.share)},security_model=none',
                     '-device', 'virtio-9p-pci,fsdev=share,mount_tag=share']
-    return command + shlex.split(args.qemu)
+    return command + with_device_tree(args, scratch)
 
 
-def mebibytes(size):
+def with_device_tree(args, scratch):
+    """What --qemu says, in which "-dtb FILE.dtso" names an overlay's source, from the top of the
+    repository: what is added to the device tree of this very machine."""
+    options = shlex.split(args.qemu)
+    if '-dtb' not in options:
+        return options
+    at = options.index('-dtb')
+    source, options[at:at + 2] = options[at + 1], []
+    tree = f'{scratch}/tree'
+    for step in (MACHINE.qemu + size(args) + ['-nodefaults', '-display', 'none', *options,
+                                              '-machine', f'dumpdtb={tree}.base'],
+                 ['dtc', '-q', '-o', f'{tree}.dtbo', f'{REPO}/{source}'],
+                 ['fdtoverlay', '-i', f'{tree}.base', '-o', f'{tree}.dtb', f'{tree}.dtbo']):
+        done = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            die(f'no device tree of {source}: {done.stdout}')
+    return options + ['-dtb', f'{tree}.dtb']
+
+
+def size(args):
+    """What tells QEMU how large the machine is."""
+    return ['-m', f'{mebibytes(args.mem) + MORE}M', '-smp', args.cpus]
+
+
+def mebibytes(text):
     """A size as QEMU takes it, in MiB or with M or G behind it, as a number of MiB."""
-    match = re.fullmatch(r'(\d+)([MG]?)', size)
+    match = re.fullmatch(r'(\d+)([MG]?)', text)
     if not match:
-        die(f'--mem {size} is no size: 320M, or 3G')
+        die(f'--mem {text} is no size: 320M, or 3G')
     return int(match[1]) * (1024 if match[2] == 'G' else 1)
 
 
@@ -520,11 +576,11 @@ def write_to(fd):
     return sink
 
 
-def run_guest(args, disk, log):
+def run_guest(args, scratch, log):
     """Returns the command's status (None if there is none) and why it ended."""
     pipes = {name: os.pipe() for name in ('out', 'err', 'ctl')}
     control = bytearray()
-    command = qemu_command(args, disk, log, pipes)
+    command = qemu_command(args, scratch, log, pipes)
     qemu = subprocess.Popen(command, pass_fds=[w for _, w in pipes.values()],
                             stdin=None if not args.command else subprocess.DEVNULL)
     for sig in (signal.SIGTERM, signal.SIGHUP):
@@ -597,10 +653,10 @@ def main():
     log = args.log or f'{logs}/guest-{time.strftime("%H%M%S")}-{os.getpid()}.log'
     open(log, 'w', encoding='utf-8').close()
 
-    with tempfile.NamedTemporaryFile(dir=logs, prefix='initrd-') as disk:
-        disk.write(ram_disk(args, modules, load, modroot))
-        disk.flush()
-        status, why = run_guest(args, disk.name, log)
+    with tempfile.TemporaryDirectory(dir=logs, prefix='guest-') as scratch:
+        with open(f'{scratch}/initrd', 'wb') as disk:
+            disk.write(ram_disk(args, modules, load, modroot))
+        status, why = run_guest(args, scratch, log)
 
     bad = findings(log)
     for part in bad:

@@ -39,7 +39,8 @@ export KERNEL=${KERNEL:-}
 export MODULES=$BUILD/modules${KERNEL:+-$KERNEL}
 
 # Sets KPLACE: where the kernel KERNEL is, or will be when scripts/kernel has made
-# it; the name tells everything that it is made of. To be called after load_state.
+# it; the name tells everything that it is made of. And KARCH, its architecture, and
+# KMAKE, what make is to be told for it. To be called after load_state.
 KERNEL_FORMAT=1
 kernel_place() {
 	local config=$REPO/scripts/kernels/$KERNEL.config stock=${KDIR%/src} id
@@ -48,13 +49,19 @@ kernel_place() {
 	id=$({ echo "$KERNEL_FORMAT $KVERSION ${stock##*/}"
 		cat "$config" "$REPO"/scripts/series/core/*.patch; } | sha256sum)
 	KPLACE=$CACHE/linux-${KREL%%[+-]*}-$KERNEL-${id:0:12}
+	KARCH=x86 KMAKE=(CC=clang)
+	if grep -qx CONFIG_ARM64=y "$config"; then
+		KARCH=arm64 KMAKE=(ARCH=arm64 LLVM=1)
+	fi
 }
 
-# Reads KREL, KDIR, KIMAGE and KCC, its compiler of C, of the kernel in use. To be
+# Reads KREL, KDIR and KIMAGE of the kernel in use, and sets KARCH and KMAKE. To be
 # called after load_state; fails if scripts/kernel has not made that kernel yet.
+# shellcheck disable=SC2034	# KMAKE: used by the scripts that source this
 load_kernel() {
-	export KCC=x86_64-linux-gnu-gcc-14
-	if [ -n "$KERNEL" ]; then
+	if [ -z "$KERNEL" ]; then
+		KARCH=x86 KMAKE=(CC=x86_64-linux-gnu-gcc-14)
+	else
 		[ -n "${KPLACE:-}" ] || kernel_place
 		[ -e "$KPLACE/state" ] || return 1
 		# shellcheck disable=SC1091
@@ -71,7 +78,7 @@ need_root() {
 	fi
 	load_state || die "no usable root in $CACHE: run scripts/setup"
 	load_kernel || die "no kernel in $KPLACE: run scripts/kernel $KERNEL"
-	export KREL KDIR KIMAGE
+	export KREL KDIR KIMAGE KARCH
 }
 
 # The command that starts another one in a mount namespace of its own, as root
