@@ -179,6 +179,38 @@ static inline const char *edu_name(void)
 	return name;
 }
 
+/* An attribute of the edu device, empty if there is none. */
+static inline const char *edu_attribute(const char *attribute)
+{
+	static char text[64];
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", edu_name(), attribute);
+	slurp(path, text, sizeof(text));
+	text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
+/* The mask of the address bits that edu has. */
+static inline __u64 edu_mask(void)
+{
+	int bits = atoi(edu_attribute("dma_mask_bits"));
+
+	return bits ? BITS(bits) : 0;
+}
+
+/* Whether an IOMMU translates between its addresses and those of memory. */
+static inline bool edu_translated(void)
+{
+	return !strncmp(edu_attribute("iommu_group/type"), "DMA", 3);
+}
+
+/* The last address that memory for edu may have, as a query tells it: 0 for any. */
+static inline __u64 edu_reach(void)
+{
+	return edu_translated() ? 0 : edu_mask();
+}
+
 static inline int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);

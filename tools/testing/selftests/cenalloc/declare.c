@@ -55,7 +55,7 @@ TEST_F(buffer, device_narrows_as_if_attached)
 {
 	char name[64];
 	int device = named_device(self->importer,
-				  DEVICE(.dma_mask = BITS(30), .max_segments = 4,
+				  DEVICE(.LIMIT = LOW(30), .max_segments = 4,
 					 .max_segment_size = 128 * KIB, .alignment = 8192),
 				  name, sizeof(name));
 	struct cenalloc_user declared;
@@ -68,7 +68,7 @@ TEST_F(buffer, device_narrows_as_if_attached)
 	declared = told.users[0];
 	EXPECT_EQ(CENALLOC_USER_DECLARED, declared.flags);
 	EXPECT_NE(NULL, strstr(declared.name, name));
-	EXPECT_EQ(BITS(30), declared.constraints.max_address);
+	EXPECT_EQ(LOW(30), declared.constraints.max_address);
 	EXPECT_EQ(4, declared.constraints.max_segments);
 	EXPECT_EQ(128 * KIB, declared.constraints.max_segment_size);
 	EXPECT_EQ(8192, declared.constraints.alignment);
@@ -90,11 +90,11 @@ TEST_F(buffer, device_narrows_as_if_attached)
 	ASSERT_EQ(0, query(self->fd, &told));
 	ASSERT_EQ(1, told.query.user_count);
 	EXPECT_EQ(CENALLOC_USER_DECLARED, told.users[0].flags);
-	EXPECT_EQ(BITS(30), told.query.meet.max_address);
+	EXPECT_EQ(LOW(30), told.query.meet.max_address);
 	attachment = attach(self->importer, device, self->fd);
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(self->importer, attachment, &one));
-	EXPECT_LE(last_address(&one), BITS(30));
+	EXPECT_LE(last_address(&one), LOW(30));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(1, told.query.user_count);
 	EXPECT_EQ(CENALLOC_USER_DECLARED | CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED,
@@ -106,7 +106,7 @@ TEST_F(buffer, declared_device_is_never_too_late)
 {
 	char name[64];
 	int device = named_device(self->importer,
-				  DEVICE(.dma_mask = BITS(28), .max_segments = 1),
+				  DEVICE(.LIMIT = LOW(28), .max_segments = 1),
 				  name, sizeof(name));
 	int first = join(self->importer, self->fd, DEVICE()), late;
 
@@ -120,7 +120,7 @@ TEST_F(buffer, declared_device_is_never_too_late)
 	EXPECT_EQ(0, query_fields(self->fd).early);
 	ASSERT_EQ(0, map(self->importer, late, &one));
 	EXPECT_EQ(1, one.count);
-	EXPECT_LE(last_address(&one), BITS(28));
+	EXPECT_LE(last_address(&one), LOW(28));
 }
 
 TEST_F(buffer, needs_come_on_top_of_the_device)
@@ -211,11 +211,11 @@ TEST_F(buffer, closed_buffers_leave_nothing_on_a_device)
 TEST_F(buffer, device_goes_and_comes_back)
 {
 	char name[64];
-	int device = named_device(self->importer, DEVICE(.dma_mask = BITS(24)), name, sizeof(name));
+	int device = named_device(self->importer, DEVICE(.LIMIT = LOW(24)), name, sizeof(name));
 
 	ASSERT_LE(0, device);
 	ASSERT_EQ(0, declare_device(self->fd, "platform", name));
-	EXPECT_EQ(BITS(24), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(LOW(24), query_fields(self->fd).meet.max_address);
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
 	EXPECT_EQ(0, query_fields(self->fd).meet.max_address);
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
@@ -233,7 +233,7 @@ TEST_F(buffer, declaration_goes_when_edu_unbinds)
 
 	ASSERT_STRNE("", edu);
 	ASSERT_EQ(0, declare_device(self->fd, "pci", edu));
-	EXPECT_EQ(BITS(28), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(edu_reach(), query_fields(self->fd).meet.max_address);
 	EXPECT_EQ(users + 1, count_module_users("cenalloc"));
 	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
@@ -255,7 +255,7 @@ TEST_F(buffer, declaration_goes_when_edu_unbinds)
 	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "bind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 	EXPECT_EQ(0, declare_device(self->fd, "pci", edu));
-	EXPECT_EQ(BITS(28), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(edu_reach(), query_fields(self->fd).meet.max_address);
 }
 
 TEST_F(buffer, declaration_goes_when_vivid_unbinds)
@@ -327,7 +327,7 @@ TEST(camera_and_edu_declared_before_the_cpu)
 	ASSERT_EQ(0, call(edu, EDU_MAP, &edu_map));
 	one.count = edu_map.count;
 	EXPECT_EQ(1, one.count);
-	EXPECT_LE(last_address(&one), BITS(28));
+	EXPECT_LE(last_address(&one), LOW(28));
 	/* A pixel that the camera took crosses the bus to edu and back to another. */
 	EXPECT_LE(230, frames[1][0]);
 	EXPECT_GE(25, frames[1][1]);
@@ -365,7 +365,7 @@ TEST_F(buffer, needs_without_a_device)
 {
 	const struct cenalloc_constraints needs = {
 		.access_mask = 3,
-		.max_address = BITS(30),
+		.max_address = LOW(30),
 		.max_segment_size = 64 * KIB,
 		.segment_boundary_mask = BITS(20),
 		.alignment = 16 * KIB,
@@ -427,27 +427,28 @@ TEST_F(buffer, never_fits_what_allocators_give)
 TEST_F(buffer, declared_late)
 {
 	int first = join(self->importer, self->fd, DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM));
-	char *memory = map_cpu(self->fd, LEN);
+	char *memory = map_cpu(self->fd, LEN), low[64];
 
 	ASSERT_LE(0, first);
 	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_LE(0, named_device(self->importer, DEVICE(.LIMIT = LOW(28)), low, sizeof(low)));
 	ASSERT_EQ(0, map(self->importer, first, NULL));
 	fill_bytes(memory, LEN, 1);
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "late", NEEDS(.access_mask = 2)));
 	EXPECT_EQ(0, query_fields(self->fd).early);
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = BITS(28))));
-	EXPECT_EQ(-EBUSY, declare_device(self->fd, "pci", edu_name()));
+	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
+	EXPECT_EQ(-EBUSY, declare_device(self->fd, "platform", low));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(2, told.query.early);
 	EXPECT_EQ(2, told_user(&told, "device")->early);
 	EXPECT_EQ(1, told.query.user_count);
 	EXPECT_EQ(CENALLOC_WITH_MEMORY, told.query.conflict_with);
 	ASSERT_EQ(0, unmap(self->importer, first));
-	ASSERT_EQ(0, declare_device(self->fd, "pci", edu_name()));
+	ASSERT_EQ(0, declare_device(self->fd, "platform", low));
 	EXPECT_EQ(1, query_fields(self->fd).relocations);
 	EXPECT_EQ(0, wrong_bytes(memory, LEN, 1));
 	ASSERT_EQ(0, map(self->importer, first, &one));
-	EXPECT_LE(last_address(&one), BITS(28));
+	EXPECT_LE(last_address(&one), LOW(28));
 	munmap(memory, LEN);
 }
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * QEMU's edu device: a DMA engine of 28 bits that reads and writes the memory
- * that it was given. A transfer takes a tenth of a second.
+ * QEMU's edu device: a DMA engine of 28 bits, where the guest has not made it
+ * another one, that reads and writes the memory that it was given. An IOMMU lets
+ * it reach all memory, by addresses of its own. A transfer takes a tenth of a
+ * second.
  */
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "engine.h"
+#include "places.h"
 #include "policy.h"
 
 #define LEN	(64 * KIB)
@@ -23,6 +26,7 @@ FIXTURE_SETUP(edu)
 	ASSERT_LE(0, self->edu);
 	self->fd = create(LEN);
 	ASSERT_LE(0, self->fd);
+	ASSERT_NE(0, edu_mask());
 }
 
 FIXTURE_TEARDOWN(edu)
@@ -39,12 +43,12 @@ static void fill(unsigned char *at, size_t len, unsigned int seed)
 	}
 }
 
-TEST_F(edu, narrows_to_28_bits)
+TEST_F(edu, narrows_to_what_it_reaches)
 {
 	char lines[LINE];
 
 	ASSERT_EQ(0, call_number(self->edu, EDU_ATTACH, self->fd));
-	EXPECT_STREQ("2^28", buffer_field(self->fd, "below"));
+	EXPECT_STREQ(below(edu_reach()), buffer_field(self->fd, "below"));
 	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
 	device_lines(self->fd, lines, sizeof(lines));
 	EXPECT_MATCH(field(lines, "device"),
@@ -53,14 +57,14 @@ TEST_F(edu, narrows_to_28_bits)
 	EXPECT_STREQ("any", buffer_field(self->fd, "below"));
 }
 
-TEST_F(edu, memory_below_28_bits)
+TEST_F(edu, addresses_within_its_mask)
 {
 	static struct mapping mapping;
 
 	ASSERT_EQ(0, call_number(self->edu, EDU_ATTACH, self->fd));
 	ASSERT_EQ(0, edu_map(self->edu, &mapping));
 	EXPECT_EQ(LEN, mapping_len(&mapping));
-	EXPECT_LE(last_address(&mapping), BITS(28));
+	EXPECT_LE(last_address(&mapping), edu_mask());
 	EXPECT_STREQ("backed", buffer_field(self->fd, "state"));
 	EXPECT_EQ(0, call_number(self->edu, EDU_UNMAP, 0));
 	EXPECT_EQ(0, buffer_number(self->fd, "maps"));
@@ -175,33 +179,129 @@ TEST_F(edu, shares_with_a_device_of_other_cuts)
 	ASSERT_EQ(0, map(importer, attachment, &mine));
 	ASSERT_EQ(0, edu_map(self->edu, &its));
 	EXPECT_EQ(LEN / 4096, mine.count);
-	EXPECT_TRUE(same_memory(&mine, &its));
+	/* An IOMMU puts together what it is given, at an address of edu's own. */
+	EXPECT_NE(edu_translated(), same_memory(&mine, &its));
+	EXPECT_EQ(LEN, mapping_len(&its));
+	if (edu_translated())
+		EXPECT_EQ(1, its.count);
 	EXPECT_EQ(2, buffer_number(self->fd, "maps"));
 	close(importer);
 }
 
-TEST_F(edu, late_joiner_out_of_reach)
+TEST_F(edu, late_joiner)
 {
 	int importer = open_importer();
 	int attachment = join(importer, self->fd, DEVICE(.name = "wide"));
+	char reason[LINE];
 
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(importer, attachment, NULL));
-	EXPECT_EQ(-EBUSY, call_number(self->edu, EDU_ATTACH, self->fd));
-	EXPECT_EQ(1, buffer_number(self->fd, "users"));
-	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
-		     "*edu* 0000:* needs addresses below 2^28, memory is at 0x*_*_* and mapped by *wide.*");
+	if (edu_translated()) {
+		EXPECT_EQ(0, call_number(self->edu, EDU_ATTACH, self->fd));
+		EXPECT_EQ(2, buffer_number(self->fd, "users"));
+		EXPECT_STREQ("", buffer_field(self->fd, "conflict"));
+	} else {
+		EXPECT_EQ(-EBUSY, call_number(self->edu, EDU_ATTACH, self->fd));
+		EXPECT_EQ(1, buffer_number(self->fd, "users"));
+		snprintf(reason, sizeof(reason),
+			 "*edu* 0000:* needs addresses below %s, memory is at 0x*_*_* and mapped by *wide.*",
+			 below(edu_mask()));
+		EXPECT_MATCH(buffer_field(self->fd, "conflict"), reason);
+	}
+	EXPECT_EQ(0, buffer_number(self->fd, "moves"));
 	close(importer);
 }
 
-TEST_F(edu, buffer_that_it_cannot_reach_at_all)
+/* More bytes than edu has addresses, whatever translates them. */
+TEST_F(edu, buffer_of_too_many_bytes)
 {
 	int fd = create(512 * MIB);
 
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(-EINVAL, call_number(self->edu, EDU_ATTACH, fd));
-	EXPECT_MATCH(buffer_field(fd, "conflict"),
-		     "*edu* needs addresses below 2^28, the buffer has 536870912 bytes");
+	if (edu_mask() > 512 * MIB) {
+		EXPECT_EQ(0, call_number(self->edu, EDU_ATTACH, fd));
+	} else if (edu_translated()) {
+		EXPECT_EQ(0, call_number(self->edu, EDU_ATTACH, fd));
+		EXPECT_EQ(-ENOMEM, edu_map(self->edu, &(struct mapping){}));
+		EXPECT_EQ(0, buffer_number(fd, "maps"));
+	} else {
+		EXPECT_EQ(-EINVAL, call_number(self->edu, EDU_ATTACH, fd));
+		EXPECT_MATCH(buffer_field(fd, "conflict"),
+			     "*edu* needs addresses below 2^28, the buffer has 536870912 bytes");
+	}
+	close(fd);
+}
+
+/* The largest piece of the page allocator, and a buffer of some that are no neighbours. */
+#define CHUNK		(4 * MIB)
+#define CHUNKS		8
+
+/* A buffer, in memory for @needs, of chunks from which the neighbours were taken first. */
+static int create_scattered(struct cenalloc_constraints needs)
+{
+	int fds[4 * CHUNKS], fd, i;
+
+	for (i = 0; i < 4 * CHUNKS; i++) {
+		fds[i] = take(CHUNK, needs);
+		if (fds[i] < 0)
+			return fds[i];
+	}
+	for (i = 0; i < 4 * CHUNKS; i += 2)
+		close(fds[i]);
+	settled_buffers(2 * CHUNKS + 1);
+	fd = take(CHUNKS * CHUNK, needs);
+	for (i = 1; i < 4 * CHUNKS; i += 2)
+		close(fds[i]);
+	return fd;
+}
+
+/* Where the chunk @number is: its first address. */
+static __u64 chunk_at(const struct mapping *mapping, int number)
+{
+	return address_of(mapping, number * CHUNK);
+}
+
+TEST_F(edu, scattered_high_memory)
+{
+	static struct mapping memory, its;
+	int importer = open_importer(), fd, i, scattered = 0;
+	unsigned char *bytes;
+
+	if (!edu_translated() && edu_mask() <= BITS(28))
+		SKIP(return, "edu reaches low memory alone");
+	fd = create_scattered(NEEDS(.max_address = edu_reach()));
+	ASSERT_LE(0, fd);
+	/* What the importer maps nobody translates. */
+	ASSERT_EQ(0, map(importer, join(importer, fd, DEVICE()), &memory));
+	for (i = 0; i < CHUNKS; i++)
+		EXPECT_LT(BITS(28), chunk_at(&memory, i));
+	for (i = 1; i < CHUNKS; i++)
+		scattered += chunk_at(&memory, i) != chunk_at(&memory, i - 1) + CHUNK;
+	EXPECT_LT(CHUNKS / 2, scattered);
+
+	bytes = map_cpu(fd, CHUNKS * CHUNK);
+	ASSERT_NE(MAP_FAILED, bytes);
+	fill_bytes(bytes, CHUNKS * CHUNK, 1);
+	ASSERT_EQ(0, call_number(self->edu, EDU_ATTACH, fd));
+	ASSERT_EQ(0, edu_map(self->edu, &its));
+	EXPECT_EQ(CHUNKS * CHUNK, mapping_len(&its));
+	EXPECT_LE(last_address(&its), edu_mask());
+	EXPECT_NE(edu_translated(), same_memory(&memory, &its));
+	if (edu_translated())
+		EXPECT_EQ(1, its.count);
+	/* From the end of each chunk and the start of the next to the middle of the latter. */
+	for (i = 1; i < CHUNKS; i++) {
+		__u64 from = i * CHUNK - 1000, to = i * CHUNK + CHUNK / 2 + 8 * i;
+
+		ASSERT_EQ(0, transfer(self->edu, from, 0, 2000, EDU_TO_DEVICE));
+		ASSERT_EQ(0, transfer(self->edu, to, 0, 2000, EDU_FROM_DEVICE));
+		EXPECT_EQ(0, memcmp(bytes + from, bytes + to, 2000));
+		/* As it was before, to see that nothing else is changed. */
+		fill_bytes(bytes + to, 2000, to / sizeof(__u64) + 1);
+	}
+	EXPECT_EQ(0, wrong_bytes(bytes, CHUNKS * CHUNK, 1));
+	munmap(bytes, CHUNKS * CHUNK);
+	close(importer);
 	close(fd);
 }
 

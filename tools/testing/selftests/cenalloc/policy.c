@@ -78,7 +78,7 @@ TEST_F(policy, every_field_counts)
 	struct cenalloc_constraints needs;
 
 	EXPECT_EQ(0, say(self->policy, "access_mask", "0x3\n"));
-	EXPECT_EQ(0, say(self->policy, "max_address", "0xfffffff\n"));
+	EXPECT_EQ(0, say(self->policy, "max_address", hex(LOW(28))));
 	EXPECT_EQ(0, say(self->policy, "max_segments", "70"));
 	EXPECT_EQ(0, say(self->policy, "max_segment_size", " 65536\t"));
 	EXPECT_EQ(0, say(self->policy, "segment_boundary_mask", "0xfffff"));
@@ -87,7 +87,7 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(0, say(self->policy, "coherent", "1"));
 	needs = needs_of("platform", self->device);
 	EXPECT_EQ(3, needs.access_mask);
-	EXPECT_EQ(BITS(28), needs.max_address);
+	EXPECT_EQ(LOW(28), needs.max_address);
 	EXPECT_EQ(70, needs.max_segments);
 	EXPECT_EQ(65536, needs.max_segment_size);
 	EXPECT_EQ(0xfffff, needs.segment_boundary_mask);
@@ -98,7 +98,7 @@ TEST_F(policy, every_field_counts)
 
 	EXPECT_STREQ("65535\n", said(self->policy, "priority"));
 	EXPECT_STREQ("1\n", said(self->policy, "coherent"));
-	EXPECT_STREQ("0xfffffff\n", said(self->policy, "max_address"));
+	EXPECT_STREQ(hex(LOW(28)), said(self->policy, "max_address"));
 	EXPECT_STREQ("70\n", said(self->policy, "max_segments"));
 
 	/* And no longer. */
@@ -108,7 +108,7 @@ TEST_F(policy, every_field_counts)
 	needs = needs_of("platform", self->device);
 	EXPECT_EQ(0, needs.access_mask);
 	EXPECT_EQ(0, needs.alignment);
-	EXPECT_NE(BITS(28), needs.max_address);
+	EXPECT_NE(LOW(28), needs.max_address);
 }
 
 TEST_F(policy, wrong_values_change_nothing)
@@ -144,13 +144,13 @@ TEST_F(policy, memory_is_chosen_by_it)
 	int fd = create(MIB), attachment;
 	struct mapping mapping;
 
-	ASSERT_EQ(0, say(self->policy, "max_address", "0x3fffffff"));
+	ASSERT_EQ(0, say(self->policy, "max_address", hex(LOW(30))));
 	ASSERT_EQ(0, say(self->policy, "max_segments", "1"));
 	attachment = attach(self->importer, 0, fd);
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(self->importer, attachment, &mapping));
 	EXPECT_EQ(1, mapping.count);
-	EXPECT_GE(BITS(30), last_address(&mapping));
+	EXPECT_GE(LOW(30), last_address(&mapping));
 	EXPECT_STREQ("system-contig", buffer_field(fd, "allocator"));
 	close(fd);
 }
@@ -184,12 +184,12 @@ TEST_F(policy, a_live_buffer_keeps_what_was_valid)
 	attachment = attach(self->importer, 0, fd);
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(self->importer, attachment, &before));
-	ASSERT_LT(BITS(24), last_address(&before));
+	ASSERT_LT(LOW(24), last_address(&before));
 	snapshot(fd, &first);
 
 	ASSERT_EQ(0, make_policy(self->policy));
 	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
-	ASSERT_EQ(0, say(self->policy, "max_address", "0xffffff"));
+	ASSERT_EQ(0, say(self->policy, "max_address", hex(LOW(24))));
 	ASSERT_EQ(0, say(self->policy, "max_segments", "1"));
 	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
 	ASSERT_EQ(0, unmap(self->importer, attachment));
@@ -200,7 +200,7 @@ TEST_F(policy, a_live_buffer_keeps_what_was_valid)
 
 	/* The device once more: with the memory held, and when it can move. */
 	ASSERT_EQ(0, make_policy(self->policy));
-	ASSERT_EQ(0, say(self->policy, "max_address", "0xffffff"));
+	ASSERT_EQ(0, say(self->policy, "max_address", hex(LOW(24))));
 	EXPECT_EQ(-EBUSY, attach(self->importer, 0, fd));
 	EXPECT_STREQ(first.text, snapshot(fd, &now)->text);
 	ASSERT_EQ(0, unmap(self->importer, attachment));
@@ -210,9 +210,9 @@ TEST_F(policy, a_live_buffer_keeps_what_was_valid)
 
 	/* What it attached with stays when the entry goes, until it detaches. */
 	ASSERT_EQ(0, remove_policy(self->policy));
-	EXPECT_STREQ("2^24", buffer_field(fd, "below"));
+	EXPECT_STREQ(below(LOW(24)), buffer_field(fd, "below"));
 	ASSERT_EQ(0, map(self->importer, late, &after));
-	EXPECT_GE(BITS(24), last_address(&after));
+	EXPECT_GE(LOW(24), last_address(&after));
 	ASSERT_EQ(0, unmap(self->importer, late));
 	ASSERT_EQ(0, detach(self->importer, late));
 	EXPECT_STREQ("any", buffer_field(fd, "below"));
@@ -320,7 +320,7 @@ TEST_F(policy, a_driver_that_binds_later)
 	EXPECT_EQ(0, say(policy, "max_segments", "1"));
 	EXPECT_EQ(0, rebind("pci", "cenalloc_edu", edu, "bind"));
 	EXPECT_EQ(1, needs_of("pci", edu).max_segments);
-	EXPECT_EQ(BITS(28), needs_of("pci", edu).max_address);
+	EXPECT_EQ(edu_reach(), needs_of("pci", edu).max_address);
 	/* It is about the device, whoever drives it. */
 	EXPECT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
 	EXPECT_STREQ("1\n", said(policy, "max_segments"));
