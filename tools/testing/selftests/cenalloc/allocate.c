@@ -79,7 +79,7 @@ TEST(out_of_memory)
 	int importer = open_importer(), fd = create(LOW_MEMORY), i;
 
 	ASSERT_LE(0, fd);
-	ASSERT_LE(0, join(importer, fd, DEVICE(.dma_mask = BITS(24))));
+	ASSERT_LE(0, join(importer, fd, DEVICE(.LIMIT = LOW(24))));
 	for (i = 0; i < 3; i++)
 		EXPECT_EQ(-ENOMEM, allocate(fd));
 	EXPECT_EQ(CENALLOC_STATE_EMPTY, query_fields(fd).state);

@@ -44,8 +44,8 @@ TEST_F(buffer, dma_mask_narrows)
 TEST_F(buffer, declared_address_meets_dma_mask)
 {
 	EXPECT_LE(0, join(self->importer, self->fd,
-			  DEVICE(.dma_mask = BITS(32), .max_address = BITS(28))));
-	EXPECT_STREQ("2^28", buffer_field(self->fd, "below"));
+			  DEVICE(.dma_mask = BITS(32), .max_address = LOW(28))));
+	EXPECT_STREQ(below(LOW(28)), buffer_field(self->fd, "below"));
 }
 
 TEST_F(buffer, address_no_power_of_two)
@@ -156,12 +156,12 @@ TEST_F(buffer, devices_in_debugfs)
 	char lines[4 * KIB], expected[LINE];
 
 	EXPECT_LE(0, join(self->importer, self->fd,
-			  DEVICE(.name = "codec", .dma_mask = BITS(28), .access_mask = 0x3,
+			  DEVICE(.name = "codec", .LIMIT = LOW(28), .access_mask = 0x3,
 				 .max_segments = 4, .alignment = 8192, .max_segment_size = 65536,
 				 .segment_boundary_mask = 0xfffff)));
 	snprintf(expected, sizeof(expected),
-		 "buffer=%s device=\"*codec.*\" mask=0x3 below=2^28 segments=4 align=8192 coherent=0 segsize=65536 boundary=2^20 priority=0 mapped=0 declared=0 unified=0 early=0\n",
-		 buffer_field(self->fd, "id"));
+		 "buffer=%s device=\"*codec.*\" mask=0x3 below=%s segments=4 align=8192 coherent=0 segsize=65536 boundary=2^20 priority=0 mapped=0 declared=0 unified=0 early=0\n",
+		 buffer_field(self->fd, "id"), below(LOW(28)));
 	device_lines(self->fd, lines, sizeof(lines));
 	EXPECT_MATCH(lines, expected);
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "screen")));
@@ -197,11 +197,11 @@ TEST_F(buffer, detach_recomputes)
 {
 	int address, segments, mask, align;
 
-	address = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+	address = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28)));
 	segments = join(self->importer, self->fd, DEVICE(.max_segments = 1, .dma_mask = BITS(32)));
 	mask = join(self->importer, self->fd, DEVICE(.access_mask = 0x2));
 	align = join(self->importer, self->fd, DEVICE(.alignment = 16384));
-	EXPECT_NEEDS(self->fd, "0x2", "2^28", "1", "16384");
+	EXPECT_NEEDS(self->fd, "0x2", below(LOW(28)), "1", "16384");
 	EXPECT_EQ(0, detach(self->importer, address));
 	EXPECT_NEEDS(self->fd, "0x2", "2^32", "1", "16384");
 	EXPECT_EQ(0, detach(self->importer, align));
@@ -215,11 +215,11 @@ TEST_F(buffer, detach_recomputes)
 
 TEST_F(buffer, detach_of_one_of_two_alike)
 {
-	int a = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
-	int b = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+	int a = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28)));
+	int b = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28)));
 
 	EXPECT_EQ(0, detach(self->importer, a));
-	EXPECT_STREQ("2^28", buffer_field(self->fd, "below"));
+	EXPECT_STREQ(below(LOW(28)), buffer_field(self->fd, "below"));
 	EXPECT_EQ(0, detach(self->importer, b));
 	EXPECT_STREQ("any", buffer_field(self->fd, "below"));
 }
@@ -237,7 +237,7 @@ TEST_F(buffer, detach_lets_the_refused_in)
 
 TEST_F(buffer, closing_the_importer_detaches)
 {
-	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28))));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28))));
 	close(self->importer);
 	EXPECT_EQ(0, buffer_number(self->fd, "users"));
 	EXPECT_NEEDS(self->fd, "any", "any", "any", "1");
@@ -408,7 +408,7 @@ TEST_F(buffer, refusal_is_in_the_kernel_log)
 
 TEST_F(buffer, late_joiner_that_fits)
 {
-	int first = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+	int first = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28), .max_segments = 1));
 
 	ASSERT_LE(0, first);
 	ASSERT_EQ(0, map(self->importer, first, NULL));

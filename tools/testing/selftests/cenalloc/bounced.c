@@ -49,7 +49,7 @@ TEST_F(buffer, map_is_refused)
 TEST_F(buffer, every_kind_of_memory_is_refused)
 {
 	const struct importer_add needs[] = {
-		{ .max_segments = 1 }, { .dma_mask = BITS(32) }, { .max_address = BITS(28) },
+		{ .max_segments = 1 }, { .dma_mask = BITS(32) }, { .max_address = LOW(28) },
 		{ .max_segment_size = 4096 }, { .access_mask = 2 },
 	};
 	size_t i;

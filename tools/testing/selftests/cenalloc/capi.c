@@ -295,14 +295,14 @@ TEST_F(exporter, an_ancestors_needs_that_memory_does_not_suit)
 	int one;
 
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = 4, .priority = 2,
-							    .max_address = BITS(30))));
+							    .max_address = LOW(30))));
 	one = join(self->importer, self->fd, PART(.access_mask = 1, .max_segment_size = 8192));
 	ASSERT_LE(0, one);
 	ASSERT_EQ(0, map(self->importer, one, &mapping));
 	ASSERT_EQ(0, unmap(self->importer, one));
 	EXPECT_EQ(8, mapping.count);
 	before = state(self->exporter, self->fd);
-	ASSERT_LT(BITS(30), before.address);
+	ASSERT_LT(LOW(30), before.address);
 	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, PART(.access_mask = 2)));
 	EXPECT_SAME(before.meet, state(self->exporter, self->fd).meet);
 }

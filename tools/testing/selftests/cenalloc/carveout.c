@@ -26,7 +26,6 @@ FIXTURE_TEARDOWN(carveout)
 	EXPECT_EQ(0, settled_used("bank", 0));
 }
 
-#define OF_CARVEOUT(...)	NEEDS(.access_mask = CENALLOC_CLASS_CARVEOUT, ##__VA_ARGS__)
 #define OF_BANK(...)		OF_CARVEOUT(.max_address = BANK_START + BANK_LEN - 1, ##__VA_ARGS__)
 
 TEST_F(carveout, both_are_listed)
@@ -88,6 +87,7 @@ TEST_F(carveout, addresses_that_it_has_in_part)
 
 TEST_F(carveout, alignment_skips_what_it_must)
 {
+	const __u64 most = BANK_START & -BANK_START;
 	int one = take(PAGE, OF_BANK()), two, three;
 
 	two = take(3 * PAGE, OF_BANK(.alignment = 2 * MIB));
@@ -99,8 +99,8 @@ TEST_F(carveout, alignment_skips_what_it_must)
 	close(one);
 	close(two);
 	close(three);
-	EXPECT_EQ(CENALLOC_TEST_OK, would_be(BANK_LEN, OF_BANK(.alignment = 128 * MIB)));
-	EXPECT_EQ(CENALLOC_TEST_NEVER, would_be(PAGE, OF_BANK(.alignment = 256 * MIB)));
+	EXPECT_EQ(CENALLOC_TEST_OK, would_be(BANK_LEN, OF_BANK(.alignment = most)));
+	EXPECT_EQ(CENALLOC_TEST_NEVER, would_be(PAGE, OF_BANK(.alignment = 2 * most)));
 }
 
 TEST_F(carveout, engine_reads_and_writes_it)
@@ -152,30 +152,6 @@ static int load_with(const char *parameters)
 	return ret;
 }
 
-/* How many ranges of addresses the kernel has as cenalloc's. */
-static int count_regions(void)
-{
-	static char text[64 * KIB];
-	const char *at = slurp("/proc/iomem", text, sizeof(text));
-	int count = 0;
-
-	while ((at = strstr(at, " : cenalloc\n"))) {
-		at++;
-		count++;
-	}
-	return count;
-}
-
-/* The end of the kernel's log. */
-static const char *kernel_log(void)
-{
-	static char log[4 * KIB];
-	int len = syscall(SYS_syslog, 3, log, sizeof(log) - 1);
-
-	log[len > 0 ? len : 0] = '\0';
-	return log;
-}
-
 FIXTURE(parameter) {};
 
 FIXTURE_SETUP(parameter)
@@ -221,7 +197,8 @@ TEST_F(parameter, what_is_wrong_with_it)
 		{ "bank=16M@128M@1", -EINVAL, "bank=16M@128M@1", "number that is none" },
 		{ "bank=0@128M", -EINVAL, "bank=0@128M", "is empty" },
 		{ "bank=4095@128M", -EINVAL, "bank=4095@128M", "not of whole pages" },
-		{ "bank=4096@0x8000001", -EINVAL, "bank=4096@0x8000001", "not of whole pages" },
+		{ "bank=4096@" BANK("000001"), -EINVAL, "bank=4096@" BANK("000001"),
+		  "not of whole pages" },
 		{ "bank=4096@0", -EINVAL, "bank=4096@0", "starts at address 0" },
 		{ "bank=16777216T@128M", -ERANGE, "bank=16777216T@128M",
 		  "number that is too large" },
@@ -233,16 +210,19 @@ TEST_F(parameter, what_is_wrong_with_it)
 		  "beyond what the machine can address" },
 		{ "missing", -ENOENT, "missing", "no reserve_mem= of that name" },
 		/* The kernel's own memory, and where that begins or ends. */
-		{ "bank=1M@32M", -EBUSY, "bank=1M@32M", "memory of the kernel" },
-		{ "bank=8K@0x7fff000", -EBUSY, "bank=8K@0x7fff000", "memory of the kernel" },
-		{ "bank=17M@128M", -EBUSY, "bank=17M@128M", "memory of the kernel" },
+		{ "bank=1M@" KERNEL_MIB, -EBUSY, "bank=1M@" KERNEL_MIB, "memory of the kernel" },
+		{ "bank=8K@" BEFORE_BANK, -EBUSY, "bank=8K@" BEFORE_BANK, "memory of the kernel" },
+		{ "bank=17M@" BANK_MIB, -EBUSY, "bank=17M@" BANK_MIB, "memory of the kernel" },
 		/* A part of it is a driver's: the interrupt controller's. */
-		{ "bank=4K@0xfec00000", -EBUSY, "bank=4K@0xfec00000", "is in use" },
+		{ "bank=4K@" DRIVER, -EBUSY, "bank=4K@" DRIVER, "is in use" },
 		{ "ram,ram", -EBUSY, "ram", "an allocator has that name" },
-		{ "ram,ram=1M@128M", -EBUSY, "ram=1M@128M", "an allocator has that name" },
-		{ "system=1M@128M", -EBUSY, "system=1M@128M", "an allocator has that name" },
-		{ "a=8M@128M,b=8M@0x87ff000", -EBUSY, "b=8M@0x87ff000", "is in use" },
-		{ "a=8M@128M,b=1M@128M", -EBUSY, "b=1M@128M", "is in use" },
+		{ "ram,ram=1M@" BANK_MIB, -EBUSY, "ram=1M@" BANK_MIB,
+		  "an allocator has that name" },
+		{ "system=1M@" BANK_MIB, -EBUSY, "system=1M@" BANK_MIB,
+		  "an allocator has that name" },
+		{ "a=8M@" BANK_MIB ",b=8M@" BANK("7ff000"), -EBUSY,
+		  "b=8M@" BANK("7ff000"), "is in use" },
+		{ "a=8M@" BANK_MIB ",b=1M@" BANK_MIB, -EBUSY, "b=1M@" BANK_MIB, "is in use" },
 	};
 	size_t i;
 
@@ -250,7 +230,7 @@ TEST_F(parameter, what_is_wrong_with_it)
 		char parameters[256], line[256];
 
 		snprintf(parameters, sizeof(parameters), "carveout=%s", wrong[i].text);
-		syscall(SYS_syslog, 5, NULL, 0);
+		clear_kernel_log();
 		EXPECT_EQ(wrong[i].error, load_with(parameters)) {
 			TH_LOG("%s", wrong[i].text);
 		}
@@ -272,7 +252,8 @@ TEST_F(parameter, what_it_can_be)
 	EXPECT_EQ(0, count_regions());
 	EXPECT_EQ(0, find_allocator("bank").max_len);
 	ASSERT_EQ(0, unload_patiently("cenalloc"));
-	ASSERT_EQ(0, load_with("carveout=a=0x100k@128M,b=4096@0x8100000,A-b_c.d@e=1m@136M,ram"));
+	ASSERT_EQ(0, load_with("carveout=a=0x100k@" BANK_MIB ",b=4096@" BANK("100000")
+			       ",A-b_c.d@e=1m@" BANK("800000") ",ram"));
 	EXPECT_EQ(3, count_regions());
 	EXPECT_EQ(256 * KIB, find_allocator("a").max_len);
 	EXPECT_EQ(4096, find_allocator("b").max_len);

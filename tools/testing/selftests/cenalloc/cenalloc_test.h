@@ -32,8 +32,21 @@
 #define BITS(bits)	(~0ULL >> (64 - (bits)))
 
 /*
- * Bytes that a device of 24 bits could reach, and that are never free: there are
- * the holes that every PC has.
+ * The last of the lowest 2^@bits bytes where memory can be. It starts at 1 GiB on
+ * QEMU's machine for arm64, whose kernel takes no DMA mask that leaves out some of
+ * the lowest 4 GiB: there it is the driver that declares such a LIMIT.
+ */
+#ifdef __aarch64__
+#define LOW(bits)	(GIB + BITS(bits))
+#define LIMIT		max_address
+#else
+#define LOW(bits)	BITS(bits)
+#define LIMIT		dma_mask
+#endif
+
+/*
+ * Bytes below LOW(24), which are never free: there are the holes that every PC has,
+ * or the kernel.
  */
 #define LOW_MEMORY	(16 * MIB - 64 * KIB)
 
@@ -362,6 +375,26 @@ static inline const char *buffer_field(int fd, const char *key)
 	char line[LINE];
 
 	return field(buffer_line(fd, line), key);
+}
+
+/* How a field tells of addresses up to @last; of all, with 0. */
+static inline const char *below(__u64 last)
+{
+	static char texts[4][32];
+	static unsigned int next;
+	char *text = texts[next++ % ARRAY_SIZE(texts)];
+	__u64 end = last + 1;
+
+	if (!last || !end)
+		snprintf(text, sizeof(texts[0]), "any");
+	else if (!(end & last))
+		snprintf(text, sizeof(texts[0]), "2^%d", __builtin_ctzll(end));
+	else if (end >> 32)
+		snprintf(text, sizeof(texts[0]), "0x%llx_%04llx_%04llx", end >> 32,
+			 end >> 16 & 0xffff, end & 0xffff);
+	else
+		snprintf(text, sizeof(texts[0]), "0x%llx_%04llx", end >> 16, end & 0xffff);
+	return text;
 }
 
 static inline unsigned long buffer_number(int fd, const char *key)

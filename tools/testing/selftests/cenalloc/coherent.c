@@ -42,12 +42,12 @@ TEST_F(coherent, addresses_of_the_most_constrained)
 		__u64 len;
 	} needs[] = {
 		{ BITS(32), 4 * MIB },
-		{ BITS(28), 4 * MIB },
+		{ LOW(28), 4 * MIB },
 		{ CMA_START + 9 * MIB - 1, 4 * MIB },
 		{ CMA_START + 9 * MIB + 123, 4 * MIB },
-		{ BITS(26), 64 * KIB },
+		{ LOW(26), 64 * KIB },
 		{ 48 * MIB + 123, 64 * KIB },
-		{ BITS(24), 64 * KIB },
+		{ LOW(24), 64 * KIB },
 	};
 	size_t i;
 
@@ -81,7 +81,7 @@ TEST_F(coherent, area_of_the_machine)
 
 TEST_F(coherent, engine_reads_and_writes_it)
 {
-	int fd = take(64 * KIB, COHERENT(.max_address = BITS(28)));
+	int fd = take(64 * KIB, COHERENT(.max_address = LOW(28)));
 	char *memory = map_cpu(fd, 64 * KIB);
 
 	ASSERT_NE(MAP_FAILED, memory);
@@ -172,10 +172,10 @@ TEST_F(coherent, addresses_that_it_has_not)
 {
 	int fd = create(PAGE);
 
-	EXPECT_EQ(-EINVAL, declare_needs(fd, "isa", COHERENT(.max_address = BITS(24) - 1)));
+	EXPECT_EQ(-EINVAL, declare_needs(fd, "isa", COHERENT(.max_address = LOW(24) - 1)));
 	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, query_fields(fd).conflict_field);
 	EXPECT_EQ(16 * MIB, query_fields(fd).conflict_found);
-	EXPECT_EQ(0, declare_needs(fd, "isa", COHERENT(.max_address = BITS(24))));
+	EXPECT_EQ(0, declare_needs(fd, "isa", COHERENT(.max_address = LOW(24))));
 	close(fd);
 	/* No area lies so low. */
 	EXPECT_EQ(CENALLOC_TEST_NEVER, would_be(8 * MIB, COHERENT(.max_address = CMA_START)));

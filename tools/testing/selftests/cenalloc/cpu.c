@@ -86,7 +86,7 @@ TEST_F(buffer, first_touch_respects_who_attached)
 {
 	static struct mapping mapping;
 	char *memory = map_cpu(self->fd, LEN);
-	int low = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+	int low = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28), .max_segments = 1));
 
 	ASSERT_NE(MAP_FAILED, memory);
 	ASSERT_LE(0, low);
@@ -94,7 +94,7 @@ TEST_F(buffer, first_touch_respects_who_attached)
 	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
 	ASSERT_EQ(0, map(self->importer, low, &mapping));
 	EXPECT_EQ(1, mapping.count);
-	EXPECT_LE(last_address(&mapping), BITS(28));
+	EXPECT_LE(last_address(&mapping), LOW(28));
 	munmap(memory, LEN);
 }
 
@@ -444,7 +444,7 @@ TEST(dirty_contiguous_memory_comes_back_zeroed)
 
 TEST(dirty_low_memory_comes_back_zeroed)
 {
-	check_zeroed(_metadata, open_importer(), 1 * MIB, DEVICE(.dma_mask = BITS(28)));
+	check_zeroed(_metadata, open_importer(), 1 * MIB, DEVICE(.LIMIT = LOW(28)));
 }
 
 TEST(dirty_aligned_memory_comes_back_zeroed)
@@ -458,7 +458,7 @@ static int create_beyond_memory(int importer)
 {
 	int fd = create(LOW_MEMORY);
 
-	return join(importer, fd, DEVICE(.dma_mask = BITS(24))) < 0 ? -1 : fd;
+	return join(importer, fd, DEVICE(.LIMIT = LOW(24))) < 0 ? -1 : fd;
 }
 
 /* A touch brings SIGBUS: no OOM killer, no touch that is tried again for ever. */

@@ -87,12 +87,12 @@ TEST_F(heap, devices_narrow_it)
 {
 	static struct mapping mapping;
 	int fd = alloc(self->heap, MIB), importer = open_importer();
-	int attachment = join(importer, fd, DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+	int attachment = join(importer, fd, DEVICE(.LIMIT = LOW(28), .max_segments = 1));
 
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(importer, attachment, &mapping));
 	EXPECT_EQ(1, mapping.count);
-	EXPECT_LE(last_address(&mapping), BITS(28));
+	EXPECT_LE(last_address(&mapping), LOW(28));
 	EXPECT_EQ(-EINVAL, join(importer, fd, DEVICE(.max_address = 0xffff)));
 	close(importer);
 	close(fd);

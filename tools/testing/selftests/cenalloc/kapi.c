@@ -397,14 +397,14 @@ static int create_high(int driver)
 	return fd;
 }
 
-#define LOW	DEVICE(.name = "low", .dma_mask = BITS(32))
+#define NARROW	DEVICE(.name = "low", .dma_mask = BITS(32))
 
 TEST_F(driver, moves_while_nobody_was_told)
 {
 	int fd = create_high(self->driver);
 
 	ASSERT_LE(0, fd);
-	EXPECT_LE(0, join(self->importer, fd, LOW));
+	EXPECT_LE(0, join(self->importer, fd, NARROW));
 	EXPECT_EQ(1, query_fields(fd).relocations);
 }
 
@@ -416,7 +416,7 @@ TEST_F(driver, stays_after_sg_table)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, driver_pages(self->driver, 0, NULL, &before));
 	ASSERT_LE(1ULL << 32, before.seen.last_address);
-	check_refused(_metadata, self->importer, fd, LOW, -EBUSY,
+	check_refused(_metadata, self->importer, fd, NARROW, -EBUSY,
 		      "*low.* needs addresses below 2^32, memory is at *");
 	ASSERT_EQ(0, driver_pages(self->driver, 0, NULL, &after));
 	EXPECT_EQ(0, memcmp(&before, &after, sizeof(before)));
@@ -438,13 +438,13 @@ TEST_F(driver, stays_after_phys)
 	ASSERT_EQ(0, detach(self->importer, attachment));
 	ASSERT_EQ(0, driver_phys(self->driver, &before));
 	ASSERT_LE(1ULL << 32, before.addr);
-	check_refused(_metadata, self->importer, fd, LOW, -EBUSY,
+	check_refused(_metadata, self->importer, fd, NARROW, -EBUSY,
 		      "*low.* needs addresses below 2^32, memory is at *");
 	ASSERT_EQ(0, driver_phys(self->driver, &after));
 	EXPECT_EQ(before.addr, after.addr);
 	/* Until it is freed: that the driver gave up its reference changes nothing. */
 	ASSERT_EQ(0, driver_free(self->driver));
-	EXPECT_EQ(-EBUSY, join(self->importer, fd, LOW));
+	EXPECT_EQ(-EBUSY, join(self->importer, fd, NARROW));
 }
 
 /* Who was told nothing has nothing to rely on. */
@@ -464,7 +464,7 @@ TEST_F(driver, failed_phys_does_not_hold)
 			break;
 	}
 	ASSERT_GT(64, i);
-	EXPECT_LE(0, join(self->importer, fd, LOW));
+	EXPECT_LE(0, join(self->importer, fd, NARROW));
 	EXPECT_EQ(1, query_fields(fd).relocations);
 }
 
@@ -529,7 +529,7 @@ TEST_F(driver, told_once_and_for_all)
 			.late = round % 2 ? 5000 * slower() : 0,
 		};
 
-		race.device = add_device(race.importer, LOW);
+		race.device = add_device(race.importer, NARROW);
 		ASSERT_LE(0, race.device);
 		ASSERT_EQ(0, allocate(race.fd));
 		ASSERT_EQ(0, driver_take(race.driver, race.fd));

@@ -106,7 +106,7 @@ static const struct importer_add needs[DEVICES] = {
 	[ODD] = { .max_segment_size = 4096, .max_segments = 1 },
 	[SCATTERED] = { .access_mask = CENALLOC_CLASS_SYSTEM },
 	[CONTIG] = { .access_mask = CENALLOC_CLASS_SYSTEM_CONTIG },
-	[NEAR] = { .max_address = BITS(20) },
+	[NEAR] = { .max_address = LOW(20) },
 };
 
 static int importer, devices[DEVICES];

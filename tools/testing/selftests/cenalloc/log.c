@@ -113,7 +113,7 @@ TEST_F(log, failed_maps_say_nothing)
 TEST_F(log, want_of_memory_says_little)
 {
 	int fd = create(LOW_MEMORY);
-	int low = join(self->importer, fd, DEVICE(.dma_mask = BITS(24)));
+	int low = join(self->importer, fd, DEVICE(.LIMIT = LOW(24)));
 	int i;
 
 	ASSERT_LE(0, low);

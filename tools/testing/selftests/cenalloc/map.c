@@ -46,13 +46,13 @@ FIXTURE_VARIANT_ADD(limits, dma_mask_32) {
 
 FIXTURE_VARIANT_ADD(limits, dma_mask_28) {
 	.len = 1 * MIB,
-	.device.dma_mask = BITS(28),
+	.device.LIMIT = LOW(28),
 	.allocator = "system",
 };
 
 FIXTURE_VARIANT_ADD(limits, dma_mask_24) {
 	.len = 256 * KIB,
-	.device.dma_mask = BITS(24),
+	.device.LIMIT = LOW(24),
 	.allocator = "system",
 };
 
@@ -83,7 +83,7 @@ FIXTURE_VARIANT_ADD(limits, contiguous_longest) {
 FIXTURE_VARIANT_ADD(limits, contiguous_28) {
 	.len = 2 * MIB,
 	.device.max_segments = 1,
-	.device.dma_mask = BITS(28),
+	.device.LIMIT = LOW(28),
 	.allocator = "system-contig",
 };
 
@@ -180,7 +180,7 @@ FIXTURE_VARIANT_ADD(limits, exactly_as_many_segments) {
 FIXTURE_VARIANT_ADD(limits, all_together) {
 	.len = 512 * KIB,
 	.device.dma_mask = BITS(32),
-	.device.max_address = BITS(30),
+	.device.max_address = LOW(30),
 	.device.max_segment_size = 128 * KIB,
 	.device.parms_max_segment_size = 96 * KIB,
 	.device.segment_boundary_mask = BITS(17),
@@ -303,13 +303,13 @@ TEST_F(buffer, mapped_in_debugfs)
 TEST_F(buffer, memory_fits_all_who_attached_before)
 {
 	int wide = join(self->importer, self->fd, DEVICE());
-	int low = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28)));
+	int low = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28)));
 	int linear = join(self->importer, self->fd, DEVICE(.max_segments = 1));
 
 	/* The one without needs maps first. */
 	ASSERT_EQ(0, map(self->importer, wide, &one));
 	EXPECT_EQ(1, one.count);
-	EXPECT_LE(last_address(&one), BITS(28));
+	EXPECT_LE(last_address(&one), LOW(28));
 	EXPECT_EQ(0, map(self->importer, low, &two));
 	EXPECT_TRUE(same_memory(&one, &two));
 	EXPECT_EQ(0, map(self->importer, linear, &two));
@@ -319,7 +319,7 @@ TEST_F(buffer, memory_fits_all_who_attached_before)
 
 TEST_F(buffer, who_detached_before_the_map_does_not_count)
 {
-	int low = join(self->importer, self->fd, DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+	int low = join(self->importer, self->fd, DEVICE(.LIMIT = LOW(28), .max_segments = 1));
 	int wide = join(self->importer, self->fd, DEVICE());
 
 	ASSERT_EQ(0, detach(self->importer, low));
@@ -410,7 +410,7 @@ TEST_F(buffer, without_memory_in_reach)
 	int low, wide;
 
 	ASSERT_LE(0, fd);
-	low = join(self->importer, fd, DEVICE(.dma_mask = BITS(24)));
+	low = join(self->importer, fd, DEVICE(.LIMIT = LOW(24)));
 	ASSERT_LE(0, low);
 	EXPECT_EQ(-ENOMEM, map(self->importer, low, NULL));
 	EXPECT_STREQ("empty", buffer_field(fd, "state"));
@@ -429,7 +429,7 @@ TEST_F(buffer, memory_that_was_given_back_is_there_again)
 	/* In all more than there is in reach of the device. */
 	for (i = 0; i < 32; i++) {
 		int fd = create(10 * MIB);
-		int attachment = join(self->importer, fd, DEVICE(.dma_mask = BITS(28)));
+		int attachment = join(self->importer, fd, DEVICE(.LIMIT = LOW(28)));
 
 		ASSERT_LE(0, attachment);
 		ASSERT_EQ(0, map(self->importer, attachment, NULL));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Loading and unloading of modules. Calls return a negative errno, load() the
- * status of modprobe.
+ * Loading and unloading of modules, and what the kernel's log says of it. Calls
+ * return a negative errno, load() the status of modprobe.
  *
  * To be included after cenalloc_test.h.
  */
@@ -43,6 +43,21 @@ static inline int unload_patiently(const char *name)
 		ret = unload(name);
 	}
 	return ret;
+}
+
+static inline void clear_kernel_log(void)
+{
+	syscall(SYS_syslog, 5, NULL, 0);
+}
+
+/* The end of the kernel's log. */
+static inline const char *kernel_log(void)
+{
+	static char log[4 * KIB];
+	int len = syscall(SYS_syslog, 3, log, sizeof(log) - 1);
+
+	log[len > 0 ? len : 0] = '\0';
+	return log;
 }
 
 #endif /* _CENALLOC_MODULES_H */

@@ -170,12 +170,14 @@ TEST_F(buffer, no_other_memory)
 {
 	int fd = create(LOW_MEMORY);
 	char *memory = map_cpu(fd, LOW_MEMORY);
+	char reason[LINE];
 
 	ASSERT_NE(MAP_FAILED, memory);
 	fill(memory, 5);
+	snprintf(reason, sizeof(reason), "*late.* needs addresses below %s, memory is at 0x*",
+		 below(LOW(24)));
 	check_refused(_metadata, self->importer, fd,
-		      DEVICE(.name = "late", .dma_mask = BITS(24)), -EBUSY,
-		      "*late.* needs addresses below 2^24, memory is at 0x*");
+		      DEVICE(.name = "late", .LIMIT = LOW(24)), -EBUSY, reason);
 	EXPECT_EQ(0, buffer_number(fd, "moves"));
 	EXPECT_EQ(0, count_wrong(memory, 5));
 	munmap(memory, LOW_MEMORY);

@@ -8,10 +8,29 @@
 #ifndef _CENALLOC_PLACES_H
 #define _CENALLOC_PLACES_H
 
-/* Where the guest "areas" has what others have not: see the file guests. */
+/*
+ * Where the guest "areas" has what others have not: see the file guests. In texts,
+ * BANK() is an address of the bank, by its last six digits.
+ */
+#ifdef __aarch64__
+#define CMA_START	(GIB + 80 * MIB)
+#define BANK_START	(GIB + 64 * MIB)
+#define BANK(digits)	"0x44" digits
+#define BANK_MIB	"1088M"
+#define BEFORE_BANK	"0x43fff000"
+/* Of the kernel, and of the interrupt controller. */
+#define KERNEL_MIB	"1056M"
+#define DRIVER		"0x8000000"
+#else
 #define CMA_START	(160 * MIB)
-#define CMA_LEN		(32 * MIB)
 #define BANK_START	(128 * MIB)
+#define BANK(digits)	"0x8" digits
+#define BANK_MIB	"128M"
+#define BEFORE_BANK	"0x7fff000"
+#define KERNEL_MIB	"32M"
+#define DRIVER		"0xfec00000"
+#endif
+#define CMA_LEN		(32 * MIB)
 #define BANK_LEN	(16 * MIB)
 #define RAM_LEN		(8 * MIB)
 
@@ -20,6 +39,22 @@
 
 /* The name that the kernel gives to the area of the machine. */
 #define CMA	"reserved"
+
+#define OF_CARVEOUT(...)	NEEDS(.access_mask = CENALLOC_CLASS_CARVEOUT, ##__VA_ARGS__)
+
+/* How many ranges of addresses the kernel has as cenalloc's. */
+static inline int count_regions(void)
+{
+	static char text[64 * KIB];
+	const char *at = slurp("/proc/iomem", text, sizeof(text));
+	int count = 0;
+
+	while ((at = strstr(at, " : cenalloc\n"))) {
+		at++;
+		count++;
+	}
+	return count;
+}
 
 /* A buffer that has memory; a negative errno without. */
 static inline int take(__u64 len, struct cenalloc_constraints needs)

@@ -51,6 +51,15 @@ static inline int say(const char *policy, const char *attribute, const char *val
 	return write_file(path, value);
 }
 
+/* A number as an attribute tells it, and takes it. */
+static inline const char *hex(__u64 number)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "%#llx\n", number);
+	return text;
+}
+
 static inline const char *said(const char *policy, const char *attribute)
 {
 	static char text[64];

@@ -252,21 +252,21 @@ TEST_F(buffer, conflict_with_memory)
 	ASSERT_LE(0, first);
 	ASSERT_EQ(0, map(self->importer, first, &mapping));
 	for (i = 1; i <= 3; i++) {
-		EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = BITS(28))));
+		EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
 		ASSERT_EQ(0, query(self->fd, &told));
 		EXPECT_EQ(i, told.query.early);
 		EXPECT_EQ(i, told_user(&told, "first")->early);
 		check_text(_metadata, self->fd);
 	}
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, BITS(28),
+	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, LOW(28),
 			address_of(&mapping, 0), "late", "*first.*");
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "later", NEEDS(.max_address = BITS(28))));
+	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "later", NEEDS(.max_address = LOW(28))));
 	EXPECT_MATCH(query_fields(self->fd).conflict_who, "later");
 	/* The CPU holds memory under no name. */
 	ASSERT_EQ(0, unmap(self->importer, first));
 	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = BITS(28))));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, BITS(28),
+	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
+	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, LOW(28),
 			address_of(&mapping, 0), "late", "");
 	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
 }

@@ -141,7 +141,7 @@ static void *one_buffer(void *data)
 		CHECK(me, !sync_cpu(me->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
 		munmap(memory, SHARED);
 		/* Never lets a device in that the memory is out of reach for. */
-		CHECK(me, join(me->importer, me->fd, DEVICE(.max_address = BITS(20))) == -EBUSY);
+		CHECK(me, join(me->importer, me->fd, DEVICE(.max_address = LOW(20))) == -EBUSY);
 		memory = map_cpu(me->fd, SHARED);
 		CHECK(me, memory != MAP_FAILED);
 		for (at = me->number * 64; at < SHARED; at += PAGE)

@@ -297,7 +297,7 @@ TEST_F(held, memory_stays)
 	ASSERT_EQ(0, variant->hold(&self->holder));
 	check_refused(_metadata, importer, fd, LATE, -EBUSY,
 		      "*late.* needs addresses below 2^32, memory is at *");
-	EXPECT_EQ(-EBUSY, declare_needs(fd, "late", NEEDS(.max_address = BITS(28))));
+	EXPECT_EQ(-EBUSY, declare_needs(fd, "late", NEEDS(.max_address = LOW(28))));
 	EXPECT_EQ(0, query_fields(fd).relocations);
 	EXPECT_EQ(2, query_fields(fd).early);
 	EXPECT_STREQ("system", query_fields(fd).allocator);
@@ -433,7 +433,7 @@ TEST_F(high, dynamic_importer_keeps_the_old_memory)
 	/* A new mapping shows the new memory, and that is held by the static one. */
 	ASSERT_EQ(0, map(self->importer, moving, &one));
 	EXPECT_TRUE(same_memory(&one, &two));
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "aligned", NEEDS(.max_address = BITS(20))));
+	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "aligned", NEEDS(.max_address = LOW(20))));
 	EXPECT_EQ(1, count_moves(self->importer, moving));
 }
 
@@ -604,7 +604,7 @@ TEST(no_memory_to_move_to)
 	ASSERT_NE(MAP_FAILED, memory);
 	fill_bytes(memory, LEN, 5);
 	fill_bytes(memory + LOW_MEMORY - LEN, LEN, 6);
-	check_stays(_metadata, importer, fd, DEVICE(.dma_mask = BITS(24)), -EBUSY);
+	check_stays(_metadata, importer, fd, DEVICE(.LIMIT = LOW(24)), -EBUSY);
 	EXPECT_EQ(used + LOW_MEMORY, find_allocator("system").used);
 	EXPECT_EQ(0, wrong_bytes(memory, LEN, 5));
 	EXPECT_EQ(0, wrong_bytes(memory + LOW_MEMORY - LEN, LEN, 6));
@@ -671,7 +671,7 @@ TEST(preview_then_record)
 	struct edu_transfer transfer = { .len = 3, .offset = 3 * 100 };
 	struct edu_map edu_map = {};
 	unsigned char *frames[2];
-	struct importer_add encoder = { .name = "encoder", .max_address = BITS(28) };
+	struct importer_add encoder = { .name = "encoder", .max_address = LOW(28) };
 	int attachments[2], device;
 
 	len = set_up(camera, RED);

@@ -260,7 +260,7 @@ TEST_F(trace, failures)
 	EXPECT_EQ(0, number(line, "segments"));
 	EXPECT_STREQ("NONE", field(line, "direction"));
 	EXPECT_STREQ("", event(self->instance, "allocate", id));
-	low = join(self->importer, fd, DEVICE(.dma_mask = BITS(24)));
+	low = join(self->importer, fd, DEVICE(.LIMIT = LOW(24)));
 	ASSERT_EQ(-ENOMEM, map(self->importer, low, NULL));
 	line = event(self->instance, "allocate", id);
 	EXPECT_EQ((__u64)-ENOMEM, number(line, "error"));
@@ -286,17 +286,17 @@ TEST_F(trace, declared)
 	EXPECT_EQ(0, number(line, "last"));
 	EXPECT_EQ(1, number(line, "declared"));
 
-	device = add_device(self->importer, DEVICE(.name = "traced", .dma_mask = BITS(30)));
+	device = add_device(self->importer, DEVICE(.name = "traced", .LIMIT = LOW(30)));
 	ASSERT_LE(0, device);
 	ASSERT_TRUE(find_device("platform", "traced.", name, sizeof(name)));
 	ASSERT_EQ(0, declare_device(fd, "platform", name));
 	line = nth_event(self->instance, "declare", id, 1);
 	EXPECT_NE(NULL, strstr(field(line, "device"), name));
-	EXPECT_EQ(BITS(30), number(line, "last"));
+	EXPECT_EQ(LOW(30), number(line, "last"));
 	ASSERT_LE(0, attach(self->importer, device, fd));
 	line = event(self->instance, "attach", id);
 	EXPECT_NE(NULL, strstr(field(line, "device"), name));
-	EXPECT_EQ(BITS(30), number(line, "last"));
+	EXPECT_EQ(LOW(30), number(line, "last"));
 	EXPECT_EQ(1, number(line, "declared"));
 	close(fd);
 }

@@ -135,7 +135,7 @@ TEST_F(vgem, two_cards_files_two_users)
 TEST_F(vgem, late_import_fits)
 {
 	int importer = open_importer();
-	int attachment = join(importer, self->fd, DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+	int attachment = join(importer, self->fd, DEVICE(.LIMIT = LOW(28), .max_segments = 1));
 	__u32 handle;
 
 	ASSERT_LE(0, attachment);

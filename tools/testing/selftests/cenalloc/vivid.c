@@ -174,7 +174,7 @@ TEST_F(vivid, late_joiner_that_fits)
 
 	for (i = 0; i < FRAMES; i++) {
 		attachment = join(self->importer, self->fds[i],
-				  DEVICE(.dma_mask = BITS(28), .max_segments = 1));
+				  DEVICE(.LIMIT = LOW(28), .max_segments = 1));
 		ASSERT_LE(0, attachment);
 		ASSERT_EQ(0, map(self->importer, attachment, i ? &again : &mapping));
 	}

@@ -61,14 +61,14 @@ TEST_F(would, be_the_first_that_fits)
 	EXPECT_GETS("system", 1);
 	EXPECT_GETS("system", 64 * MIB);
 	EXPECT_GETS("system", 1 * MIB, .max_address = BITS(32));
-	EXPECT_GETS("system", 1 * MIB, .max_address = BITS(28));
+	EXPECT_GETS("system", 1 * MIB, .max_address = LOW(28));
 	EXPECT_GETS("system", 1 * MIB, .alignment = 64 * KIB);
 	EXPECT_GETS("system", 1 * MIB, .max_segment_size = 4096);
 	EXPECT_GETS("system", 1 * MIB, .segment_boundary_mask = 64 * KIB - 1);
 	EXPECT_GETS("system", 1 * MIB, .access_mask = CENALLOC_CLASS_SYSTEM);
 	EXPECT_GETS("system-contig", 1 * MIB, .access_mask = CENALLOC_CLASS_SYSTEM_CONTIG);
 	EXPECT_GETS("system-contig", 1 * MIB, .max_segments = 1);
-	EXPECT_GETS("system-contig", 4 * MIB, .max_segments = 1, .max_address = BITS(28),
+	EXPECT_GETS("system-contig", 4 * MIB, .max_segments = 1, .max_address = LOW(28),
 		    .alignment = 4 * MIB);
 }
 
@@ -78,7 +78,7 @@ TEST_F(would, be_what_a_buffer_gets)
 	const struct cenalloc_constraints needs[] = {
 		{ },
 		{ .max_segments = 1 },
-		{ .max_address = BITS(28) },
+		{ .max_address = LOW(28) },
 		{ .alignment = 64 * KIB, .max_segments = 8 },
 	};
 	size_t i;
@@ -97,12 +97,12 @@ TEST_F(would, be_what_a_buffer_gets)
 /* There is such memory, but not so much of it is free. */
 TEST_F(would, be_out_of_memory_now)
 {
-	struct cenalloc_test test = would(LOW_MEMORY, NEEDS(.max_address = BITS(24)));
+	struct cenalloc_test test = would(LOW_MEMORY, NEEDS(.max_address = LOW(24)));
 
 	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
 	EXPECT_EQ(0, test.field | test.wanted | test.found);
 	/* A little of it is. */
-	EXPECT_GETS("system", 4 * KIB, .max_address = BITS(24));
+	EXPECT_GETS("system", 4 * KIB, .max_address = LOW(24));
 }
 
 #define EXPECT_NEVER(name, lacks, wants, finds, len, ...) do {		\
