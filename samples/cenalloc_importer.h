@@ -28,6 +28,7 @@
 #define IMPORTER_COHERENT	0x8		/* declared: no cache maintenance */
 #define IMPORTER_CHILD		0x10		/* it is a part of @parent */
 #define IMPORTER_PARMS_ACCESS	0x20		/* @access_mask is not declared, see there */
+#define IMPORTER_NONCOHERENT	0x40		/* its DMA needs cache maintenance */
 
 /**
  * struct importer_add - for IMPORTER_ADD
@@ -42,7 +43,8 @@
  * @segment_boundary_mask: declared
  * @alignment: declared
  * @max_segments: declared
- * @flags: IMPORTER_*
+ * @flags: IMPORTER_*; with IMPORTER_NONCOHERENT EOPNOTSUPP where all DMA is
+ *	coherent with the caches
  * @name: of the device; letters, digits and "-_.", not empty, ends in NUL. It
  *	gets a number behind it, as platform devices do ("name.3"): the lowest
  *	that no device of any open file has

@@ -6,6 +6,7 @@
  */
 
 #include <linux/ctype.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/idr.h>
 #include <linux/limits.h>
@@ -76,6 +77,10 @@ static int set_limits(struct device *dev, const struct importer_add *add)
 	if (boundary_mask > ULONG_MAX || boundary_mask & (boundary_mask + 1))
 		return -EINVAL;
 
+	/* There is no hardware behind it that would not see the caches. */
+	dev_assign_dma_coherent(dev, !(add->flags & IMPORTER_NONCOHERENT));
+	if (add->flags & IMPORTER_NONCOHERENT && dev_is_dma_coherent(dev))
+		return -EOPNOTSUPP;
 	if (add->flags & IMPORTER_NO_DMA) {
 		dev->dma_mask = NULL;
 		dev->coherent_dma_mask = 0;

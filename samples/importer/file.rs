@@ -56,7 +56,8 @@ const FLAGS: u32 = c::IMPORTER_NO_DMA
     | c::IMPORTER_DECLARE
     | c::IMPORTER_COHERENT
     | c::IMPORTER_CHILD
-    | c::IMPORTER_PARMS_ACCESS;
+    | c::IMPORTER_PARMS_ACCESS
+    | c::IMPORTER_NONCOHERENT;
 
 // SAFETY: The structures consist of integers, and have no padding.
 unsafe impl FromBytes for c::importer_add {}

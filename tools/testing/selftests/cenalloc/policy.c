@@ -93,7 +93,7 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(0xfffff, needs.segment_boundary_mask);
 	EXPECT_EQ(8192, needs.alignment);
 	EXPECT_EQ(65535, needs.priority);
-	/* On x86, DMA is coherent by hardware: the device has what it needs. */
+	/* Its DMA is coherent by hardware: the device has what it needs. */
 	EXPECT_EQ(0, needs.flags);
 
 	EXPECT_STREQ("65535\n", said(self->policy, "priority"));

@@ -646,21 +646,44 @@ TEST_F(buffer, parts_of_parts_have_an_end)
 
 /* --- Coherence ---------------------------------------------------------------------- */
 
-/* On x86 the hardware keeps all DMA coherent with the caches: any memory will do. */
-TEST_F(buffer, coherence_costs_nothing_here)
+/* Where the hardware keeps a device's DMA coherent with the caches, any memory will do. */
+TEST_F(buffer, coherence_costs_nothing_where_it_is_given)
 {
-	struct cenalloc_constraints needs = NEEDS(.flags = CENALLOC_NEEDS_COHERENT);
-	struct cenalloc_test test = { .len = PAGE, .constraints = needs };
-	int attachment;
+	int attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_COHERENT));
 
-	attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_COHERENT));
 	ASSERT_LE(0, attachment);
-	EXPECT_EQ(0, declare_needs(self->fd, "coherent", needs));
 	EXPECT_EQ(0, query_fields(self->fd).meet.flags);
 	EXPECT_STREQ("0", buffer_field(self->fd, "coherent"));
 	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+}
+
+/* Of who is no device it is known where all devices have it, as on x86. */
+TEST_F(buffer, coherence_without_a_device)
+{
+	struct cenalloc_constraints needs = NEEDS(.flags = CENALLOC_NEEDS_COHERENT);
+	struct cenalloc_test test = { .len = PAGE, .constraints = needs };
+
+	EXPECT_EQ(ALWAYS_COHERENT ? 0 : -EINVAL, declare_needs(self->fd, "coherent", needs));
+	EXPECT_EQ(0, query_fields(self->fd).meet.flags);
 	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
-	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
+	EXPECT_EQ(ALWAYS_COHERENT ? CENALLOC_TEST_OK : CENALLOC_TEST_NEVER, test.result);
+}
+
+TEST_F(buffer, device_that_needs_cache_maintenance)
+{
+	int attachment;
+
+	if (ALWAYS_COHERENT)
+		SKIP(return, "here is no such device");
+	check_refused(_metadata, self->importer, self->fd,
+		      DEVICE(.name = "uncached", .flags = IMPORTER_NONCOHERENT | IMPORTER_COHERENT),
+		      -EINVAL,
+		      "*uncached.* needs memory without cache maintenance, * gives cached memory");
+	/* If it may have that, it can share. */
+	attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_NONCOHERENT));
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.flags = IMPORTER_COHERENT)));
 }
 
 TEST_HARNESS_MAIN
