@@ -356,11 +356,12 @@ def check_guest(machine, name, append, qemu, mem, command):
     return tests, text
 
 
-def check_series():
-    done = subprocess.run([f'{REPO}/scripts/series-check'], stdin=subprocess.DEVNULL,
+def check_script(name, *args):
+    """A script that prints its results as TAP."""
+    done = subprocess.run([f'{REPO}/scripts/{name}', *args], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors='replace', check=False)
-    with open(f'{LOGS}/series.out', 'w', encoding='utf-8') as f:
+    with open(f'{LOGS}/{name}.out', 'w', encoding='utf-8') as f:
         f.write(done.stdout)
     tap = Tap()
     for line in done.stdout.split('\n'):
@@ -368,7 +369,7 @@ def check_series():
     tap.end()
     tests = (tap.passed, tap.failed, tap.skipped)
     if done.returncode or tap.failed:
-        raise Failure(done.stdout, tests)
+        raise Failure(f'{done.stdout[-4000:]}\nthe output is {LOGS}/{name}.out', tests)
     return tests, ''
 
 
@@ -464,7 +465,8 @@ def main():
     step('fuzz', check_fuzz)
     step('docs', script('docs'))
     if ALL:
-        step('series', check_series, [modules['checked']])
+        step('series', lambda: check_script('series-check'), [modules['checked']])
+        step('kunit', lambda: check_script('kunit', '--raw_output=kunit'))
     if not steps:
         sys.exit(f'check: there is no step {" or ".join(wanted)}')
     for one in steps:
