@@ -42,10 +42,12 @@ result=/tmp/cenalloc-selftest.$$
 for program; do
 	number=$((number + 1))
 	echo "# selftests: cenalloc: $program"
+	started=$(date +%s)
 	{
 		timeout $((60 * ${SLOWER:-1} + ${FUZZ_SECONDS:-0})) "./$program" 2>&1
 		echo $? >"$result"
 	} | sed 's/^/# /'
+	echo "# $(($(date +%s) - started)) s"
 	status=$(cat "$result")
 	case $status in
 	0) echo "ok $number selftests: cenalloc: $program" ;;
