@@ -144,14 +144,14 @@ TEST_F(buffer, facts_bind_all_the_same)
 	int one;
 
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = SYSTEM, .priority = 1)));
-	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM, .LIMIT = LOW(30),
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM, .dma_mask = BITS(32),
 						  .parms_max_segment_size = 2 * PAGE));
 	ASSERT_LE(0, one);
 	ASSERT_LE(0, join(self->importer, self->fd,
-			  PART(.access_mask = CONTIG, .LIMIT = LOW(31))));
-	EXPECT_EQ(LOW(30), query_fields(self->fd).meet.max_address);
+			  PART(.access_mask = CONTIG, .dma_mask = BITS(33))));
+	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
 	ASSERT_EQ(0, map(self->importer, one, &mapping));
-	EXPECT_GE(LOW(30), last_address(&mapping));
+	EXPECT_GE(BITS(32), last_address(&mapping));
 	EXPECT_LE(8, mapping.count);
 }
 
