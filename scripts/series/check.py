@@ -352,7 +352,7 @@ def check_boot(tree):
 
 
 def check_clean(tree, walk):
-    make(tree, 'M=drivers/dma-buf', 'clean')
+    make(tree, 'clean')
     known = set(walk.series.git('ls-files').split('\n'))
     left = [os.path.relpath(f'{where}/{name}', tree)
             for top in ('drivers/dma-buf/dma_buf_constraints', 'drivers/dma-buf/cenalloc',
