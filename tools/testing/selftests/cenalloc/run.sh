@@ -4,21 +4,29 @@
 # Runs the tests in a guest, as root: loads the modules, prints the results of
 # every program as nested TAP, ends with 1 if any failed.
 #
-# usage: run.sh [PROGRAM]...
+# usage: run.sh [calls | races | PROGRAM...]
+#
+# calls and races are all programs in two halves, so that two guests share them.
 #
 # SLOWER=8 in the environment gives the programs eight times the time. What else
 # fuzz takes from there stands in fuzz.c.
 
 cd "$(dirname "$0")" || exit 1
 
-# leak looks for what all before it left; vivid_refused leaves a buffer where the
-# kernel's videobuf2 does.
-all="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
-	exporters allocate would declare query policy unify relocate account trace race_all
-	kapi outside outside_memory race_outside rust_api fuzz kunit.sh
-	log race module leak vivid_refused"
+# What each call does; what many do at a time, and modules that come and go. leak
+# looks for what all before it left; vivid_refused leaves a buffer where the kernel's
+# videobuf2 does.
+calls="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
+	exporters allocate would declare query policy unify relocate account trace
+	kunit.sh leak"
+races="race_all kapi outside outside_memory race_outside rust_api fuzz log race module
+	leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
-[ $# -gt 0 ] || set -- $all
+case ${1:-all} in
+calls) set -- $calls ;;
+races) set -- $races ;;
+all) set -- ${calls% leak} $races ;;
+esac
 
 # Those that use symbols of cenalloc keep it loaded, and add an allocator. The
 # tests that are about them load them.
