@@ -14,6 +14,8 @@
 
 int cenalloc_bugs_missing_unmap(void);
 
+static bool is_mapped;
+
 static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct dma_buf_attachment *attachment;
@@ -35,8 +37,14 @@ static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return PTR_ERR(attachment);
 	}
 	table = dma_buf_map_attachment_unlocked(attachment, DMA_BIDIRECTIONAL);
+	if (IS_ERR(table)) {
+		dma_buf_detach(dmabuf, attachment);
+		cenalloc_buffer_free(dmabuf);
+		return PTR_ERR(table);
+	}
 	/* The bug: there is no remove() that unmaps and detaches. */
-	return PTR_ERR_OR_ZERO(table);
+	is_mapped = true;
+	return 0;
 }
 
 /* The vendor that QEMU calls itself, and edu. */
@@ -55,7 +63,8 @@ int cenalloc_bugs_missing_unmap(void)
 {
 	int ret = pci_register_driver(&driver);
 
-	if (!ret)
-		pci_unregister_driver(&driver);
-	return ret;
+	if (ret)
+		return ret;
+	pci_unregister_driver(&driver);
+	return is_mapped ? 0 : -ENODEV;
 }

@@ -121,7 +121,7 @@ impl pci::Driver for EduDriver {
         pin_init::pin_init_scope(move || {
             pdev.enable_device_mem()?;
             let bits = module_parameters::dma_bits.value();
-            if bits > u32::BITS {
+            if !(1..=u32::BITS).contains(&bits) {
                 return Err(EINVAL);
             }
             let mask = DmaMask::try_new(bits)?;
