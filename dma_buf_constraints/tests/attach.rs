@@ -238,9 +238,9 @@ mod cases {
 
     #[test]
     fn ancestor_of_no_higher_priority_unifies_nobody() -> Result {
-        let parent = TestDevice::new(c"dbc_test_parent", None)?;
-        let left = TestDevice::new(c"dbc_test_left", Some(&parent))?;
-        let right = TestDevice::new(c"dbc_test_right", Some(&parent))?;
+        let parent = TestDevice::new(c"dbc_test_equal_parent", None)?;
+        let left = TestDevice::new(c"dbc_test_equal_left", Some(&parent))?;
+        let right = TestDevice::new(c"dbc_test_equal_right", Some(&parent))?;
         let stranger = TestDevice::new(c"dbc_test_stranger", None)?;
         parent.declare_classes(0b100, 1)?;
         left.declare_classes(0b001, 1)?;
