@@ -113,6 +113,7 @@ impl Buffer {
             // Tables were cut to what users needed before.
             guard.forget_tables();
         }
+        guard.tell_access_mask(dmabuf);
         Ok(slot)
     }
 

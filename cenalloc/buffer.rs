@@ -359,6 +359,7 @@ unsafe impl Exporter for Buffer {
         let attached = Attached {
             tables: Tables::new(device),
             can_dma: needs.is_some(),
+            is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),
             pins: 0,
         };
@@ -396,7 +397,7 @@ unsafe impl Exporter for Buffer {
         let user = attached(&mut state.users, slot)?;
         let pins = user.pins.checked_add(1).ok_or(ENOMEM)?;
         // For a static importer the core pins before it maps: the map is what takes memory.
-        if user.follows_moves {
+        if user.is_dynamic {
             self.back_for(state, slot)?;
         }
         attached(&mut state.users, slot)?.pins = pins;

@@ -24,6 +24,8 @@ pub(crate) struct Attached {
     pub(crate) tables: Tables<Arc<Backing>>,
     /// A device without a DMA mask cannot map.
     pub(crate) can_dma: bool,
+    /// Whether it pins by itself, rather than by its map.
+    pub(crate) is_dynamic: bool,
     /// Whether memory may move while it is mapped.
     pub(crate) follows_moves: bool,
     /// How often the importer has it pinned.

@@ -55,6 +55,13 @@ impl Importer<'_> {
         unsafe { &*(*self.raw.as_ptr()).dmabuf.cast::<DmaBuf>() }
     }
 
+    /// Whether the importer is dynamic: it pins by itself, where a static one is pinned by the core
+    /// when it maps.
+    pub fn is_dynamic(&self) -> bool {
+        // SAFETY: As in `device`.
+        unsafe { !(*self.raw.as_ptr()).importer_ops.is_null() }
+    }
+
     /// Whether the importer is dynamic and can be told that memory moves: it need not unmap
     /// before.
     pub fn follows_moves(&self) -> bool {
@@ -259,9 +266,9 @@ unsafe extern "C" fn detach(
 ///
 /// # Safety
 ///
-/// `dmabuf` is of ours and alive, and `held` proves its lock.
+/// `dmabuf` is of ours, alive and not being released, and `held` proves its lock.
 #[cfg(dma_buf_has_access_constraints)]
-unsafe fn set_access_mask(dmabuf: *mut bindings::dma_buf, held: &mut Held<'_>) {
+pub(super) unsafe fn set_access_mask(dmabuf: *mut bindings::dma_buf, held: &mut Held<'_>) {
     // SAFETY: The buffer is ours and alive; its lock protects the mask.
     unsafe { (*dmabuf).access_constraints_mask = exporter(head(dmabuf)).access_mask(held) };
 }
@@ -278,7 +285,8 @@ unsafe extern "C" fn calc_access_constraints(
     dmabuf: *mut bindings::dma_buf,
     _attachment: *mut bindings::dma_buf_attachment,
 ) -> c_int {
-    // SAFETY: The caller's buffer, and lock.
+    // SAFETY: The core took the lock of this buffer of ours for this call, so that this thread has
+    // no other `Held` of it.
     unsafe { set_access_mask(dmabuf, &mut Held::new(head(dmabuf))) };
     0
 }

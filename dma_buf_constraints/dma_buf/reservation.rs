@@ -272,6 +272,18 @@ impl<T> Guard<'_, T> {
         }
     }
 
+    /// Tells the core what all users of `buffer` can reach, where it keeps that. When somebody
+    /// attaches or detaches, it asks by itself.
+    pub fn tell_access_mask(&mut self, buffer: &DmaBuf) {
+        assert!(ptr::eq(buffer.reservation(), self.resv()));
+        #[cfg(dma_buf_has_access_constraints)]
+        // SAFETY: The buffer is ours, since the reservation is, and its reference keeps it. The guard
+        // holds the lock, and nobody borrows the state, since the guard is borrowed mutably here.
+        unsafe {
+            super::exporter::set_access_mask(buffer.as_raw(), &mut self.head.held)
+        };
+    }
+
     /// Tells dynamic importers of `buffer` that its memory moves. They may unmap at once, which
     /// calls the exporter: no borrow of the state lasts across this.
     pub fn invalidate_mappings(&mut self, buffer: &DmaBuf) {

@@ -12,6 +12,7 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
 #include "vgem.h"
 
 #define LEN	(16 * PAGE)
@@ -273,6 +274,16 @@ TEST_F(own, declared_masks_narrow_further)
 	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
 		     "* needs memory of class 0x2, * needs memory of class 0x1");
 	EXPECT_INFO(CENALLOC_CLASS_SYSTEM, 1);
+}
+
+/* Whoever is declared narrows the buffer, too. */
+TEST_F(own, bufinfo_tells_what_was_declared)
+{
+	ASSERT_EQ(0, declare_needs(self->fd, "declared",
+				   NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM)));
+	EXPECT_INFO(CENALLOC_CLASS_SYSTEM, 0);
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, ACCESS(CENALLOC_CLASS_SYSTEM_CONTIG)));
+	EXPECT_INFO(CENALLOC_CLASS_SYSTEM, 0);
 }
 
 /* Without the core series no device can have such a mask. */
