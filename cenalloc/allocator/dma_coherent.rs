@@ -101,6 +101,8 @@ unsafe impl Allocator for DmaCoherent {
     fn could(&self, need: &Need) -> Result<(), Misfit> {
         let max_address = need.placement.max_address;
         if max_address < self.lowest_limit {
+            // Where there is no memory so low, that is the better reason.
+            pages::within_memory(need)?;
             return Err(Misfit {
                 field: Field::MaxAddress,
                 wanted: max_address,
