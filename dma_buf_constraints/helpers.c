@@ -320,6 +320,7 @@ int dbc_vma_prepare(struct vm_area_struct *vma,
 struct fill {
 	struct mm_struct *mm;
 	pgprot_t prot;
+	bool is_writable;
 	unsigned long address;	/* of the first page */
 	unsigned long pfn;	/* its frame */
 };
@@ -328,11 +329,18 @@ static int fill_pte(pte_t *pte, unsigned long address, void *data)
 {
 	const struct fill *fill = data;
 	unsigned long pfn = fill->pfn + ((address - fill->address) >> PAGE_SHIFT);
+	pte_t entry = pte_mkspecial(pfn_pte(pfn, fill->prot));
 
+	/*
+	 * Nobody asks whether memory without pages is dirty; but where the
+	 * hardware does not mark it so, the first write to each page would be
+	 * another fault.
+	 */
+	if (fill->is_writable)
+		entry = pte_mkdirty(entry);
 	/* Another thread's fault may have been here first. */
 	if (pte_none(ptep_get(pte)))
-		set_pte_at(fill->mm, address, pte,
-			   pte_mkspecial(pfn_pte(pfn, fill->prot)));
+		set_pte_at(fill->mm, address, pte, entry);
 	return 0;
 }
 
@@ -347,6 +355,7 @@ int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,
 	struct fill fill = {
 		.mm = vma->vm_mm,
 		.prot = vma->vm_page_prot,
+		.is_writable = vma->vm_flags & VM_WRITE,
 		.address = address,
 		.pfn = PHYS_PFN(start),
 	};
