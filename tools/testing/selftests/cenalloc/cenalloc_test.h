@@ -33,17 +33,19 @@
 
 /*
  * The last of the lowest 2^@bits bytes where memory can be. It starts at 1 GiB on
- * QEMU's machine for arm64, whose kernel takes no DMA mask that leaves out some of
- * the lowest 4 GiB: there it is the driver that declares such a LIMIT. DMA is not
- * ALWAYS_COHERENT with the caches there.
+ * QEMU's machine for arm64, whose kernel takes no DMA mask below LEAST_MASK, which
+ * leaves out some of the lowest 4 GiB: there it is the driver that declares such a
+ * LIMIT. DMA is not ALWAYS_COHERENT with the caches there.
  */
 #ifdef __aarch64__
 #define LOW(bits)	(GIB + BITS(bits))
 #define LIMIT		max_address
+#define LEAST_MASK	BITS(32)
 #define ALWAYS_COHERENT	false
 #else
 #define LOW(bits)	BITS(bits)
 #define LIMIT		dma_mask
+#define LEAST_MASK	BITS(24)
 #define ALWAYS_COHERENT	true
 #endif
 

@@ -242,7 +242,7 @@ static struct limits any_limits(void)
 	if (one_in(4))
 		limits.access_mask = PICK(1, 2, 3, 7, 8, 0x17, 1ULL << 40);
 	if (one_in(4))
-		limits.max_address = PICK(BITS(24), BITS(28), BITS(32), BITS(40), 0x7ffffffULL);
+		limits.max_address = PICK(LOW(24), LOW(28), BITS(32), BITS(40), LOW(27));
 	if (one_in(4))
 		limits.max_segment_size = PICK(PAGE, 2 * PAGE, 64 * KIB, 5 * PAGE);
 	if (one_in(5))
@@ -321,7 +321,8 @@ static void own_join(struct own *own)
 	/* The hardware reaches so far, or its driver says so. */
 	if (limits.max_address == ~0ULL)
 		;
-	else if (one_in(2) && !((limits.max_address + 1) & limits.max_address))
+	else if (one_in(2) && limits.max_address >= LEAST_MASK &&
+		 !((limits.max_address + 1) & limits.max_address))
 		add.dma_mask = limits.max_address;
 	else
 		add.max_address = limits.max_address;
