@@ -181,7 +181,7 @@ TEST_F(parameter, what_is_wrong_with_it)
 	} wrong[] = {
 		{ "=16M@128M", -EINVAL, "=16M@128M", "has no name" },
 		{ ",", -EINVAL, "", "has no name" },
-		{ "bank=16M@128M,", -EINVAL, "", "has no name" },
+		{ "bank=16M@" BANK_MIB ",", -EINVAL, "", "has no name" },
 		{ "a*b=16M@128M", -EINVAL, "a*b=16M@128M", "has no name" },
 		{ "abcdefghijklmnopqrstuvwxyz789012=1M@128M", -EINVAL,
 		  "abcdefghijklmnopqrstuvwxyz789012=1M@128M", "too long" },
