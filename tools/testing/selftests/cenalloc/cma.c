@@ -90,7 +90,7 @@ TEST_F(cma, engine_reads_and_writes_it)
 	close(fd);
 }
 
-/* A device of few address lines that needs one long piece is served, where without CMA it is not. */
+/* A device that needs one long piece is served, where without CMA it is not. */
 TEST_F(cma, serves_who_needs_much_in_one_piece)
 {
 	int edu = open_device("/dev/cenalloc_edu"), fd = create(CMA_MOST);
