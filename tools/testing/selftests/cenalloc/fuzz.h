@@ -221,16 +221,19 @@ static int sure_ioctl(const char *name, int fd, unsigned long request, long argu
 static __thread sigjmp_buf fault;
 static __thread bool may_fault;
 
-static void on_fault(int signal)
+static void on_fault(int signal, siginfo_t *info, void *context __maybe_unused)
 {
-	if (!__atomic_load_n(&may_fault, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&may_fault, __ATOMIC_RELAXED)) {
+		dprintf(STDOUT_FILENO, "# fuzz: thread %d, call %lu: signal %d at %p\n",
+			me->number, me->calls, signal, info->si_addr);
 		_exit(128 + signal);
+	}
 	siglongjmp(fault, signal);
 }
 
 static void catch_faults(void)
 {
-	struct sigaction action = { .sa_handler = on_fault };
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
 
 	sigaction(SIGBUS, &action, NULL);
 	sigaction(SIGSEGV, &action, NULL);

@@ -200,6 +200,16 @@ static void own_leave(struct own *own, struct own_user *user)
 	own_query(own);
 }
 
+static void own_unmap(struct own *own)
+{
+	if (!own->memory)
+		return;
+	/* Otherwise the first touch is to come, and may find no memory. */
+	if (own->backed)
+		own_bytes(own);
+	munmap(own->memory, own->len);
+}
+
 static void own_close(struct own *own)
 {
 	int i;
@@ -208,10 +218,7 @@ static void own_close(struct own *own)
 		for (i = 0; i < OWN_USERS; i++)
 			if (own->users[i].device >= 0)
 				own_leave(own, &own->users[i]);
-		if (own->memory) {
-			own_bytes(own);
-			munmap(own->memory, own->len);
-		}
+		own_unmap(own);
 		close(own->fd);
 	} else {
 		/* The descriptor first: who uses it keeps it alive. */
@@ -226,10 +233,7 @@ static void own_close(struct own *own)
 			sure_ioctl("REMOVE", me->importer, IMPORTER_REMOVE, user->device,
 				   ERRORS(0));
 		}
-		if (own->memory) {
-			own_bytes(own);
-			munmap(own->memory, own->len);
-		}
+		own_unmap(own);
 	}
 	own->fd = -1;
 }
