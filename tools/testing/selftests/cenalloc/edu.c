@@ -277,7 +277,8 @@ TEST_F(edu, scattered_high_memory)
 		EXPECT_LT(BITS(28), chunk_at(&memory, i));
 	for (i = 1; i < CHUNKS; i++)
 		scattered += chunk_at(&memory, i) != chunk_at(&memory, i - 1) + CHUNK;
-	EXPECT_LT(CHUNKS / 2, scattered);
+	/* How often depends on what others have freed. */
+	EXPECT_LT(0, scattered);
 
 	bytes = map_cpu(fd, CHUNKS * CHUNK);
 	ASSERT_NE(MAP_FAILED, bytes);
