@@ -194,8 +194,10 @@ if [ -e $kmemleak ]; then
 fi
 # What is mapped for the sample importers yet. When their drivers go, DMA-API looks
 # at devices of some buses only.
-busybox sed -n 's/^cenalloc.*/DMA-API: not unmapped: &/p' /sys/kernel/debug/dma-api/dump \
-	>/dev/ttyS0 2>/dev/null
+dma_api=/sys/kernel/debug/dma-api
+if [ "$(cat $dma_api/disabled 2>/dev/null)" = N ]; then
+	busybox sed -n 's/^cenalloc.*/DMA-API: not unmapped: &/p' $dma_api/dump >/dev/ttyS0
+fi
 if busybox grep -q 'debug_locks: *0' /proc/lockdep_stats 2>/dev/null; then
 	echo "lockdep is off" >"$LOG"
 fi
