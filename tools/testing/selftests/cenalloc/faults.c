@@ -595,6 +595,8 @@ FIXTURE_VARIANT_ADD(no_memory, edu_map) {
 		.before = an_attached_engine,
 		.call = call_edu_map,
 		.after = is_backed,
+		.falls_through = true,
+		.behind = 8,
 	},
 };
 

@@ -129,6 +129,7 @@ TEST_F(memory, map)
 		.call = call_map,
 		.after = is_backed,
 		.falls_through = variant->has_next,
+		.behind = 8,
 	});
 }
 
@@ -145,6 +146,7 @@ TEST_F(memory, map_dynamic)
 		.call = call_map,
 		.after = is_backed,
 		.falls_through = variant->has_next,
+		.behind = 8,
 	});
 }
 
@@ -204,6 +206,7 @@ TEST_F(memory, touch_again)
 		.call = call_touch,
 		.after = write_back,
 		.falls_through = true,
+		.may_need_none = true,
 	});
 }
 
@@ -252,6 +255,7 @@ TEST_F(memory, vmap_again)
 		.call = call_fill,
 		.after = is_filled_with_seven,
 		.falls_through = true,
+		.may_need_none = true,
 	});
 }
 
@@ -532,9 +536,10 @@ static void check_full(struct __test_metadata *_metadata, int last,
 		       const struct injected *injected)
 {
 	static struct round round;
+	int behind = 0;
 
 	start_round(_metadata, injected, &round);
-	check_failure(_metadata, injected, &round, injected->call(&round.world));
+	check_failure(_metadata, injected, &round, injected->call(&round.world), &behind);
 	close(last);
 	ASSERT_EQ(0, injected->call(&round.world));
 	EXPECT_EQ(0, injected->after(&round.world));
