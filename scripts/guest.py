@@ -90,7 +90,7 @@ BAD = re.compile(
 # memory corruption scanner says that it is off. Objects that the kernel had no memory
 # for, which tests see to, are no finding.
 FINE = re.compile(r'kfence: initialized|kasan: KernelAddressSanitizer initialized|'
-                  r'DMA-API: (preallocated|debugging enabled|dma_debug_entry pool grown)|'
+                  r'DMA-API: (preallocated|debugging (en|dis)abled|dma_debug_entry pool grown)|'
                   r'ODEBUG: selftest passed|'
                   r'kobject: kobject_add_internal failed for .* \(error: -12 |'
                   r'[Cc]orruption (check|scan)|x86/mm: Memory corruption')
