@@ -277,8 +277,8 @@ impl<T> Guard<'_, T> {
     pub fn tell_access_mask(&mut self, buffer: &DmaBuf) {
         assert!(ptr::eq(buffer.reservation(), self.resv()));
         #[cfg(dma_buf_has_access_constraints)]
-        // SAFETY: The buffer is ours, since the reservation is, and its reference keeps it. The guard
-        // holds the lock, and nobody borrows the state, since the guard is borrowed mutably here.
+        // SAFETY: The buffer is ours, since the reservation is, and its reference keeps it. The
+        // guard holds the lock, and nobody borrows the state, since the guard is borrowed mutably.
         unsafe {
             super::exporter::set_access_mask(buffer.as_raw(), &mut self.head.held)
         };

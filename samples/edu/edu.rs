@@ -58,7 +58,7 @@ module! {
     params: {
         dma_bits: u32 {
             default: 28,
-            description: "Address lines that the device has, at most 32: the bits of QEMU's dma_mask",
+            description: "Address lines of the device, 1 to 32: the bits of QEMU's dma_mask",
         },
     },
 }

@@ -53,7 +53,7 @@ if ! modprobe $module 2>/dev/null; then
 	exit 4
 fi
 rmmod $module
-[ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs debugfs /sys/kernel/debug
+[ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs none /sys/kernel/debug
 echo "1..5"
 # First: lockdep is off after the first report of anybody.
 planted lock_inversion "possible circular locking dependency" "reservation_ww_class_mutex"
@@ -62,5 +62,6 @@ planted leak "unreferenced object" "\[dma_buf_constraints\]"
 planted sleep_in_atomic "BUG: sleeping function called from invalid context" "\[cenalloc_bugs\]"
 # It needs the device that another driver has.
 rmmod cenalloc_edu
-planted missing_unmap "DMA-API: .* device driver has pending DMA allocations" "\[dma_buf_constraints\]"
+planted missing_unmap "DMA-API: .* device driver has pending DMA allocations" \
+	"\[dma_buf_constraints\]"
 exit $failed
