@@ -9,38 +9,18 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#include <drm/drm.h>
 #include <drm/vgem_drm.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "camera.h"
+#include "vgem.h"
 
 #define LEN	(300 * KIB)
 
 static struct mapping one, two;
 static struct told told;
-
-static int open_vgem(void)
-{
-	char path[64], name[16];
-	int i, fd;
-
-	for (i = 0; i < 64; i++) {
-		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
-
-		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
-		fd = open_device(path);
-		if (fd < 0)
-			continue;
-		memset(name, 0, sizeof(name));
-		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
-			return fd;
-		close(fd);
-	}
-	return -ENODEV;
-}
 
 /* What memory above 4 GiB is not: below 4 GiB and in one run. */
 #define LATE	DEVICE(.name = "late", .dma_mask = BITS(32), .max_segments = 1)
