@@ -481,6 +481,18 @@ static inline struct cenalloc_allocator_info find_allocator(const char *name)
 	return (struct cenalloc_allocator_info){};
 }
 
+/* Bytes that all of them have given. */
+static inline __u64 used_by_all(void)
+{
+	static struct cenalloc_allocator_info list[ALLOCATORS];
+	int i, count = list_allocators(list);
+	__u64 used = 0;
+
+	for (i = 0; i < count && i < ALLOCATORS; i++)
+		used += list[i].used;
+	return used;
+}
+
 /* --- Checks --------------------------------------------------------------- */
 
 /* A text is what a shell pattern tells. */

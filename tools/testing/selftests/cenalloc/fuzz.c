@@ -112,24 +112,13 @@ static void run(struct __test_metadata *_metadata, int threads)
 	EXPECT_EQ(descriptors, count_descriptors());
 }
 
-static __u64 all_used(void)
-{
-	static struct cenalloc_allocator_info list[ALLOCATORS];
-	int i, count = list_allocators(list);
-	__u64 used = 0;
-
-	for (i = 0; i < count && i < ALLOCATORS; i++)
-		used += list[i].used;
-	return used;
-}
-
 /* Nothing is there before, and nothing is there after. */
 FIXTURE(fuzz) {};
 
 FIXTURE_SETUP(fuzz)
 {
 	ASSERT_EQ(0, settled_buffers(0));
-	ASSERT_EQ(0, all_used());
+	ASSERT_EQ(0, used_by_all());
 	ASSERT_TRUE(have_policies());
 	ASSERT_EQ(0, load("cenalloc_c_importer"));
 }
@@ -142,7 +131,7 @@ FIXTURE_TEARDOWN(fuzz)
 		TH_LOG("%s", slurp(DEBUGFS "buffers", text, sizeof(text)));
 		TH_LOG("%s", slurp(DEBUGFS "devices", text, sizeof(text)));
 	}
-	EXPECT_EQ(0, all_used());
+	EXPECT_EQ(0, used_by_all());
 	EXPECT_EQ(0, unload_patiently("cenalloc_c_importer"));
 	EXPECT_EQ(0, unload_patiently("cenalloc"));
 	EXPECT_EQ(0, load("cenalloc"));

@@ -14,17 +14,6 @@ FIXTURE(lifetime) {
 	__u64 used;
 };
 
-static __u64 used_by_all(void)
-{
-	struct cenalloc_allocator_info list[ALLOCATORS];
-	int i, count = list_allocators(list);
-	__u64 used = 0;
-
-	for (i = 0; i < count; i++)
-		used += list[i].used;
-	return used;
-}
-
 FIXTURE_SETUP(lifetime)
 {
 	self->before = count_buffers();

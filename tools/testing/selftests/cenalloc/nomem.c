@@ -24,11 +24,6 @@ static long counter(const char *name)
 	return strtol(line + strlen(name), NULL, 10);
 }
 
-static __u64 used_by_all(void)
-{
-	return find_allocator("system").used + find_allocator("system-contig").used;
-}
-
 TEST(guest_is_small)
 {
 	ASSERT_GE(1 * GIB, find_allocator("system").max_len);

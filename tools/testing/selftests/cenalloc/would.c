@@ -17,17 +17,6 @@ static struct cenalloc_test would(__u64 len, struct cenalloc_constraints needs)
 	return test;
 }
 
-static __u64 used_by_all(void)
-{
-	static struct cenalloc_allocator_info list[ALLOCATORS];
-	int i, count = list_allocators(list);
-	__u64 used = 0;
-
-	for (i = 0; i < count && i < ALLOCATORS; i++)
-		used += list[i].used;
-	return used;
-}
-
 /* Nothing is kept of what was tried, and there is no buffer of it. */
 FIXTURE(would) {
 	__u64 used;
