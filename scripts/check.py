@@ -10,7 +10,6 @@
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -453,8 +452,6 @@ def main():
         modules[kernel] = step(f'modules with clippy{" for " if kernel else ""}{kernel}',
                                script('modules', '--kernel', kernel), built)
         if payload(kernel) not in selftests:
-            # The kernel's rules for tests do not see a changed header.
-            shutil.rmtree(f'{payload(kernel)}/cenalloc', ignore_errors=True)
             where = '' if architecture(kernel) == 'x86' else f' for {architecture(kernel)}'
             selftests[payload(kernel)] = step(f'kselftests build{where}',
                                               script('selftests', '--kernel', kernel), built)
