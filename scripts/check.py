@@ -186,7 +186,8 @@ def cargo_packages():
 
 
 def check_cargo(where):
-    env = dict(os.environ, RUSTFLAGS='-Dwarnings',
+    # Lines are what a panic tells; nobody looks at these programs in a debugger.
+    env = dict(os.environ, RUSTFLAGS='-Dwarnings', CARGO_PROFILE_DEV_DEBUG='line-tables-only',
                CARGO_TARGET_DIR=f'{BUILD}/cargo/{where.replace("/", "-")}')
     cwd = f'{REPO}/{where}'
     # The network is needed only if the lock file names something new.
