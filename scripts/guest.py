@@ -23,7 +23,7 @@ import threading
 import time
 import typing
 
-from findings import findings
+from findings import PLANTED, findings
 
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE = os.environ['CENALLOC_CACHE']
@@ -146,18 +146,18 @@ else
 	status=$?
 fi
 # What the checkers of the kernel, if it has some, tell only if asked. Memory counts
-# as lost when it is some seconds old and was not found twice.
+# as lost when it is some seconds old and was not found twice. Planted bugs have been
+# looked for.
 kmemleak=/sys/kernel/debug/kmemleak
-if [ -e $kmemleak ]; then
+if [ -e $kmemleak ] && ! dmesg | busybox grep -q "$PLANTED"; then
 	sleep 6
 	{ echo scan >$kmemleak && echo scan >$kmemleak && cat $kmemleak; } >"$LOG" 2>&1 ||
 		echo "kmemleak: leak detector disabled" >"$LOG"
 fi
-# What is mapped for the sample importers yet. When their drivers go, DMA-API looks
-# at devices of some buses only.
+# What is still mapped. When drivers go, DMA-API looks at devices of some buses only.
 dma_api=/sys/kernel/debug/dma-api
 if [ "$(cat $dma_api/disabled 2>/dev/null)" = N ]; then
-	busybox sed -n 's/^cenalloc.*/DMA-API: not unmapped: &/p' $dma_api/dump >/dev/ttyS0
+	busybox sed 's/^/DMA-API: not unmapped: /' $dma_api/dump >"$LOG"
 fi
 if busybox grep -q 'debug_locks: *0' /proc/lockdep_stats 2>/dev/null; then
 	echo "lockdep is off" >"$LOG"
@@ -395,6 +395,7 @@ def ram_disk(args, modules, load, modroot):
         'INTERACTIVE': '0' if args.command else '1',
         'SLOWER': str(SLOWER),
         'LOG': f'/dev/{MACHINE.console}',
+        'PLANTED': PLANTED,
         'HOST_TERM': os.environ.get('TERM', 'dumb'),
         'ROWS': str(size.lines or 24), 'COLUMNS': str(size.columns or 80),
     }
