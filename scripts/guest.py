@@ -47,6 +47,8 @@ def is_checked():
 
 # Kernels with checkers take so many times the time of the stock one.
 SLOWER = 8 if is_checked() else 1
+# Seconds after which a guest counts as hung, on any machine.
+TIMEOUT = 1800
 # And so many MiB more: KASAN's shadow, the books of lockdep, kmemleak and DMA-API.
 MORE = 128 if is_checked() else 0
 
@@ -189,7 +191,7 @@ def arguments():
     p.add_argument('--load', metavar='NAMES',
                    help='which of our modules to load first (all that are built)')
     p.add_argument('--timeout', type=float, metavar='SECONDS',
-                   help=f'end the guest after so long ({300 * SLOWER}; with a shell: never)')
+                   help=f'end the guest after so long ({TIMEOUT}; with a shell: never)')
     p.add_argument('--log', metavar='FILE', help='where the kernel log goes')
     p.add_argument('command', nargs=argparse.REMAINDER, metavar='COMMAND')
     args = p.parse_args()
@@ -201,7 +203,7 @@ def arguments():
     args.command = (args.command[0] if len(args.command) == 1
                     else shlex.join(args.command))
     if args.timeout is None and args.command:
-        args.timeout = 300 * SLOWER
+        args.timeout = TIMEOUT
     if args.icount:
         args.cpus = '1'
     return args
