@@ -542,6 +542,10 @@ def write_to(fd):
     return sink
 
 
+# As a guest does whose kernel dies, among others.
+EARLY = 'ended early'
+
+
 def run_guest(args, scratch, log):
     """Returns the command's status (None if there is none) and why it ended."""
     pipes = {name: os.pipe() for name in ('out', 'err', 'ctl')}
@@ -558,7 +562,7 @@ def run_guest(args, scratch, log):
         threads[-1].start()
     try:
         qemu.wait(args.timeout)
-        why = 'ended early' if qemu.returncode == 0 else f'QEMU failed ({qemu.returncode})'
+        why = EARLY if qemu.returncode == 0 else f'QEMU failed ({qemu.returncode})'
     except subprocess.TimeoutExpired:
         why = f'ran out of time ({args.timeout:g} s)'
     finally:
@@ -568,6 +572,20 @@ def run_guest(args, scratch, log):
         thread.join()
     status = re.search(rb'status (\d+)', control)
     return (int(status[1]) if status else None), why
+
+
+# --- The kernel log ----------------------------------------------------------
+
+# How often a guest is started whose kernel dies before anything of ours is in it: now
+# and then an emulated processor runs into code that the other one is patching, as
+# kernels do while they boot.
+ATTEMPTS = 3
+
+
+def started(log):
+    """Whether the kernel got to the first process."""
+    with open(log, encoding='utf-8', errors='replace') as f:
+        return any('Run /init as init process' in line for line in f)
 
 
 def main():
@@ -587,6 +605,13 @@ def main():
         with open(f'{scratch}/initrd', 'wb') as disk:
             disk.write(ram_disk(args, modules, load, modroot))
         status, why = run_guest(args, scratch, log)
+        for attempt in range(1, ATTEMPTS):
+            if why != EARLY or status is not None or started(log):
+                break
+            os.rename(log, f'{log}.{attempt}')
+            print('guest: the kernel did not get to its first process; starting it again. '
+                  f'Its log is {log}.{attempt}', file=sys.stderr, flush=True)
+            status, why = run_guest(args, scratch, log)
 
     bad = findings(log)
     for part in bad:
