@@ -20,7 +20,7 @@ help:
 	@echo 'make bench      compare speed and memory with other exporters; ROUNDS=5 is'
 	@echo '                quicker than the 101 that each test has at most'
 	@echo 'make fuzz       fuzz the model and the ABI, on the checked kernel, for SECONDS=600;'
-	@echo '                SEED=n does again what it did when it printed that seed'
+	@echo '                SEED=n makes the choices again that it made when it printed it'
 	@echo 'make modules    build the modules, into build/modules'
 	@echo "make guest CMD='...'"
 	@echo '                boot the stock kernel with the modules and run CMD; without'
