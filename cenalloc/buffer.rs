@@ -148,11 +148,12 @@ impl_list_item! {
 /// The number of the newest buffer.
 static NEWEST: Atomic<u64> = Atomic::new(0);
 
-/// A length that a buffer can have: whole pages, not 0. `EINVAL`.
+/// A length that a buffer can have: whole pages, not 0, and no more than a file's size can tell.
+/// `EINVAL`.
 pub(crate) fn whole_pages(len: u64) -> Result<usize> {
     let len = usize::try_from(len).map_err(|_| EINVAL)?;
     match page_align(len) {
-        Some(len) if len != 0 => Ok(len),
+        Some(len) if len != 0 && i64::try_from(len).is_ok() => Ok(len),
         _ => Err(EINVAL),
     }
 }

@@ -55,8 +55,9 @@ struct cenalloc_device *cenalloc_get_device(void);
  * Context: Process context, may sleep.
  * Return: the dma-buf, with a reference that the caller gives back by
  * cenalloc_buffer_free() or, if it went to userspace, by a close; or an ERR_PTR:
- * -EINVAL for a @len of 0, an @align that is no power of two, unknown @flags, or
- * what no allocator could ever provide; -ENOMEM.
+ * -EINVAL for a @len of 0 or one too large to be a file's size, an @align that is
+ * no power of two, unknown @flags, or what no allocator could ever provide;
+ * -ENOMEM.
  */
 struct dma_buf *cenalloc_buffer_create(struct cenalloc_device *dev, size_t len,
 				       size_t align, unsigned long flags);

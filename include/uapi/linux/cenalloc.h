@@ -253,7 +253,8 @@ struct cenalloc_test {
  * Tells which allocator would provide memory, by taking it and giving it back:
  * "out of memory now" is told apart from "will never work".
  *
- * Errors: EINVAL for a length of 0 or constraints that make no sense; EINTR.
+ * Errors: EINVAL for a length of 0 or one too large to be a file's size, or for
+ * constraints that make no sense; EINTR.
  */
 #define CENALLOC_TEST		_IOWR('C', 0x05, struct cenalloc_test)
 

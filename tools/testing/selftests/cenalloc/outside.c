@@ -159,6 +159,32 @@ TEST_F(outside, is_in_the_list)
 	EXPECT_EQ(0, find_allocator("outside").used);
 }
 
+/* One that knows no bound: what a file can have is still one. */
+TEST_F(outside, length_beyond_any_file)
+{
+	const __u64 too_long[] = {
+		(1ULL << 63) - PAGE + 1, (1ULL << 63) - 1, 1ULL << 63, (1ULL << 63) + PAGE,
+		-2 * PAGE, -PAGE, -1ULL,
+	};
+	const __u64 longest = (1ULL << 63) - PAGE;
+	size_t i;
+	int fd;
+
+	ASSERT_LE(0, add_outside(self->outside, OUTSIDE()));
+	ASSERT_EQ(~0ULL, find_allocator("outside").max_len);
+	fd = create(longest);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(longest, (__u64)lseek(fd, 0, SEEK_END));
+	for (i = 0; i < ARRAY_SIZE(too_long); i++) {
+		struct cenalloc_test test = { .len = too_long[i] };
+
+		EXPECT_EQ(-EINVAL, create(too_long[i])) {
+			TH_LOG("length %#llx", too_long[i]);
+		}
+		EXPECT_EQ(-EINVAL, ask(CENALLOC_TEST, &test));
+	}
+}
+
 /* --- Who is asked --------------------------------------------------------- */
 
 TEST_F(outside, the_highest_priority_is_asked_first)
