@@ -89,14 +89,16 @@ impl kernel::InPlaceModule for Cenalloc {
         registry::init();
         try_pin_init!(Self {
             allocators: allocator::Builtin::new()?,
-            debugfs: debugfs::Files::new(),
-            device <- MiscDeviceRegistration::register(MiscDeviceOptions {
-                name: c"cenalloc",
-            }),
-            // The device core makes a directory of what stands before the '!'.
+            // A module whose initialiser fails is freed whoever has a file of it open: nobody can
+            // open one as long as something can fail. The device core makes a directory of what
+            // stands before the '!'.
             heap <- MiscDeviceRegistration::register(MiscDeviceOptions {
                 name: c"dma_heap!cenalloc",
             }),
+            device <- MiscDeviceRegistration::register(MiscDeviceOptions {
+                name: c"cenalloc",
+            }),
+            debugfs: debugfs::Files::new(),
             _: {
                 READY.store(true, Release);
             },
@@ -107,7 +109,7 @@ impl kernel::InPlaceModule for Cenalloc {
 /// Whether the module has started: where it is built in, drivers may come earlier.
 static READY: Atomic<bool> = Atomic::new(false);
 
-/// Whether drivers can use it.
+/// Whether it can be used, and is there to stay.
 fn is_ready() -> bool {
     READY.load(Acquire)
 }

@@ -50,6 +50,7 @@ pub(crate) struct Device;
 impl MiscDevice for Device {
     type Ptr = ();
 
+    /// Never too early: once this device is registered, the module's start cannot fail any more.
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result {
         Ok(())
     }

@@ -54,7 +54,11 @@ pub(crate) struct Heap;
 impl MiscDevice for Heap {
     type Ptr = ();
 
+    /// `ENODEV` while the module starts: that can still fail, after this device was registered.
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result {
+        if !crate::is_ready() {
+            return Err(ENODEV);
+        }
         Ok(())
     }
 
