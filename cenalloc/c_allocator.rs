@@ -184,7 +184,9 @@ unsafe impl Allocator for CAllocator {
         })
             .into();
         let serves = |device: *mut bindings::device| {
-            // SAFETY: The device, where there is one, is alive and bound; `meet` outlives the call.
+            // SAFETY: The device, where there is one, is alive: `devices` borrows it from a user
+            // or newcomer that has a reference. Its driver may have let it go, as the header says.
+            // `meet` outlives the call.
             unsafe { matches(self.0.as_ptr(), device, need.len as usize, &meet) }
         };
         let mut nobody = true;

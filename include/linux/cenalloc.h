@@ -57,7 +57,7 @@ struct cenalloc_device *cenalloc_get_device(void);
  * cenalloc_buffer_free() or, if it went to userspace, by a close; or an ERR_PTR:
  * -EINVAL for a @len of 0 or one too large to be a file's size, an @align that is
  * no power of two, unknown @flags, or what no allocator could ever provide;
- * -ENOMEM.
+ * -ENFILE where the system has as many open files as it may; -ENOMEM.
  */
 struct dma_buf *cenalloc_buffer_create(struct cenalloc_device *dev, size_t len,
 				       size_t align, unsigned long flags);

@@ -214,7 +214,8 @@ struct cenalloc_allocate {
  * fails for want of it. Nothing changes where it has memory.
  *
  * Errors: ENOMEM where every allocator that suits all users is out of memory;
- * EINTR where a signal came first; EBADF, EINVAL as for CENALLOC_DECLARE.
+ * EINVAL where none is left that does, because one was removed; EINTR where a
+ * signal came first; EBADF, EINVAL as for CENALLOC_DECLARE.
  */
 #define CENALLOC_ALLOCATE	_IOW('C', 0x04, struct cenalloc_allocate)
 

@@ -602,7 +602,8 @@ TEST_F(outside, removed_before_the_first_use)
 
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, remove_outside(self->outside, handle));
-	EXPECT_GT(0, map(self->importer, attachment, NULL));
+	EXPECT_EQ(-EINVAL, allocate(self->fd));
+	EXPECT_EQ(-EINVAL, map(self->importer, attachment, NULL));
 	EXPECT_EQ(-EINVAL, join(self->importer, create(LEN), ONLY_OUTSIDE()));
 	EXPECT_LE(0, add_outside(self->outside, OUTSIDE()));
 	EXPECT_EQ(0, map(self->importer, attachment, NULL));
