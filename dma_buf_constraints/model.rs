@@ -36,7 +36,8 @@ pub use memory::{
     Memory,
     Misfit,
     Run,
-    Segments, //
+    Segments,
+    LONGEST_SEGMENT, //
 };
 pub use needs::{
     release_ancestors,

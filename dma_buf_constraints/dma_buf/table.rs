@@ -81,9 +81,6 @@ pub struct Pages<'a> {
     pub has_struct_pages: bool,
 }
 
-/// The most bytes in one entry: its length has 32 bits.
-const LONGEST_ENTRY: u64 = 1 << 31;
-
 /// A table of segments, not mapped.
 ///
 /// # Invariants
@@ -117,7 +114,6 @@ impl Table {
             runs,
             has_struct_pages,
         } = pages;
-        let cut = cut.at_most(LONGEST_ENTRY);
         let bare = match runs.first() {
             Some(run) if !has_struct_pages => Some(*run),
             _ => None,

@@ -255,7 +255,7 @@ impl Constraints {
     }
 }
 
-const fn min(a: u64, b: u64) -> u64 {
+pub(super) const fn min(a: u64, b: u64) -> u64 {
     if a < b {
         a
     } else {

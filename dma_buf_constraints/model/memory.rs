@@ -3,10 +3,12 @@
 //! Memory as devices see it: runs of addresses, the segments cut from them, and whether they fit.
 
 use super::constraints::{
+    min,
     Constraints,
     Field,
     SegmentLimits, //
 };
+use core::iter;
 
 /// Physically contiguous bytes. Never empty, and never past the end of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub struct Misfit {
     /// What the device needs, in the unit of the field.
     pub wanted: u64,
     /// What there is: 0 or 1 of what is or is not, a class, the address of the run that is out of
-    /// reach or misaligned, or a number of segments or bytes.
+    /// reach or of the segment that is misaligned, or a number of segments or bytes.
     pub found: u64,
 }
 
@@ -58,13 +60,17 @@ impl Misfit {
     };
 }
 
-/// How one device's table is cut: [`SegmentLimits`], with every cut at a whole granule.
+/// The most bytes in one segment of any table: the length of a scatterlist's entry has 32 bits.
+pub const LONGEST_SEGMENT: u64 = 1 << 31;
+
+/// How one device's table is cut: [`SegmentLimits`], with every cut at a whole granule, and no
+/// segment above [`LONGEST_SEGMENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The most bytes in a segment.
     max_size: u64,
     /// The most bytes in a segment that is not the last of its run: the next starts where it
-    /// ends, on a multiple of the granule.
+    /// ends, on a multiple of the granule if that is not above [`LONGEST_SEGMENT`].
     max_inner: u64,
     /// As [`SegmentLimits::boundary_mask`]; the boundary is a multiple of the granule.
     boundary_mask: u64,
@@ -92,28 +98,10 @@ impl Cut {
             });
         }
         Ok(Self {
-            max_size: limits.max_size,
-            max_inner,
+            max_size: min(limits.max_size, LONGEST_SEGMENT),
+            max_inner: min(max_inner, LONGEST_SEGMENT),
             boundary_mask: limits.boundary_mask,
         })
-    }
-
-    /// The same cut, with segments of at most `bytes`, a multiple of the granule.
-    #[must_use]
-    pub const fn at_most(self, bytes: u64) -> Self {
-        Self {
-            max_size: if self.max_size < bytes {
-                self.max_size
-            } else {
-                bytes
-            },
-            max_inner: if self.max_inner < bytes {
-                self.max_inner
-            } else {
-                bytes
-            },
-            boundary_mask: self.boundary_mask,
-        }
     }
 
     /// The length of the first segment of `run`.
@@ -203,7 +191,7 @@ impl Iterator for Segments<'_> {
 
 impl Constraints {
     /// How this device's table is cut. Segments start on multiples of the alignment and of
-    /// `page_size`, both powers of two.
+    /// `page_size`, both powers of two, where the memory has no [`misfit`](Self::misfit).
     pub fn cut(&self, page_size: u64) -> Result<Cut, Misfit> {
         Cut::new(&self.segments, self.placement.alignment.max(page_size))
     }
@@ -238,11 +226,14 @@ impl Constraints {
                     found: run.start,
                 });
             }
-            if run.start & placement.alignment.wrapping_sub(1) != 0 {
+            // Where the second segment starts, if the alignment is above the longest there can be.
+            let second = (run.len > LONGEST_SEGMENT).then(|| run.start + LONGEST_SEGMENT);
+            let is_misaligned = |at: &u64| *at & placement.alignment.wrapping_sub(1) != 0;
+            if let Some(start) = iter::once(run.start).chain(second).find(is_misaligned) {
                 return Some(Misfit {
                     field: Field::Alignment,
                     wanted: placement.alignment,
-                    found: run.start,
+                    found: start,
                 });
             }
         }

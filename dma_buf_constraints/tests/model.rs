@@ -14,7 +14,8 @@ use crate::{
         Name,
         Party,
         Run,
-        SegmentLimits, //
+        SegmentLimits,
+        LONGEST_SEGMENT, //
     }, //
 };
 use kernel::{
@@ -63,21 +64,22 @@ mod cases {
     }
 
     #[test]
-    fn whole_address_space_is_cut_without_overflow() -> Result {
+    fn last_addresses_are_cut_without_overflow() -> Result {
+        let len = 4 * LONGEST_SEGMENT - PAGE;
         let runs = [Run {
-            start: PAGE,
-            len: u64::MAX - (PAGE - 1),
+            start: u64::MAX - (len - 1),
+            len,
         }];
         let limits = SegmentLimits {
             max_size: u64::MAX,
-            boundary_mask: (1 << 62) - 1,
+            boundary_mask: (1 << 30) - 1,
         };
         let cut = Cut::new(&limits, PAGE).map_err(|_| EINVAL)?;
-        assert_eq!(cut.count(&runs), 4);
-        let mut next = PAGE;
+        assert_eq!(cut.count(&runs), 8);
+        let mut next = runs[0].start;
         for segment in cut.segments(&runs) {
             assert_eq!(segment.start, next);
-            assert_eq!(segment.start >> 62, segment.last() >> 62);
+            assert_eq!(segment.start >> 30, segment.last() >> 30);
             // Behind the last one there is no address.
             next = segment.last().wrapping_add(1);
         }
@@ -87,7 +89,9 @@ mod cases {
 
     #[test]
     fn longest_buffer_is_judged_without_overflow() {
-        assert_eq!(Constraints::ANY.impossible(u64::MAX, PAGE), None);
+        let most = u64::from(u32::MAX) * LONGEST_SEGMENT;
+        assert_eq!(Constraints::ANY.impossible(most, PAGE), None);
+        assert!(Constraints::ANY.impossible(u64::MAX, PAGE).is_some());
 
         let mut constraints = Constraints::ANY;
         constraints.placement.max_segments = 16;

@@ -24,7 +24,8 @@ struct device;
  *	mask plus one, a power of two; the form of
  *	&device_dma_parameters.segment_boundary_mask
  * @alignment: of the start of every segment, in bytes, a power of two
- * @max_segments: most segments in its table; 1 is one contiguous run
+ * @max_segments: most segments in its table, none of which is longer than 2 GiB;
+ *	1 is one contiguous run
  * @priority: how special these needs are, see below
  * @coherent: it must not need cache maintenance; any memory is good for a device
  *	whose DMA the hardware keeps coherent with the caches

@@ -133,7 +133,8 @@ struct cenalloc_allocators {
  * @segment_boundary_mask: no segment of its table crosses a multiple of this mask
  *	plus one, a power of two
  * @alignment: of the start of every segment, in bytes, a power of two
- * @max_segments: the most segments in its table; 1 is one contiguous run
+ * @max_segments: the most segments in its table, none of which is longer than
+ *	2 GiB; 1 is one contiguous run
  * @priority: how special these needs are: an ancestor of two devices that have no
  *	class of memory in common can unify them where its priority is higher
  * @flags: CENALLOC_NEEDS_*

@@ -265,7 +265,7 @@ fn top_of_the_address_space_fits() {
     assert_eq!(misfit(&Constraints::ANY, &[(top, PAGE), (0, top)]), None);
     let mut c = Constraints::ANY;
     c.placement.max_segments = 2;
-    assert_eq!(misfit(&c, &[(top, PAGE), (0, top)]), None);
+    assert_eq!(misfit(&c, &[(top, PAGE), (0, 2 << 30)]), None);
     c.placement.max_address = u64::MAX - 1;
     assert_eq!(
         misfit(&c, &[(top, PAGE)]),
@@ -326,11 +326,51 @@ fn limits_below_a_granule_are_refused() {
     assert_eq!(misfit(&c, &[(0, PAGE)]), None);
 }
 
+/// Whatever the limits, a segment has at most 2 GiB.
+#[test]
+fn longest_segment_counts() {
+    const LONGEST: u64 = oracle::LONGEST;
+    let mut c = Constraints::ANY;
+    c.placement.max_segments = 1;
+    assert_eq!(misfit(&c, &[(0, LONGEST)]), None);
+    assert_eq!(c.impossible(LONGEST, PAGE), None);
+    let no = refused(Field::MaxSegments, 1, 2);
+    assert_eq!(misfit(&c, &[(0, LONGEST + PAGE)]), no);
+    assert_eq!(c.impossible(LONGEST + PAGE, PAGE), no);
+    c.segments.max_size = LONGEST + PAGE;
+    assert_eq!(misfit(&c, &[(0, LONGEST + PAGE)]), no);
+    assert_eq!(c.impossible(LONGEST + PAGE, PAGE), no);
+}
+
+/// With an alignment above that, a second segment of the same run cannot start where it has to.
+#[test]
+fn longest_segment_ends_a_run_of_a_larger_alignment() {
+    const LONGEST: u64 = oracle::LONGEST;
+    let mut c = Constraints::ANY;
+    c.placement.alignment = LONGEST;
+    assert_eq!(misfit(&c, &[(LONGEST, 3 * LONGEST)]), None);
+    c.placement.alignment = 2 * LONGEST;
+    assert_eq!(misfit(&c, &[(2 * LONGEST, LONGEST)]), None);
+    assert_eq!(
+        misfit(&c, &[(2 * LONGEST, LONGEST + PAGE)]),
+        refused(Field::Alignment, 2 * LONGEST, 3 * LONGEST)
+    );
+    // So much of it has to come in as many runs.
+    assert_eq!(c.impossible(2 * LONGEST, PAGE), None);
+    assert_eq!(misfit(&c, &[(4 * LONGEST, LONGEST), (0, LONGEST)]), None);
+}
+
 #[test]
 fn impossible_says_why() {
     let mut c = Constraints::ANY;
     assert_eq!(c.impossible(0, PAGE), None);
-    assert_eq!(c.impossible(u64::MAX & !(PAGE - 1), PAGE), None);
+    // A table has less than 2^32 segments.
+    let most = u64::from(u32::MAX) * oracle::LONGEST;
+    assert_eq!(c.impossible(most, PAGE), None);
+    assert_eq!(
+        c.impossible(most + PAGE, PAGE),
+        refused(Field::MaxSegments, u32::MAX.into(), 1 << 32)
+    );
     c.placement.max_address = 4 * PAGE - 1;
     assert_eq!(c.impossible(4 * PAGE, PAGE), None);
     assert_eq!(

@@ -15,6 +15,9 @@ use dma_buf_constraints_host::model::{
 /// The end of the address space.
 pub const TOP: u128 = 1 << 64;
 
+/// The most bytes in one segment, whatever the device.
+pub const LONGEST: u64 = 2 << 30;
+
 /// Memory to try, which [`Memory`] borrows.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -50,6 +53,11 @@ fn pages(run: &Run, page: u64) -> Vec<u128> {
     (start..start + len).step_by(page as usize).collect()
 }
 
+/// The most bytes in one segment of this device.
+pub fn longest(c: &Constraints) -> u64 {
+    c.segments.max_size.min(LONGEST)
+}
+
 /// Whether a segment from the first of `pages` through the last breaks a limit on its size, or
 /// crosses a boundary.
 fn breaks_limits(c: &Constraints, pages: &[u128], page: u64) -> bool {
@@ -62,7 +70,7 @@ fn breaks_limits(c: &Constraints, pages: &[u128], page: u64) -> bool {
         let next = inside.div_ceil(boundary) * boundary;
         next < at + u128::from(page)
     });
-    bytes > u128::from(c.segments.max_size) || crosses
+    bytes > u128::from(longest(c)) || crosses
 }
 
 /// The fewest segments that `run` can be cut into, each aligned and within limits, whole pages all.

@@ -12,7 +12,6 @@ use crate::{
 };
 use dma_buf_constraints_host::model::{
     Constraints,
-    Cut,
     Placement,
     Run, //
 };
@@ -56,7 +55,7 @@ fn check_limits(c: &Constraints, segment: &Run) -> Result<(), TestCaseError> {
     );
     let boundary = u128::from(c.segments.boundary_mask) + 1;
     prop_assert_eq!(segment.start % c.placement.alignment, 0, "alignment");
-    prop_assert!(segment.len <= c.segments.max_size, "size");
+    prop_assert!(segment.len <= oracle::longest(c), "size");
     prop_assert_eq!(first / boundary, last / boundary, "boundary");
     Ok(())
 }
@@ -70,7 +69,7 @@ fn check_greedy(c: &Constraints, page: u64, segments: &[Run]) -> Result<(), Test
         let (start, len) = (u128::from(pair[0].start), u128::from(pair[0].len));
         // The next segment may end before that granule does.
         let more = len + granule.min(pair[1].len.into());
-        let breaks = more > u128::from(c.segments.max_size)
+        let breaks = more > u128::from(oracle::longest(c))
             || (start + more - 1) / boundary != start / boundary;
         prop_assert!(breaks, "could be longer: {:x?}", pair[0]);
     }
@@ -192,23 +191,28 @@ fn segments_can_be_cloned_and_end_once() {
     assert_eq!(segments.next(), None);
 }
 
-/// `at_most` only ever narrows, to the smaller of two limits.
+/// An entry of a scatterlist has 32 bits for its length. That a segment has no more is known to
+/// all who count segments.
 #[test]
-fn a_cut_can_be_narrowed() {
-    let runs = [Run {
-        start: 8 * 4096,
-        len: 5 * 4096,
-    }];
-    let lens = |cut: Cut| -> Vec<u64> {
-        cut.segments(&runs)
-            .map(|segment| segment.len / 4096)
-            .collect()
+fn no_segment_is_longer_than_an_entry() {
+    const LONGEST: u64 = oracle::LONGEST;
+    let lens = |c: &Constraints, len| -> Vec<u64> {
+        let runs = [Run { start: 0, len }];
+        let cut = c.cut(4096).unwrap();
+        let lens: Vec<_> = cut.segments(&runs).map(|segment| segment.len).collect();
+        assert_eq!(cut.count(&runs), lens.len() as u32);
+        lens
     };
     let mut c = Constraints::ANY;
-    assert_eq!(lens(c.cut(4096).unwrap().at_most(2 * 4096)), [2, 2, 1]);
-    c.segments.max_size = 3 * 4096 + 1;
-    assert_eq!(lens(c.cut(4096).unwrap().at_most(2 * 4096)), [2, 2, 1]);
-    assert_eq!(lens(c.cut(4096).unwrap().at_most(4 * 4096)), [3, 2]);
-    c.segments.boundary_mask = 4096 - 1;
-    assert_eq!(lens(c.cut(4096).unwrap().at_most(2 * 4096)), [1; 5]);
+    assert_eq!(lens(&c, LONGEST), [LONGEST]);
+    assert_eq!(lens(&c, LONGEST + 4096), [LONGEST, 4096]);
+    c.placement.alignment = LONGEST;
+    assert_eq!(lens(&c, 3 * LONGEST), [LONGEST; 3]);
+    c.segments.max_size = LONGEST + 4096;
+    assert_eq!(lens(&c, LONGEST + 4096), [LONGEST, 4096]);
+    c.placement.alignment = 1;
+    c.segments.max_size = LONGEST - 1;
+    assert_eq!(lens(&c, LONGEST), [LONGEST - 4096, 4096]);
+    c.segments.boundary_mask = LONGEST / 2 - 1;
+    assert_eq!(lens(&c, LONGEST), [LONGEST / 2; 2]);
 }

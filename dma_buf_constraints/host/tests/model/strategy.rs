@@ -239,47 +239,46 @@ pub fn to_cut() -> impl Strategy<Value = (Constraints, Layout)> {
     })
 }
 
-/// As [`to_cut`], with runs of up to the whole address space and segments nearly as large.
+/// As [`to_cut`], with runs of up to many times the longest segment there can be, anywhere, and
+/// limits above that.
 pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
-    (12..64_u32, any::<u64>(), any::<u64>(), any::<bool>()).prop_flat_map(
-        |(shift, start, len, to_top)| {
-            let granule = 1_u64 << shift;
-            let start = start & !(granule - 1);
-            let room = TOP - u128::from(start);
-            let len = match to_top {
-                // A run has at most u64::MAX bytes, and whole pages.
-                true => room.min(TOP - 4096),
-                false => (u128::from(len) % room).max(4096) & !4095,
-            } as u64;
-            let run = Run { start, len };
-            // About a hundred segments at most.
-            let least = granule.max((1 << len.ilog2()) >> 6);
-            let max_size = prop_oneof![
-                least..=least.saturating_mul(8),
-                least..=u64::MAX,
-                Just(u64::MAX),
-                Just(u64::MAX - 1),
-            ];
-            let boundary_mask = (least.ilog2()..=64).prop_map(|bits| match bits {
-                64 => u64::MAX,
-                bits => (1 << bits) - 1,
-            });
-            (max_size, boundary_mask).prop_map(move |(max_size, boundary_mask)| {
-                let constraints = Constraints {
-                    placement: Placement {
-                        alignment: granule,
-                        ..Placement::ANY
-                    },
-                    segments: SegmentLimits {
-                        max_size,
-                        boundary_mask,
-                    },
-                    ..Constraints::ANY
-                };
-                (constraints, run)
-            })
-        },
-    )
+    let len = (20..=37_u32, any::<u64>()).prop_map(|(bits, len)| (len >> (64 - bits)).max(4096));
+    (12..=31_u32, any::<u64>(), len, any::<bool>()).prop_flat_map(|(shift, start, len, to_top)| {
+        let granule = 1_u64 << shift;
+        let len = len & !4095;
+        let last_start = (TOP - u128::from(len)) as u64 & !(granule - 1);
+        let (start, len) = match to_top {
+            true => (last_start, (TOP - u128::from(last_start)) as u64),
+            false => ((start & !(granule - 1)).min(last_start), len),
+        };
+        let run = Run { start, len };
+        // About a hundred segments at most.
+        let least = granule.max((1 << len.ilog2()) >> 6);
+        let max_size = prop_oneof![
+            least..=least.saturating_mul(8),
+            least..=u64::MAX,
+            Just(u64::MAX),
+            Just(u64::MAX - 1),
+        ];
+        let boundary_mask = (least.ilog2()..=64).prop_map(|bits| match bits {
+            64 => u64::MAX,
+            bits => (1 << bits) - 1,
+        });
+        (max_size, boundary_mask).prop_map(move |(max_size, boundary_mask)| {
+            let constraints = Constraints {
+                placement: Placement {
+                    alignment: granule,
+                    ..Placement::ANY
+                },
+                segments: SegmentLimits {
+                    max_size,
+                    boundary_mask,
+                },
+                ..Constraints::ANY
+            };
+            (constraints, run)
+        })
+    })
 }
 
 /// Any values at all, in most cases nonsense.
