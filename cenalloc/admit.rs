@@ -91,7 +91,7 @@ impl Buffer {
                 return Err(EINVAL);
             }
         }
-        let place = guard.users.reserve(needs, &client)?;
+        let place = guard.users.reserve(needs, &client, client.flags())?;
         if let Some(misfit) = misfit {
             let newcomer = client.device();
             if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, proposal) {

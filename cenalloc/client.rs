@@ -11,6 +11,7 @@ use dma_buf_constraints::{
     model::Name, //
 };
 use kernel::{
+    alloc::Flags,
     device::Device,
     prelude::*,
     sync::{
@@ -74,6 +75,18 @@ impl Client {
             attached: None,
             declared: Some(declared),
             early: 0,
+        }
+    }
+
+    /// How what is kept for the user is allocated.
+    ///
+    /// A process declares as many as it likes: its memory cgroup pays for them. How often a device
+    /// attaches is up to its driver.
+    pub(crate) fn flags(&self) -> Flags {
+        if self.declared.is_some() {
+            GFP_KERNEL_ACCOUNT
+        } else {
+            GFP_KERNEL
         }
     }
 

@@ -59,7 +59,7 @@ impl Buffer {
         } else {
             Name::new(name)
         };
-        let client = Client::declared(Declared::Needs(KBox::new(name, GFP_KERNEL)?));
+        let client = Client::declared(Declared::Needs(KBox::new(name, GFP_KERNEL_ACCOUNT)?));
         let needs = device::needs_without_device(constraints);
         let mut guard = self.lock();
         let slot = self.admit(&mut guard, dmabuf, &needs, client)?;
@@ -181,7 +181,7 @@ impl Resource {
             bindings::__devres_alloc_node(
                 Some(unbound),
                 size_of::<Entry>(),
-                bindings::GFP_KERNEL,
+                bindings::GFP_KERNEL_ACCOUNT,
                 bindings::NUMA_NO_NODE,
                 c"cenalloc".as_char_ptr(),
             )

@@ -34,6 +34,7 @@ use crate::{
 };
 use core::ptr;
 use kernel::{
+    alloc::Flags,
     device::Device,
     page::PAGE_SIZE,
     prelude::*,
@@ -389,24 +390,29 @@ impl<T: Identity> Users<T> {
         (against(&self.meet.placement), Party::Others)
     }
 
-    /// Makes a place for `who`, which has `needs`. `ENOMEM`, also where there are as many users as
-    /// there may be.
-    pub fn reserve(&mut self, needs: &Needs, who: &impl Identity) -> Result<Place<T>> {
+    /// Makes a place for `who`, which has `needs`, allocated by `flags`: as many users as userspace
+    /// asks for are charged to it. `ENOMEM`, also where there are as many users as there may be.
+    pub fn reserve(
+        &mut self,
+        needs: &Needs,
+        who: &impl Identity,
+        flags: Flags,
+    ) -> Result<Place<T>> {
         if self.len() >= MAX_USERS {
             return Err(ENOMEM);
         }
         let mut ancestors = None;
         if needs.effective().placement.access_mask != u64::MAX {
             if let Some(device) = who.device() {
-                let mut all = KBox::new(Ancestors::new(), GFP_KERNEL)?;
+                let mut all = KBox::new(Ancestors::new(), flags)?;
                 for ancestor in device::all_ancestors(device) {
-                    all.push(device::reference(ancestor), GFP_KERNEL)?;
+                    all.push(device::reference(ancestor), flags)?;
                 }
                 ancestors = Some(all);
             }
         }
         Ok(Place {
-            room: self.slots.reserve()?,
+            room: self.slots.reserve(flags)?,
             ancestors,
         })
     }

@@ -170,7 +170,7 @@ unsafe extern "C" fn dma_buf_constraints_admit(
     from_result(|| {
         // SAFETY: The caller's promise.
         let proposal = unsafe { consider(set, &device, &needs, conflict)? };
-        let place = set.reserve(&needs, &device)?;
+        let place = set.reserve(&needs, &device, GFP_KERNEL)?;
         let slot = set.commit(place, &proposal, device.clone());
         Ok(slot.index() as c_int)
     })

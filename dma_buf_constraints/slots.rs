@@ -3,7 +3,10 @@
 //! Things that keep their place among others, by a number.
 
 use core::mem::MaybeUninit;
-use kernel::prelude::*;
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
 
 /// How many places there are before more are allocated.
 const IN_PLACE: usize = 4;
@@ -93,14 +96,14 @@ impl<T> Slots<T> {
         self.slot(place)?.as_deref_mut()
     }
 
-    /// Makes room for one more thing. `ENOMEM`.
-    pub(crate) fn reserve(&mut self) -> Result<Room<T>> {
+    /// Makes room for one more thing, allocated by `flags` where there is none. `ENOMEM`.
+    pub(crate) fn reserve(&mut self, flags: Flags) -> Result<Room<T>> {
         if self.count == self.places() {
-            self.more.push(None, GFP_KERNEL)?;
+            self.more.push(None, flags)?;
         }
         match self.spare.take() {
             Some(room) => Ok(room),
-            None => Ok(Room(KBox::new_uninit(GFP_KERNEL)?)),
+            None => Ok(Room(KBox::new_uninit(flags)?)),
         }
     }
 

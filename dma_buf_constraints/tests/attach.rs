@@ -100,7 +100,7 @@ impl From<Refusal> for Error {
 #[expect(clippy::result_large_err, reason = "as large as a conflict")]
 fn join<T: Identity>(users: &mut Users<T>, needs: &Needs, who: T) -> Result<Slot, Refusal> {
     let proposal = users.consider(needs, &who)?;
-    let place = users.reserve(needs, &who)?;
+    let place = users.reserve(needs, &who, GFP_KERNEL)?;
     Ok(users.commit(place, &proposal, who))
 }
 
@@ -177,7 +177,7 @@ mod cases {
         let two = Somebody("two");
         let proposal = users.consider(&newcomer, &two).map_err(|_| EINVAL)?;
         assert_eq!(proposal.meet().placement.access_mask, 0b10);
-        drop(users.reserve(&newcomer, &two)?);
+        drop(users.reserve(&newcomer, &two, GFP_KERNEL)?);
         assert_eq!(needed(&users)?[..], before[..]);
         Ok(())
     }

@@ -10,7 +10,7 @@ use kernel::prelude::*;
 
 /// Puts `thing` into the lowest place that is free.
 fn put(slots: &mut Slots<u32>, thing: u32) -> Result<usize> {
-    let room = slots.reserve()?;
+    let room = slots.reserve(GFP_KERNEL)?;
     Ok(slots.insert(room, thing))
 }
 
@@ -62,7 +62,7 @@ mod cases {
     fn room_alone_is_no_thing() -> Result {
         let mut slots = Slots::<u32>::new();
         for _ in 0..3 {
-            drop(slots.reserve()?);
+            drop(slots.reserve(GFP_KERNEL)?);
         }
         assert!(slots.is_empty());
         assert_eq!(put(&mut slots, 7)?, 0);

@@ -183,7 +183,8 @@ struct cenalloc_declare {
  * A declared device is remembered: its own attachment later changes nothing and
  * is not refused for what was declared. Where it has come to need more since, it
  * is a user beside the declaration. The declaration goes when the device's driver
- * unbinds; explicit needs stay as long as the buffer.
+ * unbinds; explicit needs stay as long as the buffer. What the kernel keeps for a
+ * user is charged to the memory cgroup of the process that declares it.
  *
  * Errors: as an attachment of the user: EINVAL where it can never share this
  * buffer with those before, EBUSY where it could have, before the buffer got

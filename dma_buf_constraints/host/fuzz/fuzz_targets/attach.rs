@@ -30,7 +30,10 @@ use dma_buf_constraints_fuzz::{
         Layout, //
     },
     page::PAGE_SIZE,
-    prelude::fail_after, //
+    prelude::{
+        fail_after,
+        GFP_KERNEL, //
+    }, //
 };
 use libfuzzer_sys::fuzz_target;
 use std::rc::Rc;
@@ -271,7 +274,7 @@ impl Model {
         }
         let meet = *proposal.meet();
         fail_after((until_failure < 8).then_some(until_failure.into()));
-        let place = self.users.reserve(&needs, &who);
+        let place = self.users.reserve(&needs, &who, GFP_KERNEL);
         fail_after(None);
         assert_eq!(state(&self.users), before);
         let Ok(place) = place else {

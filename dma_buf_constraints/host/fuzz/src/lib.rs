@@ -4,12 +4,14 @@
 //! a buffer's users, built for the host.
 //!
 //! The set is the very file that goes into the module. Of the kernel crate it uses very little,
-//! which [`prelude`], [`device`], [`page`] and [`sync`] stand in for, under the crate's name.
+//! which [`prelude`], [`alloc`], [`device`], [`page`] and [`sync`] stand in for, under the crate's
+//! name.
 
 #![forbid(unsafe_code)]
 
 extern crate self as kernel;
 
+pub mod alloc;
 pub mod device;
 pub mod draw;
 pub mod page;

@@ -2,6 +2,7 @@
 
 //! Stands in for `kernel::prelude`: boxes and vectors whose allocations can fail.
 
+use crate::alloc::Flags;
 use std::{
     cell::Cell,
     convert::Infallible,
@@ -20,10 +21,6 @@ pub struct Error(());
 pub const ENOMEM: Error = Error(());
 
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
-
-/// How to allocate.
-#[derive(Clone, Copy)]
-pub struct Flags;
 
 pub const GFP_KERNEL: Flags = Flags;
 

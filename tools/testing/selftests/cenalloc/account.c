@@ -2,6 +2,7 @@
 /*
  * Who pays for memory: the memory cgroup of whoever created the buffer, whoever
  * uses it first. What that cgroup may not have, nobody gets, and nobody is killed.
+ * Who declares users pays for what is kept for them.
  */
 
 #include <setjmp.h>
@@ -199,6 +200,35 @@ TEST_F(account, tried)
 	ASSERT_EQ(0, write_cgroup("user", "memory.max", "8M"));
 	ASSERT_EQ(0, ask(CENALLOC_TEST, &test));
 	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
+}
+
+/*
+ * Users are paid for by who declares them, whoever created the buffer. At a limit, the
+ * kernel would kill somebody of that cgroup, and say so at length.
+ */
+TEST_F(account, declared)
+{
+	const int users = 1024;
+	int fds[16], i, n;
+	__s64 paid;
+
+	ASSERT_EQ(0, enter("payer"));
+	for (i = 0; i < (int)ARRAY_SIZE(fds); i++) {
+		fds[i] = create(PAGE);
+		ASSERT_LE(0, fds[i]);
+	}
+	ASSERT_EQ(0, enter("user"));
+	for (i = 0; i < (int)ARRAY_SIZE(fds); i++)
+		for (n = 0; n < users; n++)
+			ASSERT_EQ(0, declare_needs(fds[i], "user", NEEDS()));
+	paid = current_bytes("user") - self->user;
+	EXPECT_LT(256LL * users * (int)ARRAY_SIZE(fds), paid) {
+		TH_LOG("%lld bytes", (long long)paid);
+	}
+	EXPECT_TRUE(settles_at("payer", self->payer));
+	for (i = 0; i < (int)ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	EXPECT_TRUE(settles_at("user", self->user));
 }
 
 /* --- Limits --------------------------------------------------------------- */

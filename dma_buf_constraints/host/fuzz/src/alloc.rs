@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stands in for `kernel::alloc`.
+
+/// How to allocate.
+#[derive(Clone, Copy)]
+pub struct Flags;
