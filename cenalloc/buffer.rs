@@ -34,7 +34,10 @@ use dma_buf_constraints::{
         Slot,
         Users, //
     },
-    device,
+    device::{
+        self,
+        BoundDevice, //
+    },
     dma_buf::{
         DataDirection,
         DmaBuf,
@@ -308,7 +311,7 @@ impl Buffer {
         let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
         // told to forget it where it changes, in `relocate` and `take_back`, and where what a user
-        // needs does, in `admit`. An attached device is bound: that is its importer's promise.
+        // needs does, in `admit`.
         let result =
             unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
         if result.is_ok() {
@@ -357,8 +360,10 @@ unsafe impl Exporter for Buffer {
     fn attach(&self, importer: &Importer<'_>) -> Result<Slot> {
         let device = importer.device();
         let needs = device::needs(device);
+        // SAFETY: Until it detaches, the importer keeps its device bound. The tables go with that.
+        let bound = unsafe { BoundDevice::new(device) };
         let attached = Attached {
-            tables: Tables::new(device),
+            tables: Tables::new(bound),
             can_dma: needs.is_some(),
             is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),
@@ -502,7 +507,7 @@ unsafe impl Exporter for Buffer {
         let life = core::mem::replace(&mut guard.life, Life::Gone);
         // Nobody is attached any more, and nobody can declare: what else there is goes with the
         // last reference, which can be an entry's of a device.
-        declare::forget(self, &guard.users);
+        declare::forget(self, &mut guard.users);
         drop(guard);
         // Memory is freed without the lock.
         drop(life);

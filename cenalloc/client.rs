@@ -6,7 +6,10 @@
 use crate::backing::Backing;
 use dma_buf_constraints::{
     attach::Identity,
-    device,
+    device::{
+        self,
+        BoundDevice, //
+    },
     dma_buf::Tables,
     model::Name, //
 };
@@ -14,10 +17,7 @@ use kernel::{
     alloc::Flags,
     device::Device,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// A device that is attached.
@@ -36,7 +36,7 @@ pub(crate) struct Attached {
 /// A user that was declared, and will attach later.
 pub(crate) enum Declared {
     /// A device, remembered until its driver unbinds.
-    Device(ARef<Device>),
+    Device(BoundDevice),
     /// Needs without a device, with a name.
     Needs(KBox<Name>),
 }
@@ -45,7 +45,7 @@ impl Declared {
     /// Whether it is the declaration of `device`.
     pub(crate) fn is_of(&self, device: &Device) -> bool {
         match self {
-            Self::Device(declared) => core::ptr::eq(&**declared, device),
+            Self::Device(declared) => device::as_raw(declared) == device::as_raw(device),
             Self::Needs(_) => false,
         }
     }

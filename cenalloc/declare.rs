@@ -17,16 +17,22 @@ use crate::{
     },
     trace, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use dma_buf_constraints::{
     attach::{
         Slot,
         Users, //
     },
-    device,
+    device::{
+        self,
+        BoundDevice, //
+    },
     dma_buf::DmaBuf,
     model::{
         Constraints,
@@ -36,7 +42,10 @@ use dma_buf_constraints::{
 };
 use kernel::{
     bindings,
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     prelude::*,
     str::CStrExt,
     sync::{
@@ -81,9 +90,12 @@ impl Buffer {
         // Until the end: what is known of a device is true while it is bound, and `unbound` comes
         // when everything is in its place.
         let bound = BoundLock::new(device).ok_or(ENODEV)?;
-        let needs = device::needs(device).ok_or(ENODEV)?.also(constraints);
+        let needs = device::needs(&bound).ok_or(ENODEV)?.also(constraints);
         let resource = Resource::new(self.counted())?;
-        let client = Client::declared(Declared::Device(device::reference(device)));
+        // SAFETY: When the driver unbinds, `unbound` drops it, by the entry that is added before the
+        // device's lock is released; before that, `forget` does, when the buffer goes.
+        let user = unsafe { BoundDevice::new(&bound) };
+        let client = Client::declared(Declared::Device(user));
         let mut guard = self.lock();
         if of_device(&guard.users, device, &needs).is_some() {
             return Ok(());
@@ -113,6 +125,15 @@ impl<'a> BoundLock<'a> {
         // INVARIANT: The call has taken the lock. Without it there must be no guard, not even for a
         // moment: its drop unlocks.
         Some(Self(device))
+    }
+}
+
+impl Deref for BoundLock<'_> {
+    type Target = Device<Bound>;
+
+    fn deref(&self) -> &Device<Bound> {
+        // SAFETY: By the type's invariants: an unbind waits for the lock.
+        unsafe { self.0.as_bound() }
     }
 }
 
@@ -147,10 +168,10 @@ fn release(buffer: &Buffer, state: &mut State, slot: Slot) {
 }
 
 /// Forgets what was declared for `buffer`, whose users `users` are.
-pub(crate) fn forget(buffer: &Buffer, users: &Users<Client>) {
-    for user in users.iter() {
-        if let Some(Declared::Device(device)) = &user.data.declared {
-            Resource::remove(device, buffer);
+pub(crate) fn forget(buffer: &Buffer, users: &mut Users<Client>) {
+    for user in users.iter_mut() {
+        if let Some(Declared::Device(device)) = user.data.declared.take() {
+            Resource::remove(&device, buffer);
         }
     }
 }

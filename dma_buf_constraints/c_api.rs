@@ -14,7 +14,8 @@ use crate::{
     },
     c,
     device::{
-        self, //
+        self,
+        BoundDevice, //
     },
     model::{
         Conflict,
@@ -33,16 +34,18 @@ use core::fmt::{
 };
 use kernel::{
     bindings,
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     error::from_result,
-    prelude::*,
-    sync::aref::ARef, //
+    prelude::*, //
 };
 
 pub use c::dma_buf_constraints;
 
 /// `struct dma_buf_constraints_set`: each user keeps its device.
-type Set = Users<ARef<Device>>;
+type Set = Users<BoundDevice>;
 
 /// Reads constraints that a C caller wrote.
 impl From<&c::dma_buf_constraints> for Constraints {
@@ -91,6 +94,18 @@ unsafe fn read(raw: *const c::dma_buf_constraints) -> Constraints {
     }
 }
 
+/// A device of a C caller.
+///
+/// # Safety
+///
+/// `dev` is a device whose driver is bound, and does not unbind for `'a`.
+unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
+    // SAFETY: The caller's promise.
+    let device: &Device = unsafe { Device::from_raw(dev) };
+    // SAFETY: The caller's promise.
+    unsafe { device.as_bound() }
+}
+
 /// # Safety
 ///
 /// As in the header: `dev` is a device whose driver is bound and does not unbind meanwhile,
@@ -101,23 +116,21 @@ unsafe extern "C" fn dma_buf_constraints_declare(
     constraints: *const c::dma_buf_constraints,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let (device, constraints) = unsafe { (Device::from_raw(dev), read(constraints)) };
-    let device: &Device = device;
-    // SAFETY: The caller's promise.
-    let device = unsafe { device.as_bound() };
+    let (device, constraints) = unsafe { (bound(dev), read(constraints)) };
     from_result(|| device::declare(device, &constraints).map(|()| 0))
 }
 
 /// # Safety
 ///
-/// As in the header: `dev` is a device, `constraints` is to be filled in.
+/// As in the header: `dev` is a device whose driver is bound and does not unbind meanwhile,
+/// `constraints` is to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_query(
     dev: *mut bindings::device,
     constraints: *mut c::dma_buf_constraints,
 ) {
     // SAFETY: The caller's promise.
-    let needs = device::needs(unsafe { Device::from_raw(dev) }).unwrap_or(Needs::NONE);
+    let needs = device::needs(unsafe { bound(dev) }).unwrap_or(Needs::NONE);
     // SAFETY: The caller's promise.
     unsafe { constraints.write(needs.effective().into()) };
 }
@@ -155,8 +168,8 @@ unsafe extern "C" fn dma_buf_constraints_set_free(set: *mut c::dma_buf_constrain
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody else uses now, `dev` a device, `conflict` NULL or
-/// to be filled in.
+/// As in the header: `set` is a set that nobody else uses now, `dev` a device whose driver is bound
+/// and does not unbind as long as it is in the set, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_admit(
     set: *mut c::dma_buf_constraints_set,
@@ -164,22 +177,21 @@ unsafe extern "C" fn dma_buf_constraints_admit(
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
-    let device = device::reference(device);
+    let (set, device) = unsafe { (&mut *set.cast::<Set>(), BoundDevice::new(bound(dev))) };
     let needs = device::needs(&device).unwrap_or(Needs::NONE);
     from_result(|| {
         // SAFETY: The caller's promise.
         let proposal = unsafe { consider(set, &device, &needs, conflict)? };
         let place = set.reserve(&needs, &device, GFP_KERNEL)?;
-        let slot = set.commit(place, &proposal, device.clone());
+        let slot = set.commit(place, &proposal, device);
         Ok(slot.index() as c_int)
     })
 }
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `dev` a device, `meet` to be filled
-/// in, `conflict` NULL or to be filled in.
+/// As in the header: `set` is a set that nobody changes now, `dev` a device whose driver is bound
+/// and does not unbind meanwhile, `meet` to be filled in, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_consider(
     set: *const c::dma_buf_constraints_set,
@@ -188,8 +200,7 @@ unsafe extern "C" fn dma_buf_constraints_consider(
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
     // SAFETY: The caller's promise.
-    let (set, device) = unsafe { (&*set.cast::<Set>(), Device::from_raw(dev)) };
-    let device = device::reference(device);
+    let (set, device) = unsafe { (&*set.cast::<Set>(), BoundDevice::new(bound(dev))) };
     let needs = device::needs(&device).unwrap_or(Needs::NONE);
     from_result(|| {
         // SAFETY: The caller's promise.
@@ -208,7 +219,7 @@ unsafe extern "C" fn dma_buf_constraints_consider(
 /// `conflict` is NULL or to be filled in.
 unsafe fn consider<'a>(
     set: &Set,
-    device: &ARef<Device>,
+    device: &BoundDevice,
     needs: &'a Needs,
     conflict: *mut c::dma_buf_conflict,
 ) -> Result<Proposal<'a>> {

@@ -19,6 +19,7 @@ use crate::{
 };
 use core::{
     iter,
+    ops::Deref,
     ptr::{
         self,
         NonNull, //
@@ -47,12 +48,11 @@ use kernel::{
 /// Nothing where the device does no DMA: one that has no DMA mask can attach, to be told of the
 /// buffer's life or to use it by CPU, but not map.
 ///
-/// The device is bound to its driver, and stays so meanwhile: that is the duty of whoever attaches
-/// or declares it.
+/// What is looked at is true while the device is bound to its driver.
 ///
 /// Source: `dma_mask`, `bus_dma_limit`, `dma_range_map` where nothing translates, `dma_parms`,
 /// `dma_coherent`.
-pub fn needs(device: &Device) -> Option<Needs> {
+pub fn needs(device: &Device<Bound>) -> Option<Needs> {
     let mut facts = c::dbc_device_facts {
         access_mask: 0,
         max_address: 0,
@@ -62,7 +62,8 @@ pub fn needs(device: &Device) -> Option<Needs> {
         can_dma: false,
         coherent: false,
     };
-    // SAFETY: The reference proves that the device is alive; `facts` is ours to write.
+    // SAFETY: The device is alive and bound, so that its DMA parameters stay; `facts` is ours to
+    // write.
     unsafe { c::dbc_device_facts(as_raw(device), &mut facts) };
     if !facts.can_dma {
         return None;
@@ -125,9 +126,8 @@ fn said_of(device: &Device) -> Option<Constraints> {
     }
 }
 
-/// The ancestors of `device`, the nearest first.
-///
-/// The device is bound, as for [`needs`]: one that is gone from its bus keeps none of them.
+/// The ancestors of `device`, the nearest first. None of a device that was removed, which keeps no
+/// parent; it is not removed meanwhile.
 pub(crate) fn all_ancestors(device: &Device) -> impl Iterator<Item = &Device> {
     iter::successors(parent(device), |device| parent(device))
 }
@@ -147,21 +147,21 @@ fn policy_of(device: &Device) -> Option<Constraints> {
     if bus.is_null() {
         return None;
     }
-    // SAFETY: A bus's name is a string that lives as long as the bus, which outlives the binding of
-    // its devices.
+    // SAFETY: A bus's name is a string that lives as long as the bus, which outlives its devices.
     let bus = unsafe { CStr::from_char_ptr(bus) };
     policy::of(bus.to_bytes(), device.name().to_bytes())
 }
 
-/// The parent of `device`.
+/// The parent of `device`, as long as `device` is registered.
 fn parent(device: &Device) -> Option<&Device> {
     // SAFETY: The reference proves that the device is alive.
     let parent = unsafe { c::dbc_device_parent(as_raw(device)) };
     if parent.is_null() {
         return None;
     }
-    // SAFETY: A device keeps its parent as long as it is registered, as a bound device is, and as
-    // are all ancestors of one.
+    // SAFETY: A device keeps its parent as long as it is registered, which was looked at above.
+    // Nobody removes it meanwhile, nor any ancestor: it is bound, or a user of a buffer, which its
+    // importer keeps bound until it detaches.
     Some(unsafe { Device::from_raw(parent) })
 }
 
@@ -329,15 +329,15 @@ pub fn as_raw(device: &Device) -> *mut bindings::device {
 
 /// A device as messages name it: `vivid.0`, or with its driver in front where the device's own
 /// name does not tell what it is, `edu 0000:00:05.0`.
-pub fn name(device: &Device) -> Name {
+pub fn name(device: &Device<Bound>) -> Name {
     let device_name = device.name().to_bytes();
     // SAFETY: The reference proves that the device is alive.
     let driver = unsafe { c::dbc_device_driver(as_raw(device)) };
     if driver.is_null() {
         return Name::new(device_name);
     }
-    // SAFETY: A driver's name is a string that lives as long as the driver, which is bound: that is
-    // the duty of whoever attaches or declares the device.
+    // SAFETY: A driver's name is a string that lives as long as the driver, which stays as long as
+    // the device is bound to it.
     let driver = unsafe { CStr::from_char_ptr(driver) }.to_bytes();
     if device_name.starts_with(driver) {
         return Name::new(device_name);
@@ -352,7 +352,35 @@ pub fn name(device: &Device) -> Name {
     Name::new(&both)
 }
 
-impl Identity for ARef<Device> {
+/// A device that is a user of buffers, with a reference.
+///
+/// # Invariants
+///
+/// The device is bound to its driver as long as this is there.
+pub struct BoundDevice(ARef<Device>);
+
+impl BoundDevice {
+    /// Keeps `device`.
+    ///
+    /// # Safety
+    ///
+    /// The device stays bound to its driver until this is dropped.
+    pub unsafe fn new(device: &Device<Bound>) -> Self {
+        // INVARIANT: The caller's promise.
+        Self(device.into())
+    }
+}
+
+impl Deref for BoundDevice {
+    type Target = Device<Bound>;
+
+    fn deref(&self) -> &Device<Bound> {
+        // SAFETY: By the type's invariants.
+        unsafe { self.0.as_bound() }
+    }
+}
+
+impl Identity for BoundDevice {
     fn name(&self) -> Name {
         name(self)
     }
@@ -363,6 +391,6 @@ impl Identity for ARef<Device> {
 }
 
 /// A counted reference to `device`.
-pub fn reference(device: &Device) -> ARef<Device> {
+pub(crate) fn reference(device: &Device) -> ARef<Device> {
     device.into()
 }

@@ -127,10 +127,13 @@ const char *dbc_device_bus(struct device *dev)
 	return dev->bus ? dev->bus->name : NULL;
 }
 
-/* The parent, which lives as long as the device, or NULL. */
+/*
+ * The parent, which lives as long as the device is registered, or NULL: a device
+ * that was removed still points to the parent that it no longer keeps.
+ */
 struct device *dbc_device_parent(struct device *dev)
 {
-	return dev->parent;
+	return device_is_registered(dev) ? dev->parent : NULL;
 }
 
 void dbc_module_get(struct module *module)

@@ -94,7 +94,10 @@ struct exporter_device {
 	struct exporter_constraints constraints;
 };
 
-/* Tells what a platform device needs. EINVAL without a NUL in the name; ENODEV. */
+/*
+ * Tells what a platform device needs. EINVAL without a NUL in the name; ENODEV where there
+ * is none, or no driver is bound to it.
+ */
 #define EXPORTER_QUERY		_IOWR('X', 0x03, struct exporter_device)
 
 /*

@@ -28,7 +28,10 @@ use core::{
 };
 use kernel::{
     bindings,
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     dma::DataDirection,
     error::from_result,
     mm::virt::VmaRef,
@@ -43,10 +46,13 @@ pub struct Importer<'a> {
 
 impl Importer<'_> {
     /// The importing device.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device<Bound> {
         // SAFETY: The core keeps the attachment, and the importer its device, for as long as this
         // importer is lent to the exporter.
-        unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }
+        let device: &Device = unsafe { Device::from_raw((*self.raw.as_ptr()).dev) };
+        // SAFETY: Who attaches a device keeps it bound until it has detached it, as the DMA API
+        // wants it of a device for which memory is mapped.
+        unsafe { device.as_bound() }
     }
 
     /// The buffer.

@@ -6,7 +6,7 @@ use crate::{
     c,
     device::{
         as_raw,
-        reference, //
+        BoundDevice, //
     },
     few::Few,
     model::{
@@ -20,12 +20,14 @@ use core::ptr::NonNull;
 use kernel::{
     alloc::AllocError,
     bindings,
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     dma::DataDirection,
     error::to_result,
     page::PAGE_SIZE,
     prelude::*,
-    sync::aref::ARef,
     types::Opaque, //
 };
 
@@ -312,23 +314,23 @@ struct Mapped<M> {
 /// - `idle` was made from the memory that is there now: [`forget`](Self::forget) is called when
 ///   memory changes.
 pub struct Tables<M> {
-    device: ARef<Device>,
+    device: BoundDevice,
     mapped: Few<Mapped<M>>,
     idle: Option<KBox<Table>>,
 }
 
 impl<M> Tables<M> {
     /// No tables yet, for `device`.
-    pub fn new(device: &Device) -> Self {
+    pub fn new(device: BoundDevice) -> Self {
         Self {
-            device: reference(device),
+            device,
             mapped: Few::new(),
             idle: None,
         }
     }
 
     /// The device they are mapped for.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device<Bound> {
         &self.device
     }
 
@@ -360,7 +362,6 @@ impl<M> Tables<M> {
     ///   run. `memory` keeps it allocated.
     /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came
     ///   between.
-    /// - The device is bound to its driver, as the DMA API wants it.
     pub unsafe fn map(
         &mut self,
         pages: Pages<'_>,
@@ -372,12 +373,12 @@ impl<M> Tables<M> {
         let table = match self.idle.take() {
             Some(table) => table,
             None => {
-                // SAFETY: The caller's promise.
+                // SAFETY: The caller's promise; the device is bound by its type.
                 unsafe { Table::for_device(&self.device, pages, constraints)? }
             }
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
-        // device is bound, as the caller promises.
+        // device is bound by its type.
         if let Err(error) = unsafe { table.map(&self.device, direction) } {
             self.idle = Some(table);
             return Err(error);

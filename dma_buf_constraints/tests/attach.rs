@@ -10,7 +10,10 @@ use crate::{
         Users,
         MAX_USERS, //
     },
-    device,
+    device::{
+        self,
+        BoundDevice, //
+    },
     model::{
         Conflict,
         Constraints,
@@ -25,8 +28,7 @@ use crate::{
 use kernel::{
     device::Device,
     page::PAGE_SIZE,
-    prelude::*,
-    sync::aref::ARef, //
+    prelude::*, //
 };
 
 /// The length of the buffer.
@@ -106,9 +108,9 @@ fn join<T: Identity>(users: &mut Users<T>, needs: &Needs, who: T) -> Result<Slot
 
 /// Lets `device` join, with what it needs now.
 #[expect(clippy::result_large_err, reason = "as large as a conflict")]
-fn attach(users: &mut Users<ARef<Device>>, device: &TestDevice) -> Result<Slot, Refusal> {
+fn attach(users: &mut Users<BoundDevice>, device: &TestDevice) -> Result<Slot, Refusal> {
     let needs = device::needs(device.bound()).ok_or(EIO)?;
-    join(users, &needs, device::reference(device.bound()))
+    join(users, &needs, device.user())
 }
 
 /// What all need together, and what each needs.
@@ -258,6 +260,18 @@ mod cases {
             assert_eq!(conflict.with, Party::Device(opponent));
             assert_eq!(needed(&users)?[..], before[..]);
         }
+        Ok(())
+    }
+    /// A device that was removed still points to its parent, and no longer keeps it.
+    #[test]
+    fn removed_device_has_no_ancestors() -> Result {
+        let parent = TestDevice::new(c"dbc_test_kept_parent", None)?;
+        let child = TestDevice::new(c"dbc_test_removed", Some(&parent))?;
+        let kept = device::reference(child.bound());
+        let nearest = |device: &Device| device::all_ancestors(device).next().map(device::as_raw);
+        assert_eq!(nearest(&kept), Some(device::as_raw(parent.bound())));
+        drop(child);
+        assert_eq!(nearest(&kept), None);
         Ok(())
     }
 }

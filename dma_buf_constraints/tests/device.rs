@@ -5,7 +5,8 @@
 use crate::{
     device::{
         as_raw,
-        declare, //
+        declare,
+        BoundDevice, //
     },
     model::{
         Constraints,
@@ -43,6 +44,12 @@ impl TestDevice {
     /// The device.
     pub(super) fn bound(&self) -> &Device<Bound> {
         self.0.as_ref().as_ref()
+    }
+
+    /// The device as a user, which is to be dropped before `self`.
+    pub(super) fn user(&self) -> BoundDevice {
+        // SAFETY: The device stays bound until `self` is dropped; each test drops its users before.
+        unsafe { BoundDevice::new(self.bound()) }
     }
 
     /// Declares which classes of memory it reaches, as important as `priority`.

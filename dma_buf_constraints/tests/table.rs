@@ -109,8 +109,7 @@ fn map(
     constraints: &Constraints,
     direction: DataDirection,
 ) -> Result<TableRef, MapError> {
-    // SAFETY: Each test has one set of runs, and drops its tables before its blocks and its
-    // device, which is bound.
+    // SAFETY: Each test has one set of runs, and drops its tables before its blocks.
     unsafe { tables.map(pages(runs), "memory", constraints, direction) }
 }
 
@@ -243,7 +242,7 @@ mod cases {
         let runs = [part(block.run()?, 0, 6), part(block.run()?, 7, 1)];
         let mut constraints = Constraints::ANY;
         constraints.segments = limits(4 * PAGE, 0);
-        let mut tables = Tables::new(device.bound());
+        let mut tables = Tables::new(device.user());
         let first = map(&mut tables, &runs, &constraints, DataDirection::ToDevice);
         // SAFETY: The device is bound.
         if unsafe { c::dbc_phys_would_bounce(as_raw(device.bound()), runs[0].start, runs[0].len) } {
@@ -291,7 +290,7 @@ mod cases {
         let runs = [block.run()?];
         let mut too_small = Constraints::ANY;
         too_small.segments.max_size = PAGE - 1;
-        let mut tables = Tables::new(device.bound());
+        let mut tables = Tables::new(device.user());
         let result = map(&mut tables, &runs, &too_small, DataDirection::ToDevice);
         assert!(matches!(result, Err(MapError::Failed(EINVAL))));
         let result = map(&mut tables, &runs, &Constraints::ANY, DataDirection::None);

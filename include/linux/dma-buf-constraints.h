@@ -172,7 +172,8 @@ void dma_buf_constraints_set_free(struct dma_buf_constraints_set *set);
  * as it was. A device without a DMA mask is admitted and adds nothing.
  *
  * Context: Process context, may sleep; the exporter holds the lock of the set.
- * The device's driver is bound, as it is for a device that attaches.
+ * The device's driver is bound, and does not unbind before the device is released
+ * or the set freed: that is the duty of who attaches a device.
  * Return: a handle for dma_buf_constraints_release(), zero or more; -EINVAL
  * where nothing satisfies all users; -ENOMEM.
  */

@@ -403,12 +403,20 @@ static int exporter_query(struct exporter_device __user *user)
 	struct dma_buf_constraints constraints;
 	struct exporter_device request;
 	struct device *dev;
+	bool is_bound;
 
 	dev = find(&request, user);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
-	dma_buf_constraints_query(dev, &constraints);
+	/* A driver asks while it is bound. */
+	device_lock(dev);
+	is_bound = dev->driver;
+	if (is_bound)
+		dma_buf_constraints_query(dev, &constraints);
+	device_unlock(dev);
 	put_device(dev);
+	if (!is_bound)
+		return -ENODEV;
 	to_user(&request.constraints, &constraints);
 	return copy_to_user(user, &request, sizeof(request)) ? -EFAULT : 0;
 }
