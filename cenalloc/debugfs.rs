@@ -94,7 +94,7 @@ unsafe extern "C" fn cenalloc_buffers_show(
     // SAFETY: The caller's promise.
     let mut reader = Reader(unsafe { &mut *file });
     status(for_each(|buffer, state| {
-        describe::write_buffer(&mut reader, buffer, state)?;
+        describe::write_buffer(&mut reader, buffer, state, state.conflict.as_deref())?;
         reader.write_str("\n")
     }))
 }

@@ -8,6 +8,7 @@ use crate::buffer::{
     State, //
 };
 use dma_buf_constraints::model::{
+    Conflict,
     Limit,
     Placement,
     SegmentLimits, //
@@ -17,8 +18,14 @@ use kernel::fmt::{
     Write, //
 };
 
-/// Writes one line, without its end, about a buffer whose lock is held.
-pub(crate) fn write_buffer(f: &mut dyn Write, buffer: &Buffer, state: &State) -> fmt::Result {
+/// Writes one line, without its end, about a buffer whose lock is held, and the last refusal as
+/// the reader may see it.
+pub(crate) fn write_buffer(
+    f: &mut dyn Write,
+    buffer: &Buffer,
+    state: &State,
+    conflict: Option<&Conflict>,
+) -> fmt::Result {
     let (life, allocator) = match &state.life {
         Life::Empty => ("empty", "-"),
         Life::Backed(backing) => ("backed", backing.allocator().name().as_str()),
@@ -43,7 +50,7 @@ pub(crate) fn write_buffer(f: &mut dyn Write, buffer: &Buffer, state: &State) ->
         state.early,
         state.relocations
     )?;
-    if let Some(conflict) = state.conflict.as_deref() {
+    if let Some(conflict) = conflict {
         write!(f, "{conflict}")?;
     }
     f.write_str("\"")

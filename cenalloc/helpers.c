@@ -4,6 +4,7 @@
  * what Rust cannot reach stands here.
  */
 
+#include <linux/capability.h>
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
 #include <linux/io.h>
@@ -416,6 +417,12 @@ void cenalloc_module_put(struct module *module)
 bool cenalloc_killed(void)
 {
 	return fatal_signal_pending(current);
+}
+
+/* Whether the caller may learn physical addresses. That it may not is no event. */
+bool cenalloc_may_see_addresses(void)
+{
+	return capable_noaudit(CAP_SYS_ADMIN);
 }
 
 /*

@@ -206,6 +206,7 @@ bool cenalloc_module_get(struct module *module);
 void cenalloc_module_hold(struct module *module);
 void cenalloc_module_put(struct module *module);
 bool cenalloc_killed(void);
+bool cenalloc_may_see_addresses(void);
 bool cenalloc_may_log(void);
 
 #endif /* _CENALLOC_HELPERS_H */

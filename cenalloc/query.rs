@@ -49,24 +49,36 @@ pub(crate) struct Found {
 impl Buffer {
     /// What there is to tell of this buffer; of its users, at most `most_users`, and the line of
     /// text, which is dear, if `with_text`. `ENOMEM`.
+    ///
+    /// Where the memory lies is told to callers with `CAP_SYS_ADMIN` alone, as by the page map of a
+    /// process.
     pub(crate) fn query(&self, most_users: u32, with_text: bool) -> Result<Found> {
         let state = self.lock();
         let mut users = KVVec::new();
         for user in state.users.iter().take(most_users as usize) {
             users.push(describe_user(user), GFP_KERNEL)?;
         }
+        let conflict = state.conflict.as_deref().map(|conflict| {
+            // SAFETY: No requirements.
+            if unsafe { c::cenalloc_may_see_addresses() } {
+                *conflict
+            } else {
+                conflict.without_address()
+            }
+        });
         let mut text = Text(KVVec::new());
         if with_text {
-            describe::write_buffer(&mut text, self, &state).map_err(|_| ENOMEM)?;
+            describe::write_buffer(&mut text, self, &state, conflict.as_ref())
+                .map_err(|_| ENOMEM)?;
         }
         Ok(Found {
-            query: self.describe(&state),
+            query: self.describe(&state, conflict.as_ref()),
             users,
             text: text.0,
         })
     }
 
-    fn describe(&self, state: &State) -> c::cenalloc_query {
+    fn describe(&self, state: &State, conflict: Option<&Conflict>) -> c::cenalloc_query {
         let mut query = c::cenalloc_query {
             user_count: state.users.len() as u32,
             id: self.id,
@@ -80,7 +92,7 @@ impl Buffer {
             query.state = c::CENALLOC_STATE_BACKED;
             query.allocator = uapi::name(backing.allocator().name().as_str());
         }
-        if let Some(conflict) = &state.conflict {
+        if let Some(conflict) = conflict {
             describe_conflict(&mut query, conflict);
         }
         query

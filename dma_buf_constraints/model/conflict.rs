@@ -88,6 +88,20 @@ pub struct Conflict {
     pub with: Party,
 }
 
+impl Conflict {
+    /// The same for who may not learn where memory lies: an address of it is 0, as the kernel
+    /// shows those that it hides.
+    #[must_use]
+    pub fn without_address(&self) -> Self {
+        let is_of_memory = matches!(self.with, Party::Memory(_) | Party::Bounce);
+        let mut conflict = *self;
+        if is_of_memory && matches!(self.misfit.field, Field::MaxAddress | Field::Alignment) {
+            conflict.misfit.found = 0;
+        }
+        conflict
+    }
+}
+
 impl fmt::Display for Conflict {
     /// One line, for the kernel log and debugfs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

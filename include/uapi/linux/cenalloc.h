@@ -334,7 +334,8 @@ struct cenalloc_user {
  * @conflict_with: out: what the last refusal was about: CENALLOC_WITH_*
  * @conflict_field: out: CENALLOC_FIELD_*
  * @conflict_wanted: out: what the refused user needs in that field
- * @conflict_found: out: what stands against it
+ * @conflict_found: out: what stands against it; 0 in place of the physical address
+ *	of the buffer's memory for a caller without CAP_SYS_ADMIN
  * @conflict_who: out: the refused user
  * @conflict_other: out: the other party, where it has a name
  */
@@ -363,7 +364,8 @@ struct cenalloc_query {
 
 /*
  * Tells the state of a buffer, who uses it and what each contributed, and why
- * somebody was refused last. The line of text is the one in debugfs.
+ * somebody was refused last. The line of text is the one in debugfs, with 0x0 for
+ * an address that @conflict_found does not tell.
  *
  * Errors: EBADF, EINVAL as for CENALLOC_DECLARE; EINVAL for a @user_size as for
  * CENALLOC_ALLOCATORS; ENOMEM; EFAULT.

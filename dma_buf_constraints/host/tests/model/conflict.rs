@@ -286,3 +286,30 @@ fn conflicts_read_as_intended() {
          system gives no fewer than 2"
     );
 }
+
+/// Nothing else is lost: what others need, and what allocators give, is no address of memory.
+#[test]
+fn address_of_memory_can_be_hidden() {
+    for (field, with) in FIELDS.iter().flat_map(|f| parties().map(|p| (*f, p))) {
+        let conflict = Conflict {
+            who: name("edu 0000:00:05.0"),
+            misfit: Misfit {
+                field,
+                wanted: 0x1000,
+                found: 0x1_4000_0000,
+            },
+            with,
+        };
+        let is_memory = matches!(with, Party::Memory(_) | Party::Bounce);
+        let is_hidden = is_memory && [Field::MaxAddress, Field::Alignment].contains(&field);
+        let found = if is_hidden { 0 } else { 0x1_4000_0000 };
+        let misfit = Misfit {
+            found,
+            ..conflict.misfit
+        };
+        assert_eq!(conflict.without_address(), Conflict { misfit, ..conflict });
+        if is_hidden {
+            assert!(!conflict.without_address().to_string().contains("4000"));
+        }
+    }
+}

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a buffer tells of itself: CENALLOC_QUERY. */
 
+#include <linux/capability.h>
+#include <sys/syscall.h>
+
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
@@ -222,6 +225,45 @@ TEST_F(buffer, conflict_with_an_allocator)
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "coarse", NEEDS(.alignment = 1ULL << 40)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ALIGNMENT, 1ULL << 40,
 			4 * MIB, "coarse", "dma-coherent");
+}
+
+/* Takes CAP_SYS_ADMIN from this process, which stays root otherwise. */
+static int drop_admin(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data))
+		return -errno;
+	data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
+	return syscall(SYS_capset, &header, data) ? -errno : 0;
+}
+
+/* Where memory lies is for those who may read that of their own pages. */
+TEST_F(buffer, conflict_without_an_address)
+{
+	int first = join(self->importer, self->fd, DEVICE(.name = "first"));
+
+	ASSERT_LE(0, first);
+	ASSERT_EQ(0, map(self->importer, first, NULL));
+	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_LT(0, told.query.conflict_found);
+	EXPECT_MATCH(told.text, "*memory is at 0x[1-9a-f]*");
+	check_text(_metadata, self->fd);
+
+	ASSERT_EQ(0, drop_admin());
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_EQ(CENALLOC_WITH_MEMORY, told.query.conflict_with);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.query.conflict_field);
+	EXPECT_EQ(LOW(28), told.query.conflict_wanted);
+	EXPECT_EQ(0, told.query.conflict_found);
+	EXPECT_MATCH(told.text, "*late needs * memory is at 0x0 and mapped by *first.*");
+	EXPECT_EQ(strlen(told.text), told.query.text_len);
+
+	/* What is no address stays. */
+	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "narrow", NEEDS(.max_address = LEN - 2)));
+	EXPECT_EQ(LEN, query_fields(self->fd).conflict_found);
 }
 
 /* A length is nobody's need: no user is blamed for it. */
