@@ -2,10 +2,6 @@
 /*
  * Calls whose allocations fail one by one, and all that may not change by it.
  *
- * The kernel counts the allocations of a task, of objects (failslab) and of pages
- * (fail_page_alloc), down from the number in its file fail-nth, and fails the one
- * where that ends. Those that must not fail (__GFP_NOFAIL) do not count.
- *
  * To be included after calls.h.
  */
 
@@ -15,8 +11,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-#define NTH		"/proc/thread-self/fail-nth"
-#define FAULTS		"/sys/kernel/debug/"
+#include "inject.h"
 
 /* No call of the tests has as many allocations. */
 #define MOST_ALLOCATIONS	4000
@@ -25,39 +20,6 @@
 #define LEN	(MIB - 3 * PAGE)
 
 #define CANNOT_INJECT	"the kernel has no failslab, fail_page_alloc and fail-nth\n"
-
-/* --- Injection ------------------------------------------------------------ */
-
-/* Lets every allocation of a task that asks for it fail, in silence; false where none can. */
-static inline bool can_inject(void)
-{
-	return !access(NTH, W_OK) &&
-	       !write_file(FAULTS "failslab/ignore-gfp-wait", "N") &&
-	       !write_file(FAULTS "failslab/verbose", "0") &&
-	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N") &&
-	       !write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", "N") &&
-	       !write_file(FAULTS "fail_page_alloc/min-order", "0") &&
-	       !write_file(FAULTS "fail_page_alloc/verbose", "0");
-}
-
-/* The @nth allocation from here on fails; 0 for none. A negative errno. */
-static inline int fail_nth(int file, int nth)
-{
-	char number[16];
-	int len = snprintf(number, sizeof(number), "%d", nth);
-
-	return pwrite(file, number, len, 0) == len ? 0 : -errno;
-}
-
-/* Ends that. Whether an allocation has failed; a negative errno. */
-static inline int has_failed(int file)
-{
-	char number[16] = "";
-	int ret = pread(file, number, sizeof(number) - 1, 0) < 0 ? -errno : !atoi(number);
-	int end = fail_nth(file, 0);
-
-	return end ? end : ret;
-}
 
 /* --- What a call works with ----------------------------------------------- */
 

@@ -47,8 +47,10 @@ static void *fuzz(void *data)
 	unsigned long round;
 
 	me = data;
-	me->fail_nth = open_fail_nth();
+	me->fail_nth = me->has_faults ? open(NTH, O_RDWR | O_CLOEXEC) : -1;
 	if (!sigsetjmp(me->out, 1)) {
+		if (me->has_faults && me->fail_nth < 0)
+			fail("no " NTH ": %d", errno);
 		for (round = 0; me->rounds ? round < me->rounds : seconds() < me->end; round++) {
 			/* What a step draws does not depend on what those before met. */
 			me->random = me->seed ^ round * 0xff51afd7ed558ccdULL;
@@ -72,6 +74,7 @@ static void run(struct __test_metadata *_metadata, int threads)
 	double wanted = number_from("FUZZ_SECONDS", 0) / 2.0;
 	unsigned long rounds = number_from("FUZZ_ROUNDS", ROUNDS) / threads;
 	unsigned int descriptors = count_descriptors();
+	bool has_faults = wants_faults(_metadata);
 	int i, j;
 
 	memset(fuzzers, 0, sizeof(fuzzers));
@@ -81,6 +84,7 @@ static void run(struct __test_metadata *_metadata, int threads)
 		fuzzers[i].seed = (seed * THREADS + i) * MIX;
 		fuzzers[i].rounds = wanted ? 0 : rounds;
 		fuzzers[i].end = seconds() + wanted;
+		fuzzers[i].has_faults = has_faults;
 		fuzzers[i].own = own[i];
 		fuzzers[i].importer = open_importer();
 		ASSERT_LE(0, fuzzers[i].importer);
@@ -99,7 +103,8 @@ static void run(struct __test_metadata *_metadata, int threads)
 		close_any();
 		munmap(me->scratch, SCRATCH + 2 * PAGE);
 		close(me->importer);
-		ksft_print_msg("fuzz: seed %lu, thread %d: %lu calls\n", seed, i, me->calls);
+		ksft_print_msg("fuzz: seed %lu, thread %d: %lu calls, %lu without memory\n",
+			       seed, i, me->calls, me->failed);
 		EXPECT_STREQ("", me->failure) {
 			show_log(_metadata, me);
 			TH_LOG("again: FUZZ_SEED=%lu FUZZ_ROUNDS=%lu ./fuzz -r %s", seed,

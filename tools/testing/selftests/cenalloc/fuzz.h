@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <stdarg.h>
 
+#include "inject.h"
+
 #define LOGGED	48	/* calls of a thread that are shown when it fails */
 #define REGIONS	8
 
@@ -43,8 +45,10 @@ struct fuzzer {
 	struct own *own;
 	int importer;
 	/* Failing allocations: the file that arms them, -1 without. */
+	bool has_faults;
 	int fail_nth;
 	bool is_failing;
+	unsigned long failed;	/* calls in which one has */
 };
 
 static __thread struct fuzzer *me;
@@ -123,37 +127,45 @@ static void show_log(struct __test_metadata *_metadata, const struct fuzzer *thr
 
 /* --- Allocations that fail ------------------------------------------------ */
 
-/* The file that lets the nth allocation of this thread fail; -1 without. */
-static int open_fail_nth(void)
+/* Whether that is wanted, and the kernel is one that was built for it. */
+static bool wants_faults(struct __test_metadata *_metadata)
 {
 	const char *wanted = getenv("FUZZ_FAULTS");
 
 	if (!wanted || !atoi(wanted))
-		return -1;
-	/* All allocations of the thread, but no message for each that fails. */
-	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_file("/sys/kernel/debug/failslab/verbose", "0");
-	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
-	return open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+		return false;
+	if (access(NTH, F_OK)) {
+		ksft_print_msg("fuzz: the kernel cannot let allocations fail\n");
+		return false;
+	}
+	ASSERT_TRUE(can_inject());
+	return true;
 }
 
 static void fail_later(void)
 {
-	char text[16];
+	int ret;
 
 	me->is_failing = me->fail_nth >= 0 && one_in(4);
 	if (!me->is_failing)
 		return;
-	snprintf(text, sizeof(text), "%u", 1 + pick(12));
-	if (pwrite(me->fail_nth, text, strlen(text), 0) < 0)
-		me->is_failing = false;
+	ret = fail_nth(me->fail_nth, 1 + pick(12));
+	if (ret)
+		fail("no allocation can fail: %d", ret);
 }
 
+/* From here on is_failing tells whether one has. */
 static void fail_no_more(void)
 {
-	if (me->is_failing && pwrite(me->fail_nth, "0", 1, 0) < 0)
-		fail("allocations fail for ever: %d", errno);
+	int failed;
+
+	if (!me->is_failing)
+		return;
+	failed = has_failed(me->fail_nth);
+	if (failed < 0)
+		fail("allocations fail for ever: %d", failed);
+	me->is_failing = failed;
+	me->failed += failed;
 }
 
 /* --- Calls ---------------------------------------------------------------- */
