@@ -2,23 +2,18 @@
 /* Several threads at once, on one buffer and on many. */
 
 #include <pthread.h>
-#include <time.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
 
 #define THREADS	4
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec + time.tv_nsec / 1e9;
-}
+#define ROUNDS	5	/* of each thread at least */
+#define FAR	60	/* seconds in which a slow machine gets there */
 
 struct worker {
 	pthread_t thread;
+	const struct worker *all;
 	int number;
 	int fd;
 	int importer;
@@ -28,16 +23,18 @@ struct worker {
 };
 
 static void run(struct __test_metadata *_metadata, void *(*function)(void *), int fd,
-		double seconds)
+		double duration)
 {
 	struct worker workers[THREADS] = {};
+	double end = seconds() + duration;
 	int i;
 
 	for (i = 0; i < THREADS; i++) {
+		workers[i].all = workers;
 		workers[i].number = i;
 		workers[i].fd = fd;
 		workers[i].importer = open_importer();
-		workers[i].end = now() + seconds;
+		workers[i].end = end;
 		ASSERT_LE(0, workers[i].importer);
 	}
 	for (i = 0; i < THREADS; i++)
@@ -48,9 +45,26 @@ static void run(struct __test_metadata *_metadata, void *(*function)(void *), in
 			TH_LOG("thread %d, round %lu: %s", i, workers[i].rounds,
 			       workers[i].failure);
 		}
-		EXPECT_LT(0, workers[i].rounds);
+		EXPECT_LE(ROUNDS, workers[i].rounds);
 		close(workers[i].importer);
 	}
+}
+
+/* Until the time is over and all have had their rounds, or one has failed. */
+static bool goes_on(const struct worker *me)
+{
+	double now = seconds();
+	bool is_done = true;
+	int i;
+
+	if (now < me->end)
+		return true;
+	for (i = 0; i < THREADS; i++) {
+		if (__atomic_load_n(&me->all[i].failure, __ATOMIC_RELAXED))
+			return false;
+		is_done &= __atomic_load_n(&me->all[i].rounds, __ATOMIC_RELAXED) >= ROUNDS;
+	}
+	return !is_done && now < me->end + FAR * slower();
 }
 
 /* Ends the thread if something is wrong. */
@@ -71,7 +85,7 @@ static void *own_buffers(void *data)
 	struct worker *me = data;
 	struct mapping *mapping = malloc(sizeof(*mapping));
 
-	for (; now() < me->end; me->rounds++) {
+	for (; goes_on(me); me->rounds++) {
 		__u64 len = lens[me->rounds % ARRAY_SIZE(lens)], at;
 		__u64 mark = (me->rounds << 8 | me->number) << 24;
 		int attachment, fd = create(len);
@@ -125,7 +139,7 @@ static void *one_buffer(void *data)
 	struct mapping *mapping = malloc(sizeof(*mapping));
 	__u64 at;
 
-	for (; now() < me->end; me->rounds++) {
+	for (; goes_on(me); me->rounds++) {
 		__u64 mark = me->rounds << 8 | me->number;
 		int attachment = join(me->importer, me->fd,
 				      me->number % 2 ? DEVICE(.max_segment_size = 8192) : DEVICE());
@@ -220,7 +234,7 @@ static void *readers_and_writers(void *data)
 	struct worker *me = data;
 	static char text[THREADS][256 * KIB];
 
-	for (; now() < me->end; me->rounds++) {
+	for (; goes_on(me); me->rounds++) {
 		if (me->number % 2) {
 			int fd = create(8 * KIB);
 			int attachment = join(me->importer, fd, DEVICE(.access_mask = 1));

@@ -15,6 +15,7 @@
 #define LEN		(64 * KIB)
 #define ALLOCATORS_EACH	3
 #define SECONDS		3
+#define FAR		60	/* seconds in which a slow machine gets there */
 
 static int outside;
 static int stop;
@@ -159,11 +160,41 @@ static void *lists(void *argument)
 	return NULL;
 }
 
+static bool has_failed(const struct worker *worker)
+{
+	return __atomic_load_n(&worker->failure, __ATOMIC_RELAXED);
+}
+
+static unsigned int count_of(const unsigned int *count)
+{
+	return __atomic_load_n(count, __ATOMIC_RELAXED);
+}
+
+static void *(*const works[])(void *) = { allocators, allocators, buffers, buffers, lists };
+
+/*
+ * Whether all have done something and both kinds have met: removals found memory in
+ * use, and buffers had some of theirs. Or whether one has failed.
+ */
+static bool have_met(const struct worker *workers)
+{
+	bool is_done = true;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(works); i++) {
+		if (has_failed(&workers[i]))
+			return true;
+		is_done &= count_of(&workers[i].done) > 0;
+	}
+	return is_done && count_of(&workers[0].other) + count_of(&workers[1].other) &&
+	       count_of(&workers[2].other) + count_of(&workers[3].other);
+}
+
 TEST(allocators_come_and_go)
 {
-	void *(*const works[])(void *) = { allocators, allocators, buffers, buffers, lists };
 	struct worker workers[ARRAY_SIZE(works)] = {};
 	unsigned int before = count_buffers(), i;
+	double end;
 
 	outside = open_outside();
 	ASSERT_LE(0, outside);
@@ -172,7 +203,10 @@ TEST(allocators_come_and_go)
 		workers[i].number = i;
 		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, works[i], &workers[i]));
 	}
-	sleep(SECONDS);
+	end = seconds() + SECONDS;
+	while (seconds() < end ||
+	       (!have_met(workers) && seconds() < end + FAR * slower()))
+		usleep(10000);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < ARRAY_SIZE(works); i++) {
 		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
@@ -182,7 +216,6 @@ TEST(allocators_come_and_go)
 		TH_LOG("worker %u: %u rounds, %u", i, workers[i].done, workers[i].other);
 		EXPECT_NE(0, workers[i].done);
 	}
-	/* Both kinds met: removals found memory in use, and buffers had some of theirs. */
 	EXPECT_NE(0, workers[0].other + workers[1].other);
 	EXPECT_NE(0, workers[2].other + workers[3].other);
 	EXPECT_EQ(0, remove_all_outside(outside));
@@ -217,7 +250,7 @@ TEST(misuse_while_others_want_memory)
 	struct c_allocator_add add = { .name = "empty", .type = C_ALLOCATOR_MISUSED_CLASS };
 	struct worker worker = {};
 	int handle, ret;
-	time_t end;
+	double end;
 
 	outside = open_outside();
 	ASSERT_LE(0, outside);
@@ -227,10 +260,12 @@ TEST(misuse_while_others_want_memory)
 	ASSERT_EQ(0, set_fault(outside, handle, C_ALLOCATOR_FAIL, -ENOMEM));
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_create(&worker.thread, NULL, want_misused, &worker));
-	end = time(NULL) + SECONDS;
+	end = seconds() + SECONDS;
 	do {
 		ret = call_number(outside, C_ALLOCATOR_MISUSE, C_ALLOCATOR_ADD_TWICE);
-	} while (ret == -EEXIST && time(NULL) < end);
+	} while (ret == -EEXIST && !has_failed(&worker) &&
+		 (seconds() < end ||
+		  (!count_of(&worker.done) && seconds() < end + FAR * slower())));
 	EXPECT_EQ(-EEXIST, ret);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(worker.thread, NULL));
