@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Runs the tests in a guest, as root: loads the modules, prints the results of
-# every program as nested TAP, ends with 1 if any failed.
+# every program as nested TAP, ends with 1 if any failed, and with 4 where there
+# is nothing to test or nobody to test it.
 #
 # usage: run.sh [calls | races | PROGRAM...]
 #
@@ -28,17 +29,30 @@ races) set -- $races ;;
 all) set -- ${calls% leak} $races ;;
 esac
 
+skip() {
+	echo "TAP version 13"
+	echo "1..0 # SKIP $*"
+	exit 4
+}
+
+# load MODULE PARAMETER...
+load() {
+	modprobe "$@" || skip "there is no module $1"
+}
+
+[ "$(id -u)" = 0 ] || skip "it takes root to load modules"
+
 # Those that use symbols of cenalloc keep it loaded, and add an allocator. The
 # tests that are about them load them.
 for module in cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator cenalloc_bugs; do
 	rmmod "$module" 2>/dev/null
 done
-modprobe vgem
-# A camera that takes one run of memory below 4 GiB, and one that takes any.
-modprobe vivid n_devs=2 allocators=1,0
 for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenalloc_c_exporter; do
-	modprobe "$module"
+	load "$module"
 done
+load vgem
+# A camera that takes one run of memory below 4 GiB, and one that takes any.
+load vivid n_devs=2 allocators=1,0
 [ -d /sys/kernel/debug/cenalloc ] || mount -t debugfs none /sys/kernel/debug
 [ -d /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing
 
