@@ -463,6 +463,7 @@ FIXTURE_VARIANT_ADD(no_memory, attach_that_moves_to_a_bank) {
 		.call = call_attach,
 		.after = has_moved,
 		.errors = { -EBUSY },
+		.maps_in_kernel = true,
 	},
 };
 

@@ -24,6 +24,7 @@ FIXTURE_VARIANT(memory) {
 	struct importer_add needs;
 	const char *allocator;
 	bool has_next;		/* another has memory of its class */
+	bool maps_in_kernel;	/* it is zeroed through a mapping of the kernel */
 	bool is_outside;	/* one of another module, which is added for the test */
 	__u32 kind;		/* of that */
 };
@@ -58,6 +59,7 @@ FIXTURE_VARIANT_ADD(memory, carveout_with_struct_pages) {
 	.needs = { .access_mask = CENALLOC_CLASS_CARVEOUT },
 	.allocator = "ram",
 	.has_next = true,
+	.maps_in_kernel = true,
 };
 
 FIXTURE_VARIANT_ADD(memory, carveout_without) {
@@ -66,6 +68,7 @@ FIXTURE_VARIANT_ADD(memory, carveout_without) {
 		.max_address = BANK_START + BANK_LEN - 1,
 	},
 	.allocator = "bank",
+	.maps_in_kernel = true,
 };
 
 FIXTURE_VARIANT_ADD(memory, in_rust) {
@@ -118,6 +121,7 @@ TEST_F(memory, allocate)
 		.call = call_allocate,
 		.after = is_backed,
 		.falls_through = variant->has_next,
+		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
 
@@ -130,6 +134,7 @@ TEST_F(memory, map)
 		.after = is_backed,
 		.falls_through = variant->has_next,
 		.behind = 8,
+		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
 
@@ -147,6 +152,7 @@ TEST_F(memory, map_dynamic)
 		.after = is_backed,
 		.falls_through = variant->has_next,
 		.behind = 8,
+		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
 
@@ -157,6 +163,7 @@ TEST_F(memory, pin)
 		.call = call_pin,
 		.after = is_backed,
 		.falls_through = variant->has_next,
+		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
 
@@ -178,6 +185,7 @@ TEST_F(memory, touch)
 		.call = call_touch,
 		.after = is_backed,
 		.falls_through = variant->has_next,
+		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
 
@@ -207,6 +215,7 @@ TEST_F(memory, touch_again)
 		.after = write_back,
 		.falls_through = true,
 		.may_need_none = true,
+		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
 
@@ -231,6 +240,7 @@ TEST_F(memory, vmap)
 		.call = call_fill,
 		.after = is_backed,
 		.falls_through = variant->has_next,
+		.maps_in_kernel = true,
 	});
 }
 
@@ -255,6 +265,7 @@ TEST_F(memory, vmap_again)
 		.call = call_fill,
 		.after = is_filled_with_seven,
 		.falls_through = true,
+		.maps_in_kernel = true,
 		.may_need_none = true,
 	});
 }

@@ -4,11 +4,12 @@
  * each path is taken many times.
  */
 
-#include <dirent.h>
 #include <sched.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
+#include "memory.h"
 
 /*
  * A page less per cycle is 8 MiB less in the end, and noticed from a quarter of
@@ -20,30 +21,6 @@
 #define TOLERANCE		(CYCLES * 4 / 4)
 #define SLAB_TOLERANCE		(CYCLES * 128 / 1024)
 #define OBJECT_TOLERANCE	(CYCLES / 2)
-
-/* A line of /proc/meminfo in KiB. */
-static long kib_of(const char *name)
-{
-	char text[8192], line[256];
-
-	slurp("/proc/meminfo", text, sizeof(text));
-	if (!find_line(text, name, line, sizeof(line)))
-		return -1;
-	return strtol(line + strlen(name), NULL, 10);
-}
-
-/* Free memory in KiB, with what waits for its next user in the list of a CPU. */
-static long free_kib(void)
-{
-	static char text[256 * 1024];
-	long pages = 0;
-	char *at;
-
-	slurp("/proc/zoneinfo", text, sizeof(text));
-	for (at = strstr(text, " count: "); at; at = strstr(at + 1, " count: "))
-		pages += strtol(at + 8, NULL, 10);
-	return kib_of("MemFree:") + pages * (long)(PAGE / 1024);
-}
 
 /* Objects of kmalloc() that are in use. */
 static long count_objects(void)
@@ -57,15 +34,6 @@ static long count_objects(void)
 		if (sscanf(line, "kmalloc-%*s %ld", &count) == 1)
 			objects += count;
 	return objects;
-}
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		perror(path);
-	close(fd);
 }
 
 /* KASAN, with which a kernel is slower, keeps what was freed until it is asked. */
