@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Memory before the first use: CENALLOC_ALLOCATE. */
 
-#include <pthread.h>
-#include <signal.h>
-
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
@@ -88,62 +85,6 @@ TEST(out_of_memory)
 	/* What was refused is no reason for ever. */
 	EXPECT_EQ(0, query_fields(fd).user_count);
 	close(fd);
-}
-
-/* --- A signal while somebody else has the lock ---------------------------- */
-
-static void no_action(int signal)
-{
-	(void)signal;
-}
-
-struct waiter {
-	pthread_t thread;
-	int fd;
-	int result;
-	bool done;
-};
-
-static void *wait_for_memory(void *data)
-{
-	struct waiter *me = data;
-
-	me->result = allocate(me->fd);
-	__atomic_store_n(&me->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-/* Zeroing so much takes long enough for a second caller to wait, and to be interrupted. */
-TEST(signal_ends_the_wait)
-{
-	struct sigaction action = { .sa_handler = no_action, .sa_flags = SA_RESTART };
-	int round, interrupted = 0;
-
-	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
-	for (round = 0; round < 10 && !interrupted; round++) {
-		struct waiter workers = { .fd = create(128 * MIB) };
-		struct waiter waits = { .fd = workers.fd };
-
-		ASSERT_LE(0, workers.fd);
-		ASSERT_EQ(0, pthread_create(&workers.thread, NULL, wait_for_memory, &workers));
-		usleep(3000);
-		ASSERT_EQ(0, pthread_create(&waits.thread, NULL, wait_for_memory, &waits));
-		while (!__atomic_load_n(&waits.done, __ATOMIC_ACQUIRE)) {
-			usleep(1000);
-			pthread_kill(waits.thread, SIGUSR1);
-		}
-		pthread_join(waits.thread, NULL);
-		pthread_join(workers.thread, NULL);
-		/* Who was not interrupted has it. */
-		EXPECT_EQ(0, workers.result);
-		EXPECT_TRUE(waits.result == 0 || waits.result == -EINTR) {
-			TH_LOG("result %d", waits.result);
-		}
-		interrupted += waits.result == -EINTR;
-		EXPECT_EQ(CENALLOC_STATE_BACKED, query_fields(workers.fd).state);
-		close(workers.fd);
-	}
-	EXPECT_EQ(1, interrupted);
 }
 
 /* --- Wrong calls ---------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "camera.h"
+#include "modules.h"
 
 #define LEN		(256 * KIB)
 #define BUFFER_LEN	LEN
@@ -24,29 +25,6 @@ static int named_device(int importer, struct importer_add add, char *name, size_
 	if (device >= 0 && !find_device("platform", add.name, name, size))
 		return -ENOENT;
 	return device;
-}
-
-/* Whether a module has this many users, or gets to within a second. */
-static bool settled_users(const char *module, long expected)
-{
-	char path[128], text[32];
-	int i;
-
-	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", module);
-	for (i = 0; i < 200; i++) {
-		if (strtol(slurp(path, text, sizeof(text)), NULL, 10) == expected)
-			return true;
-		usleep(5000);
-	}
-	return false;
-}
-
-static long count_module_users(const char *module)
-{
-	char path[128], text[32];
-
-	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", module);
-	return strtol(slurp(path, text, sizeof(text)), NULL, 10);
 }
 
 /* --- Devices -------------------------------------------------------------- */
@@ -170,7 +148,7 @@ TEST_F(buffer, same_device_declared_twice)
 
 TEST_F(buffer, two_buffers_one_device)
 {
-	long users = count_module_users("cenalloc");
+	int users = count_module_users("cenalloc");
 	char name[64];
 	int device = named_device(self->importer, DEVICE(.dma_mask = BITS(32)), name, sizeof(name));
 	int other = create(LEN);
@@ -181,7 +159,7 @@ TEST_F(buffer, two_buffers_one_device)
 	ASSERT_EQ(0, declare_device(other, "platform", name));
 	close(other);
 	/* The other's declaration went with it, this one's stays. */
-	EXPECT_TRUE(settled_users("cenalloc", users + 1));
+	EXPECT_EQ(users + 1, settled_module_users("cenalloc", users + 1));
 	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
@@ -191,7 +169,7 @@ TEST_F(buffer, two_buffers_one_device)
 /* Nothing is left on a device for buffers that are gone. */
 TEST_F(buffer, closed_buffers_leave_nothing_on_a_device)
 {
-	long users = count_module_users("cenalloc");
+	int users = count_module_users("cenalloc");
 	char name[64];
 	int device = named_device(self->importer, DEVICE(), name, sizeof(name)), i, j;
 
@@ -203,7 +181,7 @@ TEST_F(buffer, closed_buffers_leave_nothing_on_a_device)
 			ASSERT_EQ(0, declare_device(fd, "platform", name));
 		close(fd);
 	}
-	EXPECT_TRUE(settled_users("cenalloc", users));
+	EXPECT_EQ(users, settled_module_users("cenalloc", users));
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
 	EXPECT_EQ(users, count_module_users("cenalloc"));
 }
@@ -228,7 +206,7 @@ TEST_F(buffer, device_goes_and_comes_back)
 TEST_F(buffer, declaration_goes_when_edu_unbinds)
 {
 	const char *edu = edu_name();
-	long users = count_module_users("cenalloc");
+	int users = count_module_users("cenalloc");
 	int importer;
 
 	ASSERT_STRNE("", edu);

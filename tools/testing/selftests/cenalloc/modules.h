@@ -45,6 +45,25 @@ static inline int unload_patiently(const char *name)
 	return ret;
 }
 
+/* How many keep a module: others that use it, files, buffers; -1 without an answer. */
+static inline int count_module_users(const char *name)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", name);
+	return *slurp(path, text, sizeof(text)) ? atoi(text) : -1;
+}
+
+/* Waits for those that go a little later than what they belong to. */
+static inline int settled_module_users(const char *name, int expected)
+{
+	int i;
+
+	for (i = 0; i < 200 && count_module_users(name) != expected; i++)
+		usleep(5000);
+	return count_module_users(name);
+}
+
 static inline void clear_kernel_log(void)
 {
 	syscall(SYS_syslog, 5, NULL, 0);

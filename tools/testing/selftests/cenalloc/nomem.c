@@ -109,18 +109,24 @@ TEST_F(buffer, one_buffer_too_many)
 /* A process that is killed while it waits for much memory goes. */
 TEST_F(buffer, killed_while_it_allocates)
 {
-	int status;
-	pid_t child = fork();
+	int status, *maps = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+				 -1, 0);
+	pid_t child;
 
+	ASSERT_NE(MAP_FAILED, (void *)maps);
+	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
 		int importer = open_importer();
 		int attachment = join(importer, self->fd, DEVICE());
 
-		for (;;)
-			map(importer, attachment, NULL);
+		while (map(importer, attachment, NULL) == -ENOMEM)
+			__atomic_add_fetch(maps, 1, __ATOMIC_RELAXED);
+		_exit(0);
 	}
-	usleep(300000);
+	/* It does nothing else any more. */
+	while (!__atomic_load_n(maps, __ATOMIC_RELAXED) && !waitpid(child, &status, WNOHANG))
+		usleep(1000);
 	ASSERT_EQ(0, kill(child, SIGKILL));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));

@@ -614,22 +614,70 @@ static void *allocate_there(void *fd)
 	return (void *)(long)allocate(*(int *)fd);
 }
 
+/* A thread in the middle of what will be the buffer's memory, for @ms milliseconds. */
+static void allocate_slowly(struct __test_metadata *_metadata, int outside, int handle, int ms,
+			    pthread_t *thread, int *fd)
+{
+	unsigned int before = calls_of(outside, handle, C_ALLOCATOR_ALLOCATE), calls = before;
+	int i;
+
+	ASSERT_EQ(0, set_fault(outside, handle, C_ALLOCATOR_SLOW, ms));
+	ASSERT_EQ(0, pthread_create(thread, NULL, allocate_there, fd));
+	for (i = 0; i < 1000 && calls == before; i++) {
+		usleep(1000);
+		calls = calls_of(outside, handle, C_ALLOCATOR_ALLOCATE);
+	}
+}
+
 TEST_F(outside, stays_while_it_allocates)
 {
 	int handle = add_outside(self->outside, OUTSIDE());
 	pthread_t thread;
 	void *ret;
-	int i;
 
-	ASSERT_EQ(0, set_fault(self->outside, handle, C_ALLOCATOR_SLOW, 300));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, allocate_there, &self->fd));
-	for (i = 0; i < 1000 && !calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE); i++)
-		usleep(1000);
-	/* It is in the middle of what will be the buffer's memory. */
+	allocate_slowly(_metadata, self->outside, handle, 300, &thread, &self->fd);
 	EXPECT_EQ(-EBUSY, remove_outside(self->outside, handle));
 	ASSERT_EQ(0, pthread_join(thread, &ret));
 	EXPECT_EQ(NULL, ret);
 	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
+}
+
+static void no_action(int signal)
+{
+	(void)signal;
+}
+
+/* A signal ends the wait for a buffer that somebody else is busy with. */
+TEST_F(outside, signal_ends_the_wait)
+{
+	struct sigaction action = { .sa_handler = no_action, .sa_flags = SA_RESTART };
+	int handle = add_outside(self->outside, OUTSIDE()), round;
+	bool is_interrupted = false;
+	pthread_t works, waits;
+	void *ret;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	/* On a machine that is busy, the other may be done before one has begun to wait. */
+	for (round = 0; round < 10 && !is_interrupted; round++) {
+		int fd = create(LEN);
+
+		allocate_slowly(_metadata, self->outside, handle, C_ALLOCATOR_SLOWEST, &works, &fd);
+		ASSERT_EQ(0, pthread_create(&waits, NULL, allocate_there, &fd));
+		/* Before it waits, a signal does nothing. */
+		while (pthread_tryjoin_np(waits, &ret)) {
+			usleep(1000);
+			pthread_kill(waits, SIGUSR1);
+		}
+		is_interrupted = ret == (void *)-EINTR;
+		EXPECT_TRUE(is_interrupted || !ret) {
+			TH_LOG("%ld", (long)ret);
+		}
+		ASSERT_EQ(0, pthread_join(works, &ret));
+		EXPECT_EQ(NULL, ret);
+		EXPECT_STREQ("outside", buffer_field(fd, "allocator"));
+		close(fd);
+	}
+	EXPECT_TRUE(is_interrupted);
 }
 
 /* --- The module ----------------------------------------------------------- */
@@ -640,7 +688,8 @@ TEST_F(outside, module_stays_while_a_buffer_has_its_memory)
 	ASSERT_LE(0, add_outside(self->outside, OUTSIDE(.name = "idle")));
 	ASSERT_EQ(0, allocate(self->fd));
 	close(self->outside);
-	usleep(10000);
+	/* The buffer alone. */
+	EXPECT_EQ(1, settled_module_users("cenalloc_c_allocator", 1));
 	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc_c_allocator"));
 	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc"));
 	close(self->fd);

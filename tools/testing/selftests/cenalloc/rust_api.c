@@ -143,7 +143,8 @@ TEST_F(pool, module_stays_while_a_buffer_has_its_memory)
 	ASSERT_LE(0, join(self->importer, fd, ONLY_POOL()));
 	ASSERT_EQ(0, allocate(fd));
 	close(self->device);
-	usleep(10000);
+	/* The buffer alone. */
+	EXPECT_EQ(1, settled_module_users("cenalloc_rust_allocator", 1));
 	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc_rust_allocator"));
 	close(self->importer);
 	close(fd);

@@ -547,7 +547,8 @@ TEST_F(trace, perf_keeps_the_module)
 	EXPECT_EQ(1, count);
 	close(fd);
 	ASSERT_EQ(0, settled_buffers(0));
-	usleep(100000);
+	/* It alone. */
+	EXPECT_EQ(1, settled_module_users("cenalloc", 1));
 	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc"));
 	EXPECT_TRUE(is_loaded("cenalloc"));
 	close(perf);
