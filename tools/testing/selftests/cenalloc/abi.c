@@ -3,19 +3,10 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
 
 #define CREATE_OF(size)		_IOC(_IOC_READ | _IOC_WRITE, 'C', 0x01, size)
 #define ALLOCATORS_OF(size)	_IOC(_IOC_READ | _IOC_WRITE, 'C', 0x02, size)
-
-static unsigned int count_fds(void)
-{
-	unsigned int count = 0;
-	int fd;
-
-	for (fd = 0; fd < 256; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
-}
 
 FIXTURE(abi) {
 	int device;
@@ -32,14 +23,14 @@ FIXTURE_SETUP(abi)
 			   -1, 0);
 	ASSERT_NE(MAP_FAILED, self->pages);
 	ASSERT_EQ(0, mprotect(self->pages + PAGE, PAGE, PROT_NONE));
-	self->fds = count_fds();
+	self->fds = count_files("/proc/self/fd");
 	self->buffers = count_buffers();
 }
 
 /* Whatever was refused leaves no descriptor and no buffer behind. */
 FIXTURE_TEARDOWN(abi)
 {
-	EXPECT_EQ(self->fds, count_fds());
+	EXPECT_EQ(self->fds, count_files("/proc/self/fd"));
 	EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
 	close(self->device);
 }

@@ -5,14 +5,13 @@
  * Who declares users pays for what is kept for them.
  */
 
-#include <setjmp.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
+#include "touch.h"
 
 #define ROOT	"/tmp/cenalloc-cgroup"
 #define LEN	(16 * MIB)
@@ -252,26 +251,13 @@ TEST_F(account, limit_of_the_creator)
 	EXPECT_PAID_BY_CREATOR(self);
 }
 
-static sigjmp_buf jump;
-
-static void caught(int signal)
-{
-	siglongjmp(jump, signal);
-}
-
 TEST_F(account, limit_of_the_creator_at_a_touch)
 {
-	struct sigaction action = { .sa_handler = caught };
 	char *memory = map_cpu(self->fd, LEN);
-	int signal;
 
 	ASSERT_NE(MAP_FAILED, memory);
-	ASSERT_EQ(0, sigaction(SIGBUS, &action, NULL));
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "8M"));
-	signal = sigsetjmp(jump, 1);
-	if (!signal)
-		__atomic_store_n(memory, 1, __ATOMIC_RELAXED);
-	EXPECT_EQ(SIGBUS, signal);
+	EXPECT_EQ(SIGBUS, touch(memory, true));
 	EXPECT_EQ(CENALLOC_STATE_EMPTY, query_fields(self->fd).state);
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
 	__atomic_store_n(memory, 1, __ATOMIC_RELAXED);

@@ -3,6 +3,7 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "touch.h"
 
 static int list_into(void *array, __u32 count, __u32 size, __u32 *found)
 {
@@ -20,17 +21,6 @@ static int list_into(void *array, __u32 count, __u32 size, __u32 *found)
 	close(device);
 	*found = list.count;
 	return ret;
-}
-
-static bool is_filled(const void *memory, int byte, size_t len)
-{
-	const unsigned char *at = memory;
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if (at[i] != byte)
-			return false;
-	return true;
 }
 
 TEST(count_alone)

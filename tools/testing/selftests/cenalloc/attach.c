@@ -6,6 +6,7 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "modules.h"
 
 #define BUFFER_LEN	(64 * KIB)
 #include "buffer_fixture.h"
@@ -377,26 +378,19 @@ TEST_F(buffer, refused_then_another_is_not)
 
 TEST_F(buffer, refusal_is_in_the_kernel_log)
 {
-	static char log[1024 * 1024];
-	char expected[LINE];
-	int kmsg, i;
+	int kmsg = open_log(), i;
+	char expected[2 * LINE];
 	bool found = false;
-	ssize_t got;
 
-	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	ASSERT_LE(0, kmsg);
-	lseek(kmsg, 0, SEEK_END);
 	/* The log is limited to some lines in some time, and others were refused before. */
 	for (i = 0; i < 70 && !found; i++) {
 		ASSERT_EQ(-EINVAL, join(self->importer, self->fd,
 					DEVICE(.name = "logged", .max_address = 0x7fff)));
-		snprintf(expected, sizeof(expected), "cenalloc: buffer %s: %s\n",
+		snprintf(expected, sizeof(expected), "*;cenalloc: buffer %s: %s\n*",
 			 buffer_field(self->fd, "id"), buffer_field(self->fd, "conflict"));
-		while ((got = read(kmsg, log, sizeof(log) - 1)) > 0) {
-			log[got] = '\0';
-			found |= strstr(log, "logged.") && strchr(log, ';') &&
-				 !strncmp(strchr(log, ';') + 1, expected, strlen(expected));
-		}
+		EXPECT_NE(NULL, strstr(expected, "logged."));
+		found = is_logged(kmsg, expected);
 		if (!found)
 			usleep(100000);
 	}

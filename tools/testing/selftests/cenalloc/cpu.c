@@ -1,51 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The CPU's view of a buffer: mmap, the first touch, fork, DMA_BUF_IOCTL_SYNC. */
 
-#include <setjmp.h>
-#include <signal.h>
 #include <sys/resource.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "touch.h"
 
 #define LEN		(256 * KIB)
 #define BUFFER_LEN	LEN
 #include "buffer_fixture.h"
-
-static sigjmp_buf jump;
-
-static void caught(int signal)
-{
-	siglongjmp(jump, signal);
-}
-
-/* The signal that touching a byte brings, 0 if none. */
-static int touch(char *at, bool write)
-{
-	struct sigaction action = { .sa_handler = caught };
-	int signal;
-
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGSEGV, &action, NULL);
-	signal = sigsetjmp(jump, 1);
-	if (!signal) {
-		if (write)
-			__atomic_store_n(at, 1, __ATOMIC_RELAXED);
-		else
-			__atomic_load_n(at, __ATOMIC_RELAXED);
-	}
-	action.sa_handler = SIG_DFL;
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGSEGV, &action, NULL);
-	return signal;
-}
-
-static bool is_filled(const void *memory, int byte, size_t len)
-{
-	const unsigned char *at = memory;
-
-	return !len || (at[0] == byte && !memcmp(at, at + 1, len - 1));
-}
 
 /* Page faults of this process so far. */
 static long count_faults(void)

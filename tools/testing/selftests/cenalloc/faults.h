@@ -88,18 +88,6 @@ struct state {
 	struct told told;
 };
 
-static inline unsigned int count_files(const char *path)
-{
-	unsigned int count = 0;
-	DIR *dir = opendir(path);
-
-	while (dir && readdir(dir))
-		count++;
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
 /* Takes out the numbers of buffers: each has its own. */
 static inline void forget_numbers(char *text, const char *key)
 {

@@ -175,7 +175,7 @@ static int an_empty_buffer_seen(struct world *world)
 /* Where a page table is lacking, the kernel tries again. */
 static int call_touch(struct world *world)
 {
-	return touch(world->memory) ? -ENOMEM : 0;
+	return touch(world->memory, true) ? -ENOMEM : 0;
 }
 
 TEST_F(memory, touch)

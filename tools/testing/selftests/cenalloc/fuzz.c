@@ -30,18 +30,6 @@ static unsigned long number_from(const char *name, unsigned long otherwise)
 	return text && *text ? strtoul(text, NULL, 0) : otherwise;
 }
 
-static unsigned int count_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	while (dir && readdir(dir))
-		count++;
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
 static void *fuzz(void *data)
 {
 	unsigned long round;
@@ -73,7 +61,7 @@ static void run(struct __test_metadata *_metadata, int threads)
 	unsigned long seed = number_from("FUZZ_SEED", 1);
 	double wanted = number_from("FUZZ_SECONDS", 0) / 2.0;
 	unsigned long rounds = number_from("FUZZ_ROUNDS", ROUNDS) / threads;
-	unsigned int descriptors = count_descriptors();
+	unsigned int descriptors = count_files("/proc/self/fd");
 	bool has_faults = wants_faults(_metadata);
 	int i, j;
 
@@ -114,7 +102,7 @@ static void run(struct __test_metadata *_metadata, int threads)
 	/* What a thread that failed has is still there. */
 	for (i = 0; i < threads; i++)
 		ASSERT_STREQ("", fuzzers[i].failure);
-	EXPECT_EQ(descriptors, count_descriptors());
+	EXPECT_EQ(descriptors, count_files("/proc/self/fd"));
 }
 
 /* Nothing is there before, and nothing is there after. */

@@ -573,7 +573,7 @@ TEST_F(driver, may_go_before_its_buffers)
 	ASSERT_EQ(0, unload_patiently("cenalloc_c_importer"));
 	memory = map_cpu(fd, LEN);
 	ASSERT_NE(MAP_FAILED, memory);
-	EXPECT_EQ(0, touch(memory));
+	EXPECT_EQ(0, touch(memory, true));
 	munmap(memory, LEN);
 	close(fd);
 	ASSERT_EQ(0, load("cenalloc_c_importer"));

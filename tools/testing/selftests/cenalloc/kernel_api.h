@@ -9,12 +9,10 @@
 #ifndef _CENALLOC_KERNEL_API_H
 #define _CENALLOC_KERNEL_API_H
 
-#include <setjmp.h>
-#include <signal.h>
-
 #include "cenalloc_c_allocator.h"
 #include "cenalloc_c_importer.h"
 #include "modules.h"
+#include "touch.h"
 
 /* --- The driver that makes buffers ---------------------------------------- */
 
@@ -224,37 +222,6 @@ static inline int run_with_modules(int argc, char **argv)
 	/* The harness does not return. */
 	atexit(unload_modules);
 	return test_harness_run(argc, argv);
-}
-
-/* --- Memory of userspace -------------------------------------------------- */
-
-static sigjmp_buf touch_failed;
-
-static inline void touch_caught(int signal)
-{
-	siglongjmp(touch_failed, signal);
-}
-
-/* The signal that writing a byte brings, 0 if none. */
-static inline int touch(char *at)
-{
-	struct sigaction action = { .sa_handler = touch_caught };
-	int signal;
-
-	sigaction(SIGBUS, &action, NULL);
-	signal = sigsetjmp(touch_failed, 1);
-	if (!signal)
-		__atomic_store_n(at, 1, __ATOMIC_RELAXED);
-	action.sa_handler = SIG_DFL;
-	sigaction(SIGBUS, &action, NULL);
-	return signal;
-}
-
-static inline bool is_filled(const void *memory, int byte, size_t len)
-{
-	const unsigned char *at = memory;
-
-	return !len || (at[0] == byte && !memcmp(at, at + 1, len - 1));
 }
 
 #endif /* _CENALLOC_KERNEL_API_H */

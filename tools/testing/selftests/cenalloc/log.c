@@ -3,6 +3,7 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "modules.h"
 
 #define TIMES	1000
 
@@ -21,9 +22,8 @@ FIXTURE_SETUP(log)
 	ASSERT_LE(0, self->importer);
 	self->fd = create(MIB);
 	ASSERT_LE(0, self->fd);
-	self->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	self->kmsg = open_log();
 	ASSERT_LE(0, self->kmsg);
-	ASSERT_LE(0, lseek(self->kmsg, 0, SEEK_END));
 }
 
 FIXTURE_TEARDOWN(log)
@@ -39,12 +39,9 @@ static int new_lines(int kmsg)
 	char line[8192];
 	int lines = 0;
 
-	for (;;) {
-		if (read(kmsg, line, sizeof(line)) > 0)
-			lines++;
-		else if (errno != EPIPE && errno != EINTR)
-			return lines;
-	}
+	while (next_line(kmsg, line, sizeof(line)))
+		lines++;
+	return lines;
 }
 
 TEST_F(log, notices_lines)

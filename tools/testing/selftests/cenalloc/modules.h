@@ -79,4 +79,37 @@ static inline const char *kernel_log(void)
 	return log;
 }
 
+/* What the kernel's log will have from here on. */
+static inline int open_log(void)
+{
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (kmsg >= 0)
+		lseek(kmsg, 0, SEEK_END);
+	return kmsg < 0 ? -errno : kmsg;
+}
+
+/* The next line of that; false if there is none. */
+static inline bool next_line(int kmsg, char *line, size_t size)
+{
+	ssize_t len;
+
+	do {
+		len = read(kmsg, line, size - 1);
+	} while (len < 0 && (errno == EPIPE || errno == EINTR));
+	line[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+/* Whether one matches a shell pattern. */
+static inline bool is_logged(int kmsg, const char *pattern)
+{
+	char line[8192];
+
+	while (next_line(kmsg, line, sizeof(line)))
+		if (!fnmatch(pattern, line, 0))
+			return true;
+	return false;
+}
+
 #endif /* _CENALLOC_MODULES_H */

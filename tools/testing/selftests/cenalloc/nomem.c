@@ -4,11 +4,9 @@
  * asks is told; nobody is killed for it.
  */
 
-#include <setjmp.h>
-#include <signal.h>
-
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "touch.h"
 
 #define BUFFER_LEN	(find_allocator("system").max_len)
 #include "buffer_fixture.h"
@@ -45,26 +43,13 @@ TEST_F(buffer, map_of_all_memory)
 	EXPECT_EQ(0, counter("oom_kill "));
 }
 
-static sigjmp_buf jump;
-
-static void caught(int signal)
-{
-	siglongjmp(jump, signal);
-}
-
 TEST_F(buffer, touch_of_all_memory)
 {
 	__u64 len = find_allocator("system").max_len;
 	char *memory = map_cpu(self->fd, len);
-	struct sigaction action = { .sa_handler = caught };
-	int signal;
 
 	ASSERT_NE(MAP_FAILED, memory);
-	ASSERT_EQ(0, sigaction(SIGBUS, &action, NULL));
-	signal = sigsetjmp(jump, 1);
-	if (!signal)
-		__atomic_store_n(memory + len / 2, 1, __ATOMIC_RELAXED);
-	EXPECT_EQ(SIGBUS, signal);
+	EXPECT_EQ(SIGBUS, touch(memory + len / 2, true));
 	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
 	EXPECT_EQ(0, counter("oom_kill "));
 	munmap(memory, len);

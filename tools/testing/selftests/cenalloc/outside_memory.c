@@ -137,9 +137,9 @@ TEST_F(memory, of_userspace_that_is_refused)
 
 	ASSERT_NE(MAP_FAILED, memory);
 	ASSERT_EQ(0, set_fault(self->outside, self->handle, C_ALLOCATOR_BAD_USER, 0));
-	EXPECT_EQ(variant->has_ops ? SIGBUS : 0, touch(memory));
+	EXPECT_EQ(variant->has_ops ? SIGBUS : 0, touch(memory, true));
 	ASSERT_EQ(0, set_fault(self->outside, self->handle, C_ALLOCATOR_GOOD, 0));
-	EXPECT_EQ(0, touch(memory));
+	EXPECT_EQ(0, touch(memory, true));
 	munmap(memory, LEN);
 }
 

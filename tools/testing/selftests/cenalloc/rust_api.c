@@ -117,7 +117,7 @@ TEST_F(pool, handle)
 	EXPECT_EQ(CENALLOC_STATE_BACKED, query_fields(buffer.fd).state);
 	memory = map_cpu(buffer.fd, 64 * KIB);
 	ASSERT_NE(MAP_FAILED, memory);
-	EXPECT_EQ(0, touch(memory));
+	EXPECT_EQ(0, touch(memory, true));
 	munmap(memory, 64 * KIB);
 	/* Its runs were told: it stays. */
 	ASSERT_LE(1ULL << 32, buffer.start);
