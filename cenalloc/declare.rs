@@ -92,8 +92,8 @@ impl Buffer {
         let bound = BoundLock::new(device).ok_or(ENODEV)?;
         let needs = device::needs(&bound).ok_or(ENODEV)?.also(constraints);
         let resource = Resource::new(self.counted())?;
-        // SAFETY: When the driver unbinds, `unbound` drops it, by the entry that is added before the
-        // device's lock is released; before that, `forget` does, when the buffer goes.
+        // SAFETY: When the driver unbinds, `unbound` drops it, by the entry that is added before
+        // the device's lock is released; before that, `forget` does, when the buffer goes.
         let user = unsafe { BoundDevice::new(&bound) };
         let client = Client::declared(Declared::Device(user));
         let mut guard = self.lock();
