@@ -44,7 +44,7 @@ FINE = re.compile(r'kfence: initialized|kasan: KernelAddressSanitizer initialize
 KNOWN = re.compile(r'DMA-API: vivid .* segment longer than device claims to support .* '
                    r'\[max=65536\]')
 # What else its report has.
-PART_OF_KNOWN = re.compile(KNOWN.pattern + r'|WARNING:|Call Trace:')
+PART_OF_KNOWN = re.compile(KNOWN.pattern + r'|WARNING:|Call [Tt]race:')
 
 # The module that commits bugs says so: then reports are what the command looks for.
 PLANTED = 'cenalloc_bugs: planted bug'
