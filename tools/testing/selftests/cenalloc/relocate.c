@@ -657,10 +657,18 @@ TEST(preview_then_record)
 	struct edu_map edu_map = {};
 	unsigned char *frames[2];
 	struct importer_add encoder = { .name = "encoder", .max_address = LOW(28) };
-	int attachments[2], device;
+	int attachments[2], device, others[32];
 
 	len = set_up(camera, RED);
 	ASSERT_EQ(3 * WIDTH * HEIGHT, len);
+	/* Below the preview there will be room for the encoder: these are taken first. */
+	for (i = 0; i < (int)ARRAY_SIZE(others); i++) {
+		others[i] = create(len);
+		ASSERT_LE(0, others[i]);
+		ASSERT_EQ(0, declare_device_with(others[i], "platform", "vivid.0",
+						 NEEDS(.max_segments = 1)));
+		ASSERT_EQ(0, allocate(others[i]));
+	}
 	for (i = 0; i < 2; i++) {
 		fds[i] = create(len);
 		ASSERT_LE(0, fds[i]);
@@ -682,6 +690,8 @@ TEST(preview_then_record)
 		if (last_address(&one) <= encoder.max_address)
 			encoder.max_address = last_address(&one) - 1;
 	}
+	for (i = 0; i < (int)ARRAY_SIZE(others); i++)
+		close(others[i]);
 	/* Wherever the preview is, the encoder does not reach it. */
 	device = add_device(importer, encoder);
 	ASSERT_LE(0, device);
