@@ -8,6 +8,7 @@
 # long runs, on all machines. With further arguments only the named steps run.
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -51,17 +52,41 @@ class Tally:
                 print('\n'.join('      ' + line for line in detail.rstrip().split('\n')), flush=True)
 
 
-# Two things at a time, whatever the machine: the heavy ones use more than one
-# processor by themselves.
-SLOTS = threading.Semaphore(2)
+class Slots:
+    """Who may run. Of those that wait, the one with the lowest rank comes first."""
+
+    def __init__(self, free):
+        self.free = free
+        self.waiting = []
+        self.changed = threading.Condition()
+
+    def take(self, rank):
+        with self.changed:
+            self.waiting.append(rank)
+            self.changed.wait_for(lambda: self.free and rank == min(self.waiting))
+            self.waiting.remove(rank)
+            self.free -= 1
+            self.changed.notify_all()
+
+    def give(self):
+        with self.changed:
+            self.free += 1
+            self.changed.notify_all()
+
+
+# So many things at a time, whatever the machine: the heavy ones use more than one
+# processor by themselves, guests wait now and then.
+SLOTS = Slots(2 if ALL else 3)
 
 
 class Step(threading.Thread):
-    """One check, run when those that it waits for have succeeded."""
+    """One check, run when those that it waits for have succeeded. What takes long is
+    to have a low rank: nothing else is left to do beside what begins last."""
 
-    def __init__(self, tally, name, action, after=()):
+    def __init__(self, tally, rank, name, action, after=()):
         super().__init__(daemon=True)
         self.tally, self.title, self.action, self.after = tally, name, action, after
+        self.rank = rank
         self.good = False
 
     def run(self):
@@ -72,17 +97,18 @@ class Step(threading.Thread):
             blocked = ', '.join(s.title for s in self.after if not s.good)
             self.tally.report('FAIL', self.title, 0, f'not run: {blocked} failed')
             return
-        with SLOTS:
-            started = time.monotonic()
-            tests = (0, 0, 0)
-            try:
-                tests, detail = self.action() or (tests, '')
-                verdict = 'ok'
-            except Failure as failure:
-                verdict, detail = 'FAIL', failure.args[0]
-                tests = failure.args[1] if len(failure.args) > 1 else tests
-            except Exception as error:  # pylint: disable=broad-except
-                verdict, detail = 'FAIL', f'{type(error).__name__}: {error}'
+        SLOTS.take(self.rank)
+        started = time.monotonic()
+        tests = (0, 0, 0)
+        try:
+            tests, detail = self.action() or (tests, '')
+            verdict = 'ok'
+        except Failure as failure:
+            verdict, detail = 'FAIL', failure.args[0]
+            tests = failure.args[1] if len(failure.args) > 1 else tests
+        except Exception as error:  # pylint: disable=broad-except
+            verdict, detail = 'FAIL', f'{type(error).__name__}: {error}'
+        SLOTS.give()
         self.good = verdict == 'ok'
         self.tally.report(verdict, self.title, time.monotonic() - started, detail, tests)
 
@@ -449,8 +475,10 @@ def main():
     table = Table()
     matrix = Matrix(table.machines)
 
+    ranks = itertools.count()
+
     def step(name, action, after=()):
-        made = Step(tally, name, action, [s for s in after if s in steps])
+        made = Step(tally, next(ranks), name, action, [s for s in after if s in steps])
         if not wanted or any(name == w or name.startswith(w + ' ') for w in wanted):
             steps.append(made)
         return made
@@ -470,6 +498,9 @@ def main():
             where = '' if architecture(kernel) == 'x86' else f' for {architecture(kernel)}'
             selftests[payload(kernel)] = step(f'kselftests build{where}',
                                               script('selftests', '--kernel', kernel), built)
+    if ALL:
+        step('series', lambda: check_script('series-check'), [modules['checked']])
+        step('kunit', lambda: check_script('kunit', '--raw_output=kunit'))
     for name, machine, *rest in table.guests:
         title = f'guest {name}' if len(table.machines) == 1 else f'guest {name} on {machine}'
 
@@ -490,9 +521,6 @@ def main():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
     step('fuzz', check_fuzz)
     step('docs', script('docs'))
-    if ALL:
-        step('series', lambda: check_script('series-check'), [modules['checked']])
-        step('kunit', lambda: check_script('kunit', '--raw_output=kunit'))
     if not steps:
         sys.exit(f'check: there is no step {" or ".join(wanted)}')
     for one in steps:
