@@ -345,8 +345,7 @@ def check_boot(tree):
         shutil.copy(f'{tree}/tools/testing/selftests/cenalloc/{name}', payload)
     done = subprocess.run(
         [f'{REPO}/scripts/guest.py', '--small', '--modules', '', '--payload', payload,
-         # What looks for leaks takes longer than all else, and is for scripts/check.
-         '--log', f'{WORK}/boot.log', '--append', 'kmemleak=off', '--',
+         '--log', f'{WORK}/boot.log', '--',
          # As run.sh does: their allocators are in the way of what has none.
          'rmmod cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator && ' +
          ' && '.join(f'./{name}' for name in TESTS)],
