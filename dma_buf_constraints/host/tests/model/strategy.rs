@@ -222,21 +222,25 @@ pub fn to_cut() -> impl Strategy<Value = (Constraints, Layout)> {
                 for run in &mut layout.runs {
                     run.start -= run.start % granule;
                 }
-                let constraints = Constraints {
-                    placement: Placement {
-                        alignment: granule,
-                        ..Placement::ANY
-                    },
-                    segments: SegmentLimits {
-                        max_size,
-                        boundary_mask,
-                    },
-                    ..Constraints::ANY
-                };
-                (constraints, layout)
+                (cut_only(granule, max_size, boundary_mask), layout)
             },
         )
     })
+}
+
+/// What matters to a cut, and nothing else.
+fn cut_only(alignment: u64, max_size: u64, boundary_mask: u64) -> Constraints {
+    Constraints {
+        placement: Placement {
+            alignment,
+            ..Placement::ANY
+        },
+        segments: SegmentLimits {
+            max_size,
+            boundary_mask,
+        },
+        ..Constraints::ANY
+    }
 }
 
 /// As [`to_cut`], with runs of up to many times the longest segment there can be, anywhere, and
@@ -265,18 +269,7 @@ pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
             bits => (1 << bits) - 1,
         });
         (max_size, boundary_mask).prop_map(move |(max_size, boundary_mask)| {
-            let constraints = Constraints {
-                placement: Placement {
-                    alignment: granule,
-                    ..Placement::ANY
-                },
-                segments: SegmentLimits {
-                    max_size,
-                    boundary_mask,
-                },
-                ..Constraints::ANY
-            };
-            (constraints, run)
+            (cut_only(granule, max_size, boundary_mask), run)
         })
     })
 }
