@@ -11,7 +11,10 @@ use crate::{
         Devices,
         Need, //
     },
-    backing::Backing,
+    backing::{
+        self,
+        Backing, //
+    },
     buffer::{
         Buffer,
         Life,
@@ -183,10 +186,8 @@ impl Buffer {
         let users = &guard.users;
         let fits = |backing: &Backing| users.misfit_with(proposal, &backing.memory()).is_none();
         let devices = Devices::of(users).with(newcomer);
-        let new = self
-            .payer
-            .charge(|| allocator::provide(need, &devices, fits));
-        trace::allocate(self, &new);
+        let new = self.payer.charge(|| backing::provide(need, &devices, fits));
+        trace::allocate(self.id, self.len, &new);
         let new = new?;
 
         // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
@@ -201,22 +202,11 @@ impl Buffer {
             }
         }
         new.copy_from(&old)?;
-        trace::relocate(self, &old, &new);
+        trace::relocate(self.id, self.len, &old, &new);
         guard.life = Life::Backed(new);
         guard.forget_tables();
         guard.relocations = guard.relocations.saturating_add(1);
         Ok(())
-    }
-}
-
-impl State {
-    /// Lets tables be made anew: memory or needs have changed.
-    pub(crate) fn forget_tables(&mut self) {
-        for user in self.users.iter_mut() {
-            if let Some(attached) = &mut user.data.attached {
-                attached.tables.forget();
-            }
-        }
     }
 }
 

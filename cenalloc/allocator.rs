@@ -16,22 +16,12 @@ mod system_contig;
 
 pub(crate) mod pages;
 
-use crate::{
-    backing::Backing,
-    client::Client,
-    provision::Provision, //
-};
-use dma_buf_constraints::{
-    attach::{
-        Identity,
-        Users, //
-    },
-    model::{
-        Field,
-        Misfit,
-        Name,
-        Placement, //
-    },
+use crate::provision::Provision;
+use dma_buf_constraints::model::{
+    Field,
+    Misfit,
+    Name,
+    Placement, //
 };
 use kernel::{
     device::Device,
@@ -66,7 +56,7 @@ pub struct Need {
 /// The devices that are to share the memory, as far as users are devices.
 #[derive(Clone, Copy)]
 pub struct Devices<'a> {
-    users: Option<&'a Users<Client>>,
+    users: Option<&'a dyn DeviceSet>,
     newcomer: Option<&'a Device>,
 }
 
@@ -78,7 +68,7 @@ impl<'a> Devices<'a> {
     };
 
     /// Those of `users`.
-    pub(crate) fn of(users: &'a Users<Client>) -> Self {
+    pub(crate) fn of(users: &'a dyn DeviceSet) -> Self {
         Self {
             users: Some(users),
             newcomer: None,
@@ -90,12 +80,17 @@ impl<'a> Devices<'a> {
         Self { newcomer, ..self }
     }
 
-    /// The devices, in no order. They are alive; the driver of one may have let it go.
-    pub fn iter(&self) -> impl Iterator<Item = &'a Device> {
-        let users = self.users.into_iter().flat_map(|users| users.iter());
-        let devices = users.filter_map(|user| user.data.device());
-        Iterator::chain(devices, self.newcomer)
+    /// Whether `is_so` holds for all devices, which are asked in no order. They are alive; the
+    /// driver of one may have let it go.
+    pub fn all(&self, is_so: &mut dyn FnMut(&Device) -> bool) -> bool {
+        self.users.is_none_or(|users| users.all(is_so)) && self.newcomer.is_none_or(is_so)
     }
+}
+
+/// Users, of which some are devices.
+pub(crate) trait DeviceSet {
+    /// Whether `is_so` holds for all of them that are devices.
+    fn all(&self, is_so: &mut dyn FnMut(&Device) -> bool) -> bool;
 }
 
 /// Provides memory.
@@ -183,30 +178,6 @@ pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserv
 /// Whether there is an allocator that may refuse a device for reasons of its own.
 pub(crate) fn any_selective() -> bool {
     list::selective() > 0
-}
-
-/// Memory for `need` that `fits`, from the first allocator that has it.
-///
-/// `fits` has the last word: what an allocator could give is decided before the memory is seen.
-/// Fails with `ENOMEM` where all are out of it, with `EINTR` where the caller is being killed,
-/// and with `EINVAL` where nobody could.
-pub(crate) fn provide(
-    need: &Need,
-    devices: &Devices<'_>,
-    fits: impl Fn(&Backing) -> bool,
-) -> Result<Arc<Backing>> {
-    let mut failure = EINVAL;
-    for entry in snapshot().iter() {
-        if entry.misfit(need, devices).is_some() {
-            continue;
-        }
-        match Entry::allocate(entry, need, devices) {
-            Ok(backing) if fits(&backing) => return Ok(backing),
-            Err(error) if error == EINTR => return Err(error),
-            Ok(_) | Err(_) => failure = ENOMEM,
-        }
-    }
-    Err(failure)
 }
 
 /// The allocators of this module, in no order.

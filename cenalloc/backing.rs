@@ -5,6 +5,7 @@
 use crate::{
     allocator::{
         pages,
+        snapshot,
         Devices,
         Entry,
         Lease,
@@ -229,6 +230,31 @@ impl Backing {
         }
         None
     }
+}
+
+/// Memory for `need` that `fits`, from the first allocator that has it.
+///
+/// `fits` has the last word: what an allocator could give is decided before the memory is seen.
+/// Fails with `ENOMEM` where all are out of it, with `EINTR` where the caller is being killed,
+/// and with `EINVAL` where nobody could.
+pub(crate) fn provide(
+    need: &Need,
+    devices: &Devices<'_>,
+    fits: impl Fn(&Backing) -> bool,
+) -> Result<Arc<Backing>> {
+    let mut failure = EINVAL;
+    for entry in snapshot().iter() {
+        if entry.misfit(need, devices).is_some() {
+            continue;
+        }
+        let provided = Entry::allocate(entry, need, devices);
+        match provided.and_then(|(given, lease)| Backing::new(given, need.len, lease)) {
+            Ok(backing) if fits(&backing) => return Ok(backing),
+            Err(error) if error == EINTR => return Err(error),
+            Ok(_) | Err(_) => failure = ENOMEM,
+        }
+    }
+    Err(failure)
 }
 
 /// The kernel's address of a buffer's memory, which it keeps.

@@ -190,7 +190,7 @@ unsafe impl Allocator for CAllocator {
             unsafe { matches(self.0.as_ptr(), device, need.len as usize, &meet) }
         };
         let mut nobody = true;
-        let all = devices.iter().all(|device| {
+        let all = devices.all(&mut |device| {
             nobody = false;
             serves(device::as_raw(device))
         });

@@ -24,6 +24,7 @@ mod debugfs;
 mod declare;
 mod describe;
 mod device;
+mod exporter;
 mod expose;
 mod handle;
 mod heap;

@@ -3,9 +3,15 @@
 //! One user of a buffer, as the buffer keeps it: a device that is attached, one that was declared,
 //! or both.
 
-use crate::backing::Backing;
+use crate::{
+    allocator::DeviceSet,
+    backing::Backing, //
+};
 use dma_buf_constraints::{
-    attach::Identity,
+    attach::{
+        Identity,
+        Users, //
+    },
     device::{
         self,
         BoundDevice, //
@@ -123,5 +129,11 @@ impl Identity for Client {
             (None, Some(Declared::Device(device))) => Some(device),
             (None, Some(Declared::Needs(_)) | None) => None,
         }
+    }
+}
+
+impl DeviceSet for Users<Client> {
+    fn all(&self, is_so: &mut dyn FnMut(&Device) -> bool) -> bool {
+        self.iter().filter_map(|user| user.data.device()).all(is_so)
     }
 }

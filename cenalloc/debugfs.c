@@ -26,7 +26,3 @@ struct dentry *cenalloc_debugfs_create(void)
 	return dir;
 }
 
-void cenalloc_debugfs_remove(struct dentry *dir)
-{
-	debugfs_remove(dir);
-}

@@ -48,7 +48,7 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants; an error pointer is allowed.
-        unsafe { c::cenalloc_debugfs_remove(self.0) };
+        unsafe { bindings::debugfs_remove(self.0) };
     }
 }
 

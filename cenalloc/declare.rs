@@ -217,7 +217,7 @@ impl Resource {
     /// Puts the entry on a device. While it is there, this module stays.
     fn add(self, device: &BoundLock<'_>) {
         // SAFETY: An open file of this module, or its caller, keeps it loaded now.
-        unsafe { c::cenalloc_module_hold(this_module()) };
+        unsafe { bindings::__module_get(this_module()) };
         // SAFETY: The device is alive and bound; the entry is from `__devres_alloc_node`, and
         // forgotten here, so that devres alone owns it.
         unsafe { bindings::devres_add(device::as_raw(device.0), self.0.as_ptr()) };
@@ -239,7 +239,7 @@ impl Resource {
             // INVARIANT: It was taken from its device, and `new` had filled it.
             drop(Self(entry));
             // SAFETY: `add` took this reference.
-            unsafe { c::cenalloc_module_put(this_module()) };
+            unsafe { bindings::module_put(this_module()) };
         }
     }
 }
@@ -289,7 +289,7 @@ unsafe extern "C" fn unbound(device: *mut bindings::device, entry: *mut c_void) 
     drop(buffer);
     // Nothing of this module but the return from here runs after it.
     // SAFETY: `Resource::add` took this reference.
-    unsafe { c::cenalloc_module_put(this_module()) };
+    unsafe { bindings::module_put(this_module()) };
 }
 
 fn this_module() -> *mut bindings::module {

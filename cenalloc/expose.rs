@@ -6,6 +6,7 @@ use crate::{
     backing::Backing,
     buffer::{
         Buffer,
+        Exposed,
         Life,
         State, //
     }, //
@@ -23,22 +24,6 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*, //
 };
-
-/// What drivers were told of a buffer's memory.
-#[derive(Default)]
-pub(crate) struct Exposed {
-    /// Whether anything: it does not move any more.
-    told: bool,
-    /// The table that lists it.
-    table: Option<KBox<Table>>,
-}
-
-impl Exposed {
-    /// Whether anything was told.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told
-    }
-}
 
 /// The memory of a buffer. `ENODATA` where it has none yet.
 fn backing(state: &State) -> Result<&Backing> {

@@ -254,12 +254,6 @@ void cenalloc_copy_mapped(void *to, const void *from, size_t len)
 	}
 }
 
-/* The last address that the machine knows memory by. */
-u64 cenalloc_last_address(void)
-{
-	return iomem_resource.end;
-}
-
 /* The memory of an entry, of which there is none without pages, and the next. */
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len)
 {
@@ -403,26 +397,9 @@ bool cenalloc_module_get(struct module *module)
 	return try_module_get(module);
 }
 
-/* One more reference to a module that stays meanwhile. */
-void cenalloc_module_hold(struct module *module)
-{
-	__module_get(module);
-}
-
-void cenalloc_module_put(struct module *module)
-{
-	module_put(module);
-}
-
 bool cenalloc_killed(void)
 {
 	return fatal_signal_pending(current);
-}
-
-/* Whether the caller may learn physical addresses. That it may not is no event. */
-bool cenalloc_may_see_addresses(void)
-{
-	return capable_noaudit(CAP_SYS_ADMIN);
 }
 
 /*

@@ -96,7 +96,6 @@ void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
 
 void cenalloc_clear_mapped(void *memory, size_t len);
 void cenalloc_copy_mapped(void *to, const void *from, size_t len);
-u64 cenalloc_last_address(void);
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
 
 bool cenalloc_dma_is_encrypted(void);
@@ -132,7 +131,6 @@ bool cenalloc_device_lock(struct device *dev);
 void cenalloc_device_unlock(struct device *dev);
 
 struct dentry *cenalloc_debugfs_create(void);
-void cenalloc_debugfs_remove(struct dentry *dir);
 int cenalloc_buffers_show(struct seq_file *file, void *data);
 int cenalloc_devices_show(struct seq_file *file, void *data);
 int cenalloc_conflict_show(struct seq_file *file, void *data);
@@ -171,42 +169,8 @@ struct cenalloc_refusal {
 	struct cenalloc_text reason;
 };
 
-/* Whether somebody listens to an event; what it tells need not be known before. */
-bool cenalloc_trace_create_enabled(void);
-bool cenalloc_trace_attach_enabled(void);
-bool cenalloc_trace_declare_enabled(void);
-bool cenalloc_trace_detach_enabled(void);
-bool cenalloc_trace_refuse_enabled(void);
-bool cenalloc_trace_early_enabled(void);
-bool cenalloc_trace_allocate_enabled(void);
-bool cenalloc_trace_relocate_enabled(void);
-bool cenalloc_trace_map_enabled(void);
-bool cenalloc_trace_unmap_enabled(void);
-bool cenalloc_trace_release_enabled(void);
-
-/* The events themselves; see trace.h. */
-void cenalloc_trace_create(u64 id, u64 len, u64 align, const struct cenalloc_text *name);
-void cenalloc_trace_attach(u64 id, const struct cenalloc_text *device,
-			   const struct cenalloc_constraints *needs, bool declared);
-void cenalloc_trace_declare(u64 id, const struct cenalloc_text *device,
-			    const struct cenalloc_constraints *needs);
-void cenalloc_trace_detach(u64 id, const struct cenalloc_text *device);
-void cenalloc_trace_refuse(const struct cenalloc_refusal *refusal);
-void cenalloc_trace_early(u64 id, const struct cenalloc_text *device, u32 kept_out);
-void cenalloc_trace_allocate(u64 id, const struct cenalloc_text *allocator, u64 len,
-			     size_t runs, int error);
-void cenalloc_trace_relocate(u64 id, const struct cenalloc_text *from,
-			     const struct cenalloc_text *to, u64 len);
-void cenalloc_trace_map(u64 id, const struct cenalloc_text *device,
-			enum dma_data_direction direction, u32 segments, int error);
-void cenalloc_trace_unmap(u64 id, const struct cenalloc_text *device);
-void cenalloc_trace_release(u64 id, u64 len);
-
 bool cenalloc_module_get(struct module *module);
-void cenalloc_module_hold(struct module *module);
-void cenalloc_module_put(struct module *module);
 bool cenalloc_killed(void);
-bool cenalloc_may_see_addresses(void);
 bool cenalloc_may_log(void);
 
 #endif /* _CENALLOC_HELPERS_H */

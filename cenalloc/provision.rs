@@ -70,8 +70,9 @@ pub(crate) enum Keep {
 /// alone.
 #[inline(never)]
 fn last_address() -> u64 {
-    // SAFETY: No requirements.
-    unsafe { c::cenalloc_last_address() }
+    let iomem = &raw const kernel::bindings::iomem_resource;
+    // SAFETY: A static of the kernel, whose end does not change any more.
+    unsafe { (*iomem).end }
 }
 
 /// Memory that an allocator gives to a buffer.

@@ -9,7 +9,10 @@ use crate::{
         Devices,
         Need, //
     },
-    backing::Backing,
+    backing::{
+        self,
+        Backing, //
+    },
     buffer::{
         Buffer,
         Life,
@@ -25,8 +28,7 @@ use dma_buf_constraints::{
     device,
     model::{
         Conflict,
-        Constraints,
-        Party, //
+        Constraints, //
     },
 };
 use kernel::{
@@ -60,7 +62,8 @@ impl Buffer {
         }
         let conflict = state.conflict.as_deref().map(|conflict| {
             // SAFETY: No requirements.
-            if unsafe { c::cenalloc_may_see_addresses() } {
+            if unsafe { kernel::bindings::capable_noaudit(kernel::bindings::CAP_SYS_ADMIN as i32) }
+            {
                 *conflict
             } else {
                 conflict.without_address()
@@ -123,21 +126,8 @@ fn describe_user(user: &User<Client>) -> c::cenalloc_user {
     }
 }
 
-/// With what somebody conflicted, a `CENALLOC_WITH_*`, and its name, empty where it has none.
-pub(crate) fn party(with: &Party) -> (u32, &str) {
-    let (with, name) = match with {
-        Party::Device(name) => (c::CENALLOC_WITH_USER, Some(name)),
-        Party::Others => (c::CENALLOC_WITH_OTHERS, None),
-        Party::Itself => (c::CENALLOC_WITH_ITSELF, None),
-        Party::Allocator(name, _) => (c::CENALLOC_WITH_ALLOCATOR, Some(name)),
-        Party::Memory(name) => (c::CENALLOC_WITH_MEMORY, name.as_ref()),
-        Party::Bounce => (c::CENALLOC_WITH_BOUNCE, None),
-    };
-    (with, name.map_or("", |name| name.as_str()))
-}
-
 fn describe_conflict(query: &mut c::cenalloc_query, conflict: &Conflict) {
-    let (with, other) = party(&conflict.with);
+    let (with, other) = uapi::party(&conflict.with);
     query.conflict_with = with;
     query.conflict_field = conflict.misfit.field as u32;
     query.conflict_wanted = conflict.misfit.wanted;
@@ -186,7 +176,7 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
         return Ok(());
     }
     let fits = |backing: &Backing| constraints.misfit(&backing.memory(), page).is_none();
-    match Payer::current().charge(|| allocator::provide(&need, &Devices::NONE, fits)) {
+    match Payer::current().charge(|| backing::provide(&need, &Devices::NONE, fits)) {
         Ok(backing) => {
             test.allocator = uapi::name(backing.allocator().name().as_str());
         }

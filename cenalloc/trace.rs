@@ -7,10 +7,8 @@
 
 use crate::{
     backing::Backing,
-    buffer::Buffer,
     c,
     client::Client,
-    query,
     uapi, //
 };
 use dma_buf_constraints::{
@@ -35,11 +33,17 @@ use kernel::{
 /// The most bytes of a refusal in words: three names, and what stands between them.
 const LONGEST_REASON: usize = 384;
 
-/// Whether somebody listens to an event, as a function of `trace.c` tells.
+/// Whether an event has listeners: a static key, tested in place.
 macro_rules! enabled {
-    ($function:ident) => {{
-        // SAFETY: No requirements.
-        unsafe { c::$function() }
+    ($event:ident) => {{
+        // SAFETY: The tracepoint is a static of this module, whose key only the kernel patches.
+        unsafe {
+            kernel::jump_label::static_branch_unlikely!(
+                c::$event,
+                kernel::bindings::tracepoint,
+                key
+            )
+        }
     }};
 }
 
@@ -57,57 +61,57 @@ fn status<T>(result: &Result<T>) -> c_int {
 }
 
 /// A buffer was made, with pieces aligned to `alignment` bytes.
-pub(crate) fn create(buffer: &Buffer, alignment: u64) {
-    if enabled!(cenalloc_trace_create_enabled) {
-        let name = text(buffer.name());
-        // SAFETY: The text is the buffer's, and outlives the call.
-        unsafe { c::cenalloc_trace_create(buffer.id, buffer.len, alignment, &name) };
+pub(crate) fn create(id: u64, name: &str, len: u64, alignment: u64) {
+    if enabled!(__tracepoint_cenalloc_create) {
+        let name = text(name);
+        // SAFETY: The text is the caller's, and outlives the call.
+        unsafe { c::rust_do_trace_cenalloc_create(id, len, alignment, &name) };
     }
 }
 
 /// The user in `slot` has attached.
 pub(crate) fn attach(id: u64, users: &Users<Client>, slot: Slot) {
-    if enabled!(cenalloc_trace_attach_enabled) {
+    if enabled!(__tracepoint_cenalloc_attach) {
         with_user(users, slot, |user, name| {
             let needs = uapi::constraints(user.constraints());
             let declared = user.data.declared.is_some();
             // SAFETY: Name and needs outlive the call.
-            unsafe { c::cenalloc_trace_attach(id, name, &needs, declared) };
+            unsafe { c::rust_do_trace_cenalloc_attach(id, name, &needs, declared) };
         });
     }
 }
 
 /// The user in `slot` was declared.
 pub(crate) fn declare(id: u64, users: &Users<Client>, slot: Slot) {
-    if enabled!(cenalloc_trace_declare_enabled) {
+    if enabled!(__tracepoint_cenalloc_declare) {
         with_user(users, slot, |user, name| {
             let needs = uapi::constraints(user.constraints());
             // SAFETY: Name and needs outlive the call.
-            unsafe { c::cenalloc_trace_declare(id, name, &needs) };
+            unsafe { c::rust_do_trace_cenalloc_declare(id, name, &needs, true) };
         });
     }
 }
 
 /// The user in `slot` is about to detach.
 pub(crate) fn detach(id: u64, users: &Users<Client>, slot: Slot) {
-    if enabled!(cenalloc_trace_detach_enabled) {
+    if enabled!(__tracepoint_cenalloc_detach) {
         with_user(users, slot, |_, name| {
             // SAFETY: The name outlives the call.
-            unsafe { c::cenalloc_trace_detach(id, name) };
+            unsafe { c::rust_do_trace_cenalloc_detach(id, name) };
         });
     }
 }
 
 /// Somebody was refused with `error`.
 pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
-    if enabled!(cenalloc_trace_refuse_enabled) {
+    if enabled!(__tracepoint_cenalloc_refuse) {
         let mut reason = [0; LONGEST_REASON];
         if let Some(mut writer) = NullTerminatedFormatter::new(&mut reason) {
             // There is room for the longest.
             let _ = write!(writer, "{conflict}");
         }
         let reason = CStr::from_bytes_until_nul(&reason).ok();
-        let (with, other) = query::party(&conflict.with);
+        let (with, other) = uapi::party(&conflict.with);
         let refusal = c::cenalloc_refusal {
             id,
             who: text(conflict.who.as_str()),
@@ -120,39 +124,39 @@ pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
             reason: text(reason.and_then(|reason| reason.to_str().ok()).unwrap_or("")),
         };
         // SAFETY: The texts are the conflict's and this function's, and outlive the call.
-        unsafe { c::cenalloc_trace_refuse(&refusal) };
+        unsafe { c::rust_do_trace_cenalloc_refuse(&refusal) };
     }
 }
 
 /// `user` held the memory where it is when somebody came whom it does not fit; counted already.
 pub(crate) fn early(id: u64, user: &User<Client>) {
-    if enabled!(cenalloc_trace_early_enabled) {
+    if enabled!(__tracepoint_cenalloc_early) {
         let name = user.name();
         // SAFETY: The name outlives the call.
-        unsafe { c::cenalloc_trace_early(id, &text(name.as_str()), user.data.early) };
+        unsafe { c::rust_do_trace_cenalloc_early(id, &text(name.as_str()), user.data.early) };
     }
 }
 
 /// An allocator provided memory for `buffer`, or none had any.
-pub(crate) fn allocate(buffer: &Buffer, provided: &Result<Arc<Backing>>) {
-    if enabled!(cenalloc_trace_allocate_enabled) {
+pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>>) {
+    if enabled!(__tracepoint_cenalloc_allocate) {
         let (allocator, runs) = match provided {
             Ok(backing) => (backing.allocator().name().as_str(), backing.runs().len()),
             Err(_) => ("", 0),
         };
-        let (id, len, error) = (buffer.id, buffer.len, status(provided));
+        let error = status(provided);
         // SAFETY: The name is the allocator's, and outlives the call.
-        unsafe { c::cenalloc_trace_allocate(id, &text(allocator), len, runs, error) };
+        unsafe { c::rust_do_trace_cenalloc_allocate(id, &text(allocator), len, runs, error) };
     }
 }
 
 /// The memory of `buffer` moved.
-pub(crate) fn relocate(buffer: &Buffer, from: &Backing, to: &Backing) {
-    if enabled!(cenalloc_trace_relocate_enabled) {
+pub(crate) fn relocate(id: u64, len: u64, from: &Backing, to: &Backing) {
+    if enabled!(__tracepoint_cenalloc_relocate) {
         let from = text(from.allocator().name().as_str());
         let to = text(to.allocator().name().as_str());
         // SAFETY: The names are the allocators', and outlive the call.
-        unsafe { c::cenalloc_trace_relocate(buffer.id, &from, &to, buffer.len) };
+        unsafe { c::rust_do_trace_cenalloc_relocate(id, &from, &to, len) };
     }
 }
 
@@ -164,7 +168,7 @@ pub(crate) fn map(
     direction: DataDirection,
     mapped: Result<TableRef>,
 ) {
-    if enabled!(cenalloc_trace_map_enabled) {
+    if enabled!(__tracepoint_cenalloc_map) {
         with_user(users, slot, |user, name| {
             let tables = user.data.attached.as_ref().map(|attached| &attached.tables);
             let segments = match (tables, mapped) {
@@ -173,26 +177,28 @@ pub(crate) fn map(
             };
             let direction = direction.into();
             // SAFETY: The name outlives the call.
-            unsafe { c::cenalloc_trace_map(id, name, direction, segments, status(&mapped)) };
+            unsafe {
+                c::rust_do_trace_cenalloc_map(id, name, direction, segments, status(&mapped))
+            };
         });
     }
 }
 
 /// The user in `slot` unmapped the buffer.
 pub(crate) fn unmap(id: u64, users: &Users<Client>, slot: Slot) {
-    if enabled!(cenalloc_trace_unmap_enabled) {
+    if enabled!(__tracepoint_cenalloc_unmap) {
         with_user(users, slot, |_, name| {
             // SAFETY: The name outlives the call.
-            unsafe { c::cenalloc_trace_unmap(id, name) };
+            unsafe { c::rust_do_trace_cenalloc_unmap(id, name) };
         });
     }
 }
 
 /// The last reference to `buffer` is gone.
-pub(crate) fn release(buffer: &Buffer) {
-    if enabled!(cenalloc_trace_release_enabled) {
+pub(crate) fn release(id: u64, len: u64) {
+    if enabled!(__tracepoint_cenalloc_release) {
         // SAFETY: No requirements.
-        unsafe { c::cenalloc_trace_release(buffer.id, buffer.len) };
+        unsafe { c::rust_do_trace_cenalloc_release(id, len) };
     }
 }
 

@@ -11,6 +11,7 @@ use dma_buf_constraints::{
     device,
     model::{
         Constraints,
+        Party,
         ZeroIsAny, //
     }, //
 };
@@ -117,4 +118,17 @@ pub(crate) fn read_name(name: &[u8]) -> Result<&[u8]> {
         return Err(EINVAL);
     }
     Ok(name)
+}
+
+/// With what somebody conflicted, a `CENALLOC_WITH_*`, and its name, empty where it has none.
+pub(crate) fn party(with: &Party) -> (u32, &str) {
+    let (with, name) = match with {
+        Party::Device(name) => (c::CENALLOC_WITH_USER, Some(name)),
+        Party::Others => (c::CENALLOC_WITH_OTHERS, None),
+        Party::Itself => (c::CENALLOC_WITH_ITSELF, None),
+        Party::Allocator(name, _) => (c::CENALLOC_WITH_ALLOCATOR, Some(name)),
+        Party::Memory(name) => (c::CENALLOC_WITH_MEMORY, name.as_ref()),
+        Party::Bounce => (c::CENALLOC_WITH_BOUNCE, None),
+    };
+    (with, name.map_or("", |name| name.as_str()))
 }

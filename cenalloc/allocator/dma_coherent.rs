@@ -155,11 +155,11 @@ fn source(devices: &Devices<'_>) -> c::cenalloc_dma_source {
     let mut found = unsafe { c::cenalloc_dma_source(ptr::null_mut()) };
     let mut lowest = u64::MAX;
     let mut is_first = true;
-    for device in devices.iter() {
+    devices.all(&mut |device| {
         let mut limit = 0;
         // SAFETY: The device is alive; the number is ours to write.
         if !unsafe { c::cenalloc_dma_limit(as_raw(device), &mut limit) } {
-            continue;
+            return true;
         }
         // SAFETY: The device is alive.
         let source = unsafe { c::cenalloc_dma_source(as_raw(device)) };
@@ -169,7 +169,8 @@ fn source(devices: &Devices<'_>) -> c::cenalloc_dma_source {
             found = source;
         }
         is_first = false;
-    }
+        true
+    });
     found
 }
 

@@ -12,8 +12,8 @@ use super::{
     Need, //
 };
 use crate::{
-    backing::Backing,
-    c, //
+    c,
+    provision::Provision, //
 };
 use dma_buf_constraints::model::{
     Field,
@@ -22,8 +22,6 @@ use dma_buf_constraints::model::{
 };
 use kernel::{
     bindings,
-    new_condvar,
-    new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
@@ -33,9 +31,12 @@ use kernel::{
             Full,
             Relaxed, //
         },
+        srcu::{
+            self,
+            new_srcu,
+            Srcu, //
+        },
         Arc,
-        CondVar,
-        Mutex,
         SpinLock, //
     },
     time::{
@@ -86,7 +87,7 @@ struct Kept(Code);
 impl Drop for Kept {
     fn drop(&mut self) {
         // SAFETY: `Code::keep` took the reference. Nothing of the module runs after this.
-        unsafe { c::cenalloc_module_put(self.0 .0) };
+        unsafe { bindings::module_put(self.0 .0) };
     }
 }
 
@@ -106,15 +107,11 @@ pub(crate) struct Entry {
     used: Atomic<u64>,
     /// Buffers that have memory from it.
     live: Atomic<usize>,
-    /// Calls of it that have not returned.
-    calls: Atomic<usize>,
     /// Whether it is being removed: nobody may call it any more.
     closed: Atomic<bool>,
+    /// Who calls it, which may take long.
     #[pin]
-    closing: Mutex<()>,
-    /// The last call returned while it was being removed.
-    #[pin]
-    returned: CondVar,
+    calls: Srcu,
 }
 
 impl Entry {
@@ -128,17 +125,15 @@ impl Entry {
             Some(_) => (None, Some(allocator)),
         };
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 description,
                 builtin,
                 outside <- new_spinlock!(outside),
                 code,
                 used: Atomic::new(0),
                 live: Atomic::new(0),
-                calls: Atomic::new(0),
                 closed: Atomic::new(false),
-                closing <- new_mutex!(()),
-                returned <- new_condvar!(),
+                calls <- new_srcu!(),
             }),
             GFP_KERNEL,
         )
@@ -228,11 +223,10 @@ impl Entry {
         entry: &Arc<Self>,
         need: &Need,
         devices: &Devices<'_>,
-    ) -> Result<Arc<Backing>> {
+    ) -> Result<(Provision, Lease)> {
         let call = entry.enter().ok_or(ENOMEM)?;
         let lease = Lease::new(entry, &call).ok_or(ENOMEM)?;
-        let provision = call.allocate(need, devices)?;
-        Backing::new(provision, need.len, lease)
+        Ok((call.allocate(need, devices)?, lease))
     }
 
     /// The right to call the allocator; nothing where it is being removed.
@@ -241,10 +235,8 @@ impl Entry {
             // The allocators of this module stay as long as it does.
             return Some(Call::Builtin(allocator));
         }
-        self.calls.fetch_add(1, Full);
-        let call = Entered(self);
-        // Either this sees that it is closed, or `close` sees the call.
-        if self.closed.load(Relaxed) {
+        let call = self.calls.read_lock();
+        if self.closed.load(Acquire) {
             return None;
         }
         let allocator = self.outside.lock().clone()?;
@@ -253,12 +245,8 @@ impl Entry {
 
     /// Keeps everybody from calling the allocator, and waits for those who do.
     fn close(&self) {
-        let mut guard = self.closing.lock();
         self.closed.xchg(true, Full);
-        // Acquire: what the last call wrote is seen by whoever removes the allocator.
-        while self.calls.load(Acquire) > 0 {
-            self.returned.wait(&mut guard);
-        }
+        self.calls.synchronize();
     }
 }
 
@@ -268,7 +256,7 @@ enum Call<'a> {
     /// The allocator is let go before the call is over.
     Outside(
         Arc<dyn Allocator>,
-        #[expect(dead_code, reason = "ends the call")] Entered<'a>,
+        #[expect(dead_code, reason = "ends the call")] srcu::Guard<'a>,
     ),
 }
 
@@ -286,20 +274,6 @@ impl core::ops::Deref for Call<'_> {
 
     fn deref(&self) -> &Self::Target {
         &**self.allocator()
-    }
-}
-
-/// One that counts in `calls`.
-struct Entered<'a>(&'a Entry);
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        let entry = self.0;
-        if entry.calls.fetch_sub(1, Full) == 1 && entry.closed.load(Relaxed) {
-            // Under the lock, so that `close` does not sleep between its look and this.
-            let _guard = entry.closing.lock();
-            entry.returned.notify_all();
-        }
     }
 }
 
