@@ -12,7 +12,8 @@ ifneq ($(KERNELRELEASE),)
 CONFIG_DMA_BUF_CONSTRAINTS := m
 CONFIG_CENALLOC := m
 CONFIG_SAMPLE_CENALLOC := m
-CONFIG_SAMPLE_CENALLOC_BUGS := $(if $(CONFIG_KASAN),m)
+CONFIG_CENALLOC_TEST_MODULES := m
+CONFIG_CENALLOC_TEST_BUGS := $(if $(CONFIG_KASAN),m)
 CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST := $(filter y,$(CONFIG_KUNIT))
 CONFIG_CENALLOC_KUNIT_TEST := $(filter y,$(CONFIG_KUNIT))
 rustflags-$(CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST) += --cfg CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST
@@ -22,6 +23,7 @@ ccflags-y += -I$(src)/include -I$(src)/include/uapi
 include $(src)/dma_buf_constraints/Makefile
 include $(src)/cenalloc/Makefile
 include $(src)/samples/Makefile
+include $(src)/tools/testing/selftests/cenalloc/test_modules/Makefile
 
 else
 

@@ -12,7 +12,7 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 
-#include "c_allocator.h"
+#include "plain.h"
 
 static int plain_allocate(struct cenalloc_allocator *allocator,
 			  struct cenalloc_buffer *buffer, unsigned long len,

@@ -29,7 +29,8 @@ LONGEST = 100_000
 TRACING = 'OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT'
 MODULES = ('dma_buf_constraints', 'cenalloc', 'cenalloc_importer', 'cenalloc_edu',
            'cenalloc_c_exporter', 'cenalloc_c_importer', 'cenalloc_c_allocator',
-           'cenalloc_rust_allocator')
+           'cenalloc_c_driver', 'cenalloc_plain', 'cenalloc_rust_allocator')
+TEST_MODULES = 'tools/testing/selftests/cenalloc/test_modules'
 # Single programs: all of them are for the guests of scripts/check.
 TESTS = ('create', 'attach', 'map')
 
@@ -285,7 +286,7 @@ def configure(tree, *options):
 def modules_wanted(tree):
     """All of ours as modules, as far as they are there."""
     configure(tree, '-e', 'SAMPLES', '-m', 'DMA_BUF_CONSTRAINTS', '-m', 'CENALLOC',
-              '-m', 'SAMPLE_CENALLOC')
+              '-m', 'SAMPLE_CENALLOC', '-m', 'CENALLOC_TEST_MODULES')
 
 
 def check_core(tap):
@@ -311,7 +312,7 @@ def check_parts(tap):
                 if any(os.path.basename(name) == 'Kconfig' for name in names):
                     modules_wanted(tree)
                 # Files that no makefile names yet build nothing.
-                if any(re.match('(drivers|samples)/.*/Makefile$', name) for name in names):
+                if any(re.match(f'(drivers|samples|{TEST_MODULES})/(.*/)?Makefile$', name) for name in names):
                     make(tree, 'drivers/dma-buf/')
                 if any(name.startswith('include/uapi/') for name in names):
                     make(tree, 'headers')
@@ -328,7 +329,7 @@ def check_parts(tap):
 
 def check_config(tree):
     config = read(f'{tree}/.config').split('\n')
-    for name in ('DMA_BUF_CONSTRAINTS', 'CENALLOC', 'SAMPLE_CENALLOC'):
+    for name in ('DMA_BUF_CONSTRAINTS', 'CENALLOC', 'SAMPLE_CENALLOC', 'CENALLOC_TEST_MODULES'):
         expect(f'CONFIG_{name}=m' in config, f'{name} is not a module')
 
 
@@ -347,7 +348,8 @@ def check_boot(tree):
         [f'{REPO}/scripts/guest.py', '--small', '--modules', '', '--payload', payload,
          '--log', f'{WORK}/boot.log', '--',
          # As run.sh does: their allocators are in the way of what has none.
-         'rmmod cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator && ' +
+         'rmmod cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator '
+         'cenalloc_c_driver cenalloc_plain && ' +
          ' && '.join(f'./{name}' for name in TESTS)],
         env=dict(os.environ, MODULES=modules), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors='replace', check=False)
@@ -359,7 +361,7 @@ def check_clean(tree, walk):
     known = set(walk.series.git('ls-files').split('\n'))
     left = [os.path.relpath(f'{where}/{name}', tree)
             for top in ('drivers/dma-buf/dma_buf_constraints', 'drivers/dma-buf/cenalloc',
-                        'samples/cenalloc')
+                        'samples/cenalloc', TEST_MODULES)
             for where, _, names in os.walk(f'{tree}/{top}') for name in names]
     left = [name for name in left if name not in known]
     expect(not left, '\n'.join(left))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The importers: vgem of the stock kernel, and the two samples. What they return
- * is the kernel's answer to a dma-buf.
+ * The importers: vgem of the stock kernel, edu's sample driver, and the
+ * importer of the tests. What they return is the kernel's answer to a dma-buf.
  */
 
 #include <drm/drm.h>

@@ -581,7 +581,7 @@ TEST_F(driver, may_go_before_its_buffers)
 	ASSERT_LE(0, self->driver);
 }
 
-/* --- The sample itself ---------------------------------------------------- */
+/* --- The driver itself ---------------------------------------------------- */
 
 TEST_F(driver, steps_out_of_order)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The sample modules that use linux/cenalloc.h: a driver that makes buffers, and
- * allocators outside of cenalloc. Calls return a negative errno.
+ * The modules that use linux/cenalloc.h: a driver that makes buffers, and allocators
+ * outside of cenalloc. Calls return a negative errno.
  *
  * To be included after cenalloc_test.h.
  */

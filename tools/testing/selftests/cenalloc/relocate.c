@@ -498,7 +498,7 @@ TEST_F(high, pins)
 	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
 }
 
-/* What the sample importer refuses. */
+/* What the importer refuses. */
 TEST_F(high, wrong_calls_of_a_dynamic_importer)
 {
 	int device = add_device(self->importer, DEVICE());

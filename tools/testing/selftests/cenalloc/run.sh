@@ -46,7 +46,8 @@ load() {
 
 # Those that use symbols of cenalloc keep it loaded, and add an allocator. The
 # tests that are about them load them.
-for module in cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator cenalloc_bugs; do
+for module in cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator cenalloc_bugs \
+	cenalloc_c_driver cenalloc_plain; do
 	rmmod "$module" 2>/dev/null
 done
 for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenalloc_c_exporter; do

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/cenalloc_c_importer: a sample driver in C that makes buffers by
+ * /dev/cenalloc_c_importer: a driver in C that makes buffers by
  * linux/cenalloc.h and imports them with two devices.
  *
  * C_IMPORTER_RUN does all that such a driver does with a buffer, at once. The

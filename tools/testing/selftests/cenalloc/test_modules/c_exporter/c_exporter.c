@@ -15,7 +15,7 @@
  *
  * The reservation lock of the dma-buf protects all of a buffer. The CPU has no
  * access, to keep to the point. /dev/cenalloc_c_exporter makes buffers; its
- * calls are documented in samples/cenalloc_c_exporter.h.
+ * calls are documented in cenalloc_c_exporter.h.
  */
 
 #include <linux/dma-buf.h>
@@ -477,7 +477,7 @@ static struct miscdevice exporter = {
 };
 module_misc_device(exporter);
 
-MODULE_DESCRIPTION("Sample exporter of dma-bufs in C, with constraints");
+MODULE_DESCRIPTION("Test exporter of dma-bufs in C, with constraints");
 MODULE_AUTHOR("The cenalloc developers");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the parts of the sample know of each other. */
+/* What the parts of the module know of each other. */
 
 #ifndef _C_ALLOCATOR_H
 #define _C_ALLOCATOR_H

@@ -5,7 +5,7 @@
 //! Real importers do their steps back to back: a capture driver attaches and maps when a buffer
 //! is queued. This one makes platform devices with any limits, and attaches, maps, unmaps and
 //! detaches them by separate calls on `/dev/cenalloc_importer`, so that tests can stand between
-//! any two. The calls are documented in `samples/cenalloc_importer.h`.
+//! any two. The calls are documented in `cenalloc_importer.h`.
 //!
 //! For authors of drivers it shows three things:
 //!
@@ -35,7 +35,7 @@ module! {
     type: Module,
     name: "cenalloc_importer",
     authors: ["The cenalloc developers"],
-    description: "Sample importer of dma-bufs, driven by userspace",
+    description: "Test importer of dma-bufs, driven by userspace",
     license: "GPL",
     imports_ns: ["DMA_BUF"],
 }
@@ -60,7 +60,7 @@ impl kernel::InPlaceModule for Module {
     }
 }
 
-/// Bindings to `device.h` and `samples/cenalloc_importer.h`.
+/// Bindings to `device.h` and `cenalloc_importer.h`.
 #[allow(
     clippy::all,
     dead_code,

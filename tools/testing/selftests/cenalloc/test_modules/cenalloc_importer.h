@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/cenalloc_importer: a sample importer of dma-bufs. It makes any number of
+ * /dev/cenalloc_importer: an importer of dma-bufs. It makes any number of
  * platform devices, each with the constraints it is told, and attaches, maps,
  * unmaps and detaches them one call at a time.
  *

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /dev/cenalloc_c_allocator: adds allocators and removes them. Its calls are
- * documented in samples/cenalloc_c_allocator.h; what an allocator does is in
+ * documented in cenalloc_c_allocator.h; what an allocator does is in
  * plain.c and pieces.c.
  */
 
@@ -251,6 +251,6 @@ static void __exit allocator_exit(void)
 }
 module_exit(allocator_exit);
 
-MODULE_DESCRIPTION("Sample allocator for cenalloc in C");
+MODULE_DESCRIPTION("Test allocators for cenalloc in C");
 MODULE_AUTHOR("The cenalloc developers");
 MODULE_LICENSE("GPL");

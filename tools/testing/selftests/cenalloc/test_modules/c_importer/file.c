@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /dev/cenalloc_c_importer: the sequence in single steps, so that one can stand
- * between any two. Its calls are documented in samples/cenalloc_c_importer.h;
+ * between any two. Its calls are documented in cenalloc_c_importer.h;
  * what a driver does is in sequence.c and devices.c.
  */
 
@@ -460,7 +460,7 @@ static void __exit importer_exit(void)
 }
 module_exit(importer_exit);
 
-MODULE_DESCRIPTION("Sample importer of cenalloc's buffers in C");
+MODULE_DESCRIPTION("Test importer of cenalloc's buffers in C");
 MODULE_AUTHOR("The cenalloc developers");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/cenalloc_c_exporter: a sample exporter of dma-bufs in C, on
+ * /dev/cenalloc_c_exporter: an exporter of dma-bufs in C, on
  * linux/dma-buf-constraints.h.
  *
  * Fields that are called reserved must be zero (EINVAL).

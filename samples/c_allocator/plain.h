@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the parts of the sample know of each other. */
+
+#ifndef _PLAIN_H
+#define _PLAIN_H
+
+#include <linux/cenalloc.h>
+
+/* The least that an allocator does. */
+extern const struct cenalloc_allocator_ops plain_ops;
+
+#endif /* _PLAIN_H */
