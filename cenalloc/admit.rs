@@ -9,7 +9,8 @@ use crate::{
     allocator::{
         self,
         Devices,
-        Need, //
+        Need,
+        Unserved, //
     },
     backing::{
         self,
@@ -21,16 +22,19 @@ use crate::{
         State, //
     },
     c,
-    client::Client,
+    client::{
+        Attachment,
+        Client, //
+    },
     registry,
     trace, //
 };
 use dma_buf_constraints::{
     attach::{
         Identity,
+        Newcomer,
         Proposal,
-        Slot,
-        Users, //
+        Refused, //
     },
     dma_buf::{
         DmaBuf,
@@ -41,18 +45,24 @@ use dma_buf_constraints::{
         Field,
         Misfit,
         Name,
-        Needs,
         Party, //
     },
 };
 use kernel::{
-    device::Device,
-    page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
+/// What becomes of a newcomer.
+enum Verdict {
+    /// It is a user now.
+    Joined(Arc<Attachment>),
+    /// The memory that there is does not suit it, and other memory that is needed could.
+    Late(Newcomer<Client>, Need, Misfit),
+}
+
 impl Buffer {
-    /// Lets `client`, which has `needs`, join, or says why not; then nothing has changed.
+    /// Lets `newcomer` join, or says why not; then nothing has changed.
     ///
     /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
     /// have, before the buffer had memory that now cannot move: somebody holds it, or there is no
@@ -61,81 +71,72 @@ impl Buffer {
         &self,
         guard: &mut Guard<'_, State>,
         dmabuf: &DmaBuf,
-        needs: &Needs,
-        client: Client,
-    ) -> Result<Slot> {
-        let considered = guard.users.consider(needs, &client);
-        let proposal = match &considered {
+        newcomer: Newcomer<Client>,
+    ) -> Result<Arc<Attachment>> {
+        let verdict = match self.judge(guard, newcomer)? {
+            Verdict::Late(newcomer, need, misfit) => {
+                let who = *newcomer.user().name();
+                match self.relocate(guard, dmabuf, &need, newcomer) {
+                    Ok(newcomer) => self.judge(guard, newcomer)?,
+                    Err(EINTR) => return Err(EINTR),
+                    Err(_) => return Err(self.too_late(guard, who, misfit)),
+                }
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Joined(user) => {
+                let mask = guard.users.meet().placement.access_mask;
+                guard.tell_access_mask(dmabuf, mask);
+                Ok(user)
+            }
+            Verdict::Late(newcomer, _, misfit) => {
+                Err(self.too_late(guard, *newcomer.user().name(), misfit))
+            }
+        }
+    }
+
+    /// Lets `newcomer` join, if the memory that there is suits it. As [`admit`](Self::admit).
+    fn judge(&self, state: &mut State, newcomer: Newcomer<Client>) -> Result<Verdict> {
+        let State { users, life, .. } = state;
+        let before = users.meet().placement;
+        let proposal = match users.propose(newcomer) {
             Ok(proposal) => proposal,
-            Err(conflict) => {
-                self.refuse(guard, *conflict, EINVAL);
+            Err(Refused::Failed(error)) => return Err(error),
+            Err(Refused::Conflict(conflict)) => {
+                self.refuse(state, conflict, EINVAL);
                 return Err(EINVAL);
             }
         };
-        let need = Need {
-            len: self.len,
-            placement: proposal.meet().placement,
-            killable: true,
-        };
-        let devices = Devices::of(&guard.users).with(client.device());
-        let misfit = match &guard.life {
+        let need = self.need(proposal.outcome().meet());
+        let device = proposal.newcomer().data.device();
+        let devices = Devices::of(proposal.users()).with(device.as_deref());
+        let misfit = match life {
             Life::Empty | Life::Gone => None,
-            Life::Backed(backing) => misfit(&guard.users, proposal, backing).or_else(|| {
+            Life::Backed(backing) => proposal.misfit(&backing.memory()).or_else(|| {
                 let is_served = backing.serves(&need, &devices);
                 (!is_served).then_some(Misfit::UNSERVED)
             }),
         };
         // What all needed before, somebody could give: that was checked when it came about.
-        let is_news = need.placement != guard.users.meet().placement || allocator::any_selective();
-        if is_news && (matches!(guard.life, Life::Empty) || misfit.is_some()) {
+        let is_news = need.placement != before || allocator::any_selective();
+        if is_news && (matches!(life, Life::Empty) || misfit.is_some()) {
             if let Err(unserved) = allocator::any_could(&need, &devices) {
-                let conflict = unserved_conflict(guard, proposal, client.name(), unserved);
-                self.refuse(guard, conflict, EINVAL);
+                let conflict = unserved_conflict(&proposal, unserved);
+                self.refuse(state, conflict, EINVAL);
                 return Err(EINVAL);
             }
         }
-        let place = guard.users.reserve(needs, &client, client.flags())?;
         if let Some(misfit) = misfit {
-            let newcomer = client.device();
-            if let Err(error) = self.relocate(guard, dmabuf, &need, newcomer, proposal) {
-                if error == EINTR {
-                    return Err(error);
-                }
-                let conflict = Conflict {
-                    who: client.name(),
-                    misfit,
-                    with: Party::Memory(held_by(guard)),
-                };
-                self.count_early(guard);
-                self.refuse(guard, conflict, EBUSY);
-                return Err(EBUSY);
-            }
+            return Ok(Verdict::Late(proposal.give_up(), need, misfit));
         }
-        let slot = guard.users.commit(place, proposal, client);
-        if proposal.is_unifying() {
+        let is_unifying = proposal.outcome().is_unifying();
+        let user = proposal.commit();
+        if is_unifying {
             // Tables were cut to what users needed before.
-            guard.forget_tables();
+            state.forget_tables();
         }
-        guard.tell_access_mask(dmabuf);
-        Ok(slot)
-    }
-
-    /// Takes out the user in `slot`.
-    ///
-    /// As long as there is no memory, those whom an ancestor unified with it go back to their own
-    /// needs, if that is possible.
-    pub(crate) fn dismiss(&self, state: &mut State, slot: Slot) {
-        state.users.release(slot);
-        if let Life::Empty = state.life {
-            state.users.restore(|users, meet| {
-                let need = Need {
-                    len: self.len,
-                    placement: meet.placement,
-                    killable: true,
-                };
-                allocator::any_could(&need, &Devices::of(users)).is_ok()
-            });
-        }
+        Ok(Verdict::Joined(user))
     }
 
     /// Remembers and tells why somebody was refused with `error`.
@@ -144,14 +145,16 @@ impl Buffer {
         registry::set_last_conflict(self.id, conflict);
         // For want of memory it is only told, not kept.
         state.conflict = KBox::new(conflict, GFP_KERNEL).ok();
-        // SAFETY: No requirements.
+        // SAFETY: Counts for the rate limit of this module alone.
         if unsafe { c::cenalloc_may_log() } {
-            pr_info!("buffer {}: {}\n", self.id, conflict);
+            // Where memory lies is not for everybody who reads the log.
+            pr_info!("buffer {}: {}\n", self.id, conflict.without_address());
         }
     }
 
-    /// Somebody came too late: counts it, for the buffer and for those who hold its memory.
-    fn count_early(&self, state: &mut State) {
+    /// Refuses `who`, whom the memory does not suit that there is, and counts it, for the buffer and
+    /// for those who hold its memory. Returns `EBUSY`.
+    fn too_late(&self, state: &mut State, who: Name, misfit: Misfit) -> Error {
         state.early = state.early.saturating_add(1);
         for user in state.users.iter_mut() {
             if user.data.holds_memory() {
@@ -159,9 +162,17 @@ impl Buffer {
                 trace::early(self.id, user);
             }
         }
+        let conflict = Conflict {
+            who,
+            misfit,
+            with: Party::Memory(held_by(state)),
+        };
+        self.refuse(state, conflict, EBUSY);
+        EBUSY
     }
 
-    /// Moves the buffer to memory that satisfies `need`, and fits all under `proposal`.
+    /// Moves the buffer to memory that satisfies `need`, and fits all and `newcomer`, which is given
+    /// back.
     ///
     /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
     /// `EINTR`. On an error the memory is the old one, with its bytes.
@@ -170,25 +181,25 @@ impl Buffer {
         guard: &mut Guard<'_, State>,
         dmabuf: &DmaBuf,
         need: &Need,
-        newcomer: Option<&Device>,
-        proposal: &Proposal<'_>,
-    ) -> Result {
+        newcomer: Newcomer<Client>,
+    ) -> Result<Newcomer<Client>> {
         let Life::Backed(old) = &guard.life else {
             return Err(EBUSY);
         };
         let old = old.clone();
         let is_held = guard.users.iter().any(|user| user.data.holds_memory());
         let in_kernel = guard.kernel_mapping.is_some();
-        let in_section = guard.cpu_sections > 0;
-        if is_held || in_kernel || in_section || guard.exposed.is_told() || !guard.is_idle() {
+        if is_held || in_kernel || guard.exposed.is_told() || !guard.is_idle() {
             return Err(EBUSY);
         }
-        let users = &guard.users;
-        let fits = |backing: &Backing| users.misfit_with(proposal, &backing.memory()).is_none();
-        let devices = Devices::of(users).with(newcomer);
+        let proposal = guard.users.propose(newcomer).map_err(|_| EBUSY)?;
+        let fits = |backing: &Backing| proposal.misfit_of_all(&backing.memory()).is_none();
+        let device = proposal.newcomer().data.device();
+        let devices = Devices::of(proposal.users()).with(device.as_deref());
         let new = self.payer.charge(|| backing::provide(need, &devices, fits));
         trace::allocate(self.id, self.len, &new);
         let new = new?;
+        let newcomer = proposal.give_up();
 
         // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
         // old memory until they unmap it.
@@ -206,18 +217,8 @@ impl Buffer {
         guard.life = Life::Backed(new);
         guard.forget_tables();
         guard.relocations = guard.relocations.saturating_add(1);
-        Ok(())
+        Ok(newcomer)
     }
-}
-
-/// What `backing` does not satisfy once `proposal` is true.
-fn misfit(users: &Users<Client>, proposal: &Proposal<'_>, backing: &Backing) -> Option<Misfit> {
-    let memory = backing.memory();
-    if proposal.is_unifying() {
-        // What others need changes, too.
-        return users.misfit_with(proposal, &memory);
-    }
-    proposal.constraints().misfit(&memory, PAGE_SIZE as u64)
 }
 
 /// Who holds the memory where it is: a user, or a driver that knows where that is.
@@ -229,27 +230,22 @@ fn held_by(state: &State) -> Option<Name> {
             .then(|| Name::new(b"a driver that was told its address"))
     };
     let holder = state.users.iter().find(|user| user.data.holds_memory());
-    holder.map(|user| user.name()).or_else(told)
+    holder.map(|user| *user.name()).or_else(told)
 }
 
 /// The conflict of a newcomer with what allocators can give, when nobody else is against it.
-fn unserved_conflict(
-    state: &State,
-    proposal: &Proposal<'_>,
-    who: Name,
-    unserved: allocator::Unserved,
-) -> Conflict {
+fn unserved_conflict(proposal: &Proposal<'_, Client>, unserved: Unserved) -> Conflict {
     // The newcomer may have brought the class alone, and somebody else the need that this class
     // of memory cannot satisfy.
     let Misfit { field, wanted, .. } = unserved.misfit;
     let is_of_users = !matches!(field, Field::Length | Field::Device);
     let behind = if is_of_users && proposal.constraints().placement.get(field) != wanted {
-        state.users.binding(field).map(|user| user.name())
+        proposal.users().binding(field).map(|user| *user.name())
     } else {
         None
     };
     Conflict {
-        who,
+        who: *proposal.newcomer().name(),
         misfit: unserved.misfit,
         with: Party::Allocator(unserved.allocator, behind),
     }

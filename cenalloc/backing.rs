@@ -23,7 +23,8 @@ use dma_buf_constraints::{
         DataDirection,
         Fault,
         KernelMapping,
-        Pages, //
+        Pages,
+        Touched, //
     },
     few::{
         make_room,
@@ -199,7 +200,7 @@ impl Backing {
     ///
     /// The memory is that of the buffer that was touched, and stays until it is zapped or the
     /// buffer is released.
-    pub(crate) unsafe fn fault(&self, fault: &Fault<'_>) -> Result {
+    pub(crate) unsafe fn fault(&self, fault: &Fault<'_>) -> Result<Touched> {
         if let Keep::Owner(owner) = &self.keep {
             if let Some(result) = owner.fault(fault) {
                 return result;

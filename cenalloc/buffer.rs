@@ -7,14 +7,27 @@
 
 use crate::{
     account::Payer,
+    allocator::{
+        self,
+        Devices,
+        Need, //
+    },
     backing::{
         Backing,
         KernelAddress, //
     },
-    client::Client, //
+    client::{
+        Attachment,
+        Client,
+        Declared, //
+    },
 };
 use dma_buf_constraints::{
-    attach::Users,
+    attach::{
+        User,
+        Users, //
+    },
+    bound,
     dma_buf::{
         Guard,
         Reservation,
@@ -22,6 +35,7 @@ use dma_buf_constraints::{
     },
     model::{
         Conflict,
+        Constraints,
         Name, //
     },
 };
@@ -35,8 +49,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Atomic,
-        Arc,
-        ArcBorrow, //
+        Arc, //
     }, //
 };
 
@@ -74,8 +87,10 @@ pub(crate) struct State {
     pub(crate) kernel_mapping: Option<KernelAddress>,
     /// What drivers were told of where the memory lies.
     pub(crate) exposed: Exposed,
-    /// Sections of CPU access that are open.
-    pub(crate) cpu_sections: u32,
+    /// Whether the last touch that wanted memory found none, and nobody was told yet.
+    pub(crate) touch_failed: bool,
+    /// How many devices had been let go when declarations were last looked through.
+    let_go: usize,
     /// How often a user was refused that could have taken part before the buffer had memory.
     pub(crate) early: u32,
     /// How often the memory moved.
@@ -85,6 +100,21 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Of a buffer of `len` bytes that itself needs `base`: empty, without users.
+    pub(crate) fn new(base: Constraints, len: u64) -> Self {
+        Self {
+            users: Users::new(base, len),
+            life: Life::Empty,
+            kernel_mapping: None,
+            exposed: Exposed::default(),
+            touch_failed: false,
+            let_go: bound::let_go(),
+            early: 0,
+            relocations: 0,
+            conflict: None,
+        }
+    }
+
     /// Whether there is no memory yet.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.life, Life::Empty)
@@ -147,14 +177,70 @@ impl Buffer {
         self.name.as_ref().map_or("", |name| name.as_str())
     }
 
-    /// A counted reference to the buffer.
-    pub(crate) fn counted(&self) -> Arc<Self> {
-        // SAFETY: Every buffer is in an `Arc`: `create` makes them.
-        unsafe { ArcBorrow::from_raw(self) }.into()
-    }
-
     /// Takes the buffer's lock.
     pub(crate) fn lock(&self) -> Guard<'_, State> {
-        self.reservation.lock()
+        self.tidied(self.reservation.lock())
+    }
+
+    /// Takes the buffer's lock, for somebody who may give up. `EINTR` where the process is being
+    /// killed.
+    pub(crate) fn lock_killable(&self) -> Result<Guard<'_, State>> {
+        Ok(self.tidied(self.reservation.lock_killable()?))
+    }
+
+    /// As [`lock_killable`](Self::lock_killable), where any signal counts.
+    pub(crate) fn lock_interruptible(&self) -> Result<Guard<'_, State>> {
+        Ok(self.tidied(self.reservation.lock_interruptible()?))
+    }
+
+    /// Takes back what was declared for devices whose drivers have unbound since: whoever unbinds
+    /// does not wait for this lock.
+    fn tidied<'a>(&self, mut guard: Guard<'a, State>) -> Guard<'a, State> {
+        let let_go = bound::let_go();
+        if guard.let_go != let_go {
+            guard.let_go = let_go;
+            let is_over = |user: &User<Client>| {
+                let declared = user.data.declared.as_ref();
+                declared.is_some_and(Declared::is_over)
+            };
+            while let Some(user) = guard.users.find(is_over) {
+                self.withdraw(&mut guard, &user);
+            }
+        }
+        guard
+    }
+
+    /// Takes back what was declared for `user`; a device that attached under it stays a user.
+    pub(crate) fn withdraw(&self, state: &mut State, user: &Attachment) {
+        let Some(found) = state.users.get_mut(user) else {
+            return;
+        };
+        found.data.declared = None;
+        if found.data.attached.is_none() {
+            self.dismiss(state, user);
+        }
+    }
+
+    /// Takes out `user`.
+    ///
+    /// As long as there is no memory, those whom an ancestor unified with it go back to their own
+    /// needs, if that is possible.
+    pub(crate) fn dismiss(&self, state: &mut State, user: &Attachment) {
+        state.users.release(user);
+        if state.is_empty() {
+            state.users.restore(|users, meet| {
+                let need = self.need(meet);
+                allocator::any_could(&need, &Devices::of(users)).is_ok()
+            });
+        }
+    }
+
+    /// What the memory has to be where all users need `meet` together.
+    pub(crate) fn need(&self, meet: &Constraints) -> Need {
+        Need {
+            len: self.len,
+            placement: meet.placement,
+            killable: true,
+        }
     }
 }

@@ -27,7 +27,8 @@ use dma_buf_constraints::{
     c_api, device,
     dma_buf::{
         DataDirection,
-        Fault, //
+        Fault,
+        Touched, //
     },
     model::{
         Constraints,
@@ -367,15 +368,14 @@ unsafe impl Owner for CMemory {
         }
     }
 
-    fn fault(&self, fault: &Fault<'_>) -> Option<Result> {
+    fn fault(&self, fault: &Fault<'_>) -> Option<Result<Touched>> {
         let map_user = self.allocator.ops().map_user?;
         // SAFETY: The memory is allocated, and the fault is being handled.
         let code = unsafe { map_user(self.raw(), self.buffer.get(), fault.as_raw()) };
-        if code & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
-            fault.set_lacks_table();
-        }
-        Some(if code & bindings::vm_fault_reason_VM_FAULT_NOPAGE != 0 {
-            Ok(())
+        Some(if code & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
+            Ok(Touched::LacksTable)
+        } else if code & bindings::vm_fault_reason_VM_FAULT_NOPAGE != 0 {
+            Ok(Touched::Mapped)
         } else {
             Err(EFAULT)
         })

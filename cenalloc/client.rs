@@ -10,25 +10,29 @@ use crate::{
 use dma_buf_constraints::{
     attach::{
         Identity,
+        Member,
+        User,
         Users, //
     },
-    device::{
-        self,
-        BoundDevice, //
-    },
-    dma_buf::Tables,
-    model::Name, //
+    bound::Kept,
+    device::Ancestors,
+    dma_buf::Tables, //
 };
 use kernel::{
-    alloc::Flags,
     device::Device,
-    prelude::*,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
+
+/// What `attachment->priv` points to.
+pub(crate) type Attachment = Member<User<Client>>;
 
 /// A device that is attached.
 pub(crate) struct Attached {
     pub(crate) tables: Tables<Arc<Backing>>,
+    pub(crate) ancestors: Ancestors,
     /// A device without a DMA mask cannot map.
     pub(crate) can_dma: bool,
     /// Whether it pins by itself, rather than by its map.
@@ -42,17 +46,25 @@ pub(crate) struct Attached {
 /// A user that was declared, and will attach later.
 pub(crate) enum Declared {
     /// A device, remembered until its driver unbinds.
-    Device(BoundDevice),
-    /// Needs without a device, with a name.
-    Needs(KBox<Name>),
+    Device(Kept),
+    /// Needs without a device.
+    Needs,
 }
 
 impl Declared {
     /// Whether it is the declaration of `device`.
     pub(crate) fn is_of(&self, device: &Device) -> bool {
         match self {
-            Self::Device(declared) => device::as_raw(declared) == device::as_raw(device),
-            Self::Needs(_) => false,
+            Self::Device(kept) => kept.is_of(device),
+            Self::Needs => false,
+        }
+    }
+
+    /// Whether it counts no longer: the driver of the device has unbound.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Device(kept) => kept.is_over(),
+            Self::Needs => false,
         }
     }
 }
@@ -84,18 +96,6 @@ impl Client {
         }
     }
 
-    /// How what is kept for the user is allocated.
-    ///
-    /// A process declares as many as it likes: its memory cgroup pays for them. How often a device
-    /// attaches is up to its driver.
-    pub(crate) fn flags(&self) -> Flags {
-        if self.declared.is_some() {
-            GFP_KERNEL_ACCOUNT
-        } else {
-            GFP_KERNEL
-        }
-    }
-
     /// Whether the user has the buffer mapped.
     pub(crate) fn is_mapped(&self) -> bool {
         self.attached
@@ -113,27 +113,26 @@ impl Client {
 }
 
 impl Identity for Client {
-    fn name(&self) -> Name {
+    fn device(&self) -> Option<ARef<Device>> {
         match (&self.attached, &self.declared) {
-            (Some(attached), _) => device::name(attached.tables.device()),
-            (None, Some(Declared::Device(device))) => device::name(device),
-            (None, Some(Declared::Needs(name))) => **name,
-            // A user is one of both.
-            (None, None) => Name::new(b"nobody"),
+            (Some(attached), _) => Some(attached.tables.device().into()),
+            (None, Some(Declared::Device(kept))) => kept.device(),
+            (None, Some(Declared::Needs) | None) => None,
         }
     }
 
-    fn device(&self) -> Option<&Device> {
+    fn is_below(&self, ancestor: &Device) -> bool {
         match (&self.attached, &self.declared) {
-            (Some(attached), _) => Some(attached.tables.device()),
-            (None, Some(Declared::Device(device))) => Some(device),
-            (None, Some(Declared::Needs(_)) | None) => None,
+            (Some(attached), _) => attached.ancestors.contains(ancestor),
+            (None, Some(Declared::Device(kept))) => kept.is_below(ancestor),
+            (None, Some(Declared::Needs) | None) => false,
         }
     }
 }
 
 impl DeviceSet for Users<Client> {
     fn all(&self, is_so: &mut dyn FnMut(&Device) -> bool) -> bool {
-        self.iter().filter_map(|user| user.data.device()).all(is_so)
+        let mut devices = self.iter().filter_map(|user| user.data.device());
+        devices.all(|device| is_so(&device))
     }
 }

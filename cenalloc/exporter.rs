@@ -18,44 +18,41 @@ use crate::{
     buffer::{
         whole_pages,
         Buffer,
-        Exposed,
         Life,
         State,
         NEWEST, //
     },
     client::{
         Attached,
+        Attachment,
         Client, //
     },
     declare,
     registry,
     trace, //
 };
-use core::{
-    any::Any,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use dma_buf_constraints::{
     attach::{
-        Slot,
+        Newcomer,
         Users, //
     },
     device::{
         self,
-        BoundDevice, //
+        Ancestors, //
     },
     dma_buf::{
         DataDirection,
         DmaBuf,
         Exporter,
         Fault,
-        HeadRef,
-        Held,
         Importer,
         MapError,
+        Ops,
         Reservation,
         TableRef,
-        Tables, //
+        Tables,
+        Touched, //
     },
     model::{
         Conflict,
@@ -82,6 +79,9 @@ use kernel::{
         Arc, //
     }, //
 };
+
+/// The operations of every buffer.
+static OPS: Ops<Buffer> = Ops::new();
 
 impl Buffer {
     /// Makes a buffer of `len` bytes, rounded up to whole pages, without memory.
@@ -127,16 +127,7 @@ impl Buffer {
                 len,
                 payer: Payer::current(),
                 links <- ListLinks::new(),
-                reservation <- Reservation::new(State {
-                    users: Users::new(base, need.len),
-                    life: Life::Empty,
-                    kernel_mapping: None,
-                    exposed: Exposed::default(),
-                    cpu_sections: 0,
-                    early: 0,
-                    relocations: 0,
-                    conflict: None,
-                }),
+                reservation <- Reservation::new(State::new(base, need.len)),
             }),
             GFP_KERNEL,
         )?;
@@ -158,7 +149,7 @@ impl Buffer {
     /// Gives the buffer its memory now, for userspace. `EINTR` where a signal comes first,
     /// otherwise as [`back`](Self::back).
     pub(crate) fn allocate(&self) -> Result {
-        self.back(&mut *self.reservation.lock_interruptible()?, true)?;
+        self.back(&mut *self.lock_interruptible()?, true)?;
         Ok(())
     }
 
@@ -188,37 +179,33 @@ impl Buffer {
         }
     }
 
-    /// As [`back`](Self::back), for the attached user in `slot`. `ENODEV` where it does no DMA.
-    fn back_for(&self, state: &mut State, slot: Slot) -> Result {
-        let backed = if attached(&mut state.users, slot)?.can_dma {
+    /// As [`back`](Self::back), for an attached user. `ENODEV` where it does no DMA.
+    fn back_for(&self, state: &mut State, user: &Attachment) -> Result {
+        let backed = if attached(&mut state.users, user)?.can_dma {
             self.back(state, true).map(|_| ())
         } else {
             Err(ENODEV)
         };
         // No map follows a pin that fails.
         backed.inspect_err(|error| {
-            trace::map(
-                self.id,
-                &state.users,
-                slot,
-                DataDirection::None,
-                Err(*error),
-            );
+            let user = state.users.get(user);
+            trace::map(self.id, user, DataDirection::None, Err(*error));
         })
     }
 
-    /// Maps the memory that there is for the attached user in `slot`.
+    /// Maps the memory that there is for an attached user.
     fn map_backed(
         &self,
         state: &mut State,
-        slot: Slot,
+        user: &Attachment,
         direction: DataDirection,
     ) -> Result<TableRef> {
         let State { users, life, .. } = state;
-        let (Life::Backed(backing), Some(user)) = (life, users.get_mut(slot)) else {
+        let (Life::Backed(backing), Some(found)) = (life, users.get_mut(user)) else {
             return Err(ENODEV);
         };
-        let (constraints, client) = user.parts();
+        let who = *found.name();
+        let (constraints, client) = found.parts();
         let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
         // told to forget it where it changes, in `relocate` and `take_back`, and where what a user
@@ -230,7 +217,7 @@ impl Buffer {
         }
         if let Err(MapError::Bounced) = result {
             let conflict = Conflict {
-                who: device::name(tables.device()),
+                who,
                 misfit: Misfit {
                     field: Field::MaxAddress,
                     wanted: constraints.placement.max_address,
@@ -241,106 +228,113 @@ impl Buffer {
             self.refuse(state, conflict, EIO);
         }
         let mapped = result.map_err(Error::from);
-        trace::map(self.id, &state.users, slot, direction, mapped);
+        trace::map(self.id, state.users.get(user), direction, mapped);
         mapped
     }
 }
 
-/// The attached user in `slot`. The core calls with attached users alone.
-fn attached(users: &mut Users<Client>, slot: Slot) -> Result<&mut Attached> {
+/// What is kept of an attached user. The core calls with attached users alone.
+fn attached<'a>(users: &'a mut Users<Client>, user: &Attachment) -> Result<&'a mut Attached> {
     users
-        .get_mut(slot)
+        .get_mut(user)
         .and_then(|user| user.data.attached.as_mut())
         .ok_or(EINVAL)
 }
 
-// SAFETY: The reservation is a field of the buffer.
+// SAFETY: The reservation is a field of the buffer, which `create` exports, once.
 unsafe impl Exporter for Buffer {
-    fn reservation(&self) -> HeadRef<'_> {
-        self.reservation.head()
+    type State = State;
+    type Attachment = Attachment;
+
+    fn ops() -> &'static Ops<Self> {
+        &OPS
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn module(&self) -> &'static ThisModule {
+    fn module() -> &'static ThisModule {
         this_module::<crate::LocalModule>()
     }
 
-    fn attach(&self, importer: &Importer<'_>) -> Result<Slot> {
+    fn reservation(&self) -> &Reservation<State> {
+        &self.reservation
+    }
+
+    fn attach(&self, importer: &Importer<'_>) -> Result<Arc<Attachment>> {
         let device = importer.device();
         let needs = device::needs(device);
-        // SAFETY: Until it detaches, the importer keeps its device bound. The tables go with that.
-        let bound = unsafe { BoundDevice::new(device) };
+        let can_dma = needs.is_some();
+        let needs = needs.unwrap_or(Needs::NONE);
         let attached = Attached {
-            tables: Tables::new(bound),
-            can_dma: needs.is_some(),
+            tables: Tables::new(device.into()),
+            ancestors: Ancestors::of(device, &needs)?,
+            can_dma,
             is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),
             pins: 0,
         };
-        let needs = needs.as_ref().unwrap_or(&Needs::NONE);
-        let mut guard = self.lock();
-        if let Some(slot) = declare::of_device(&guard.users, device, needs) {
-            if let Some(user) = guard.users.get_mut(slot) {
-                user.data.attached = Some(attached);
-                trace::attach(self.id, &guard.users, slot);
-                return Ok(slot);
-            }
-        }
         let client = Client::attached(attached);
-        let slot = self.admit(&mut guard, importer.buffer(), needs, client)?;
-        trace::attach(self.id, &guard.users, slot);
-        Ok(slot)
+        let mut newcomer = Newcomer::new(needs, device::name(device), client, GFP_KERNEL)?;
+        let mut guard = self.lock_killable()?;
+        let user = match declare::of_device(&guard.users, device, &needs) {
+            Some(user) => {
+                if let Some(declared) = guard.users.get_mut(&user) {
+                    declared.data.attached = newcomer.user_mut().data.attached.take();
+                }
+                user
+            }
+            None => self.admit(&mut guard, importer.buffer(), newcomer)?,
+        };
+        trace::attach(self.id, guard.users.get(&user));
+        Ok(user)
     }
 
-    fn detach(&self, slot: Slot) {
+    fn detach(&self, user: Arc<Attachment>) {
         let mut guard = self.lock();
-        trace::detach(self.id, &guard.users, slot);
-        match guard.users.get_mut(slot) {
-            Some(user) if user.data.declared.is_some() => user.data.attached = None,
-            _ => self.dismiss(&mut guard, slot),
+        trace::detach(self.id, guard.users.get(&user));
+        match guard.users.get_mut(&user) {
+            Some(found) if found.data.declared.is_some() => found.data.attached = None,
+            _ => self.dismiss(&mut guard, &user),
         }
     }
 
-    fn access_mask(&self, held: &mut Held<'_>) -> u64 {
-        let users = &self.reservation.state(held).users;
-        users.meet().placement.access_mask
+    fn access_mask(&self, state: &State) -> u64 {
+        state.users.meet().placement.access_mask
     }
 
-    fn pin(&self, held: &mut Held<'_>, slot: Slot) -> Result {
-        let state = self.reservation.state(held);
-        let user = attached(&mut state.users, slot)?;
-        let pins = user.pins.checked_add(1).ok_or(ENOMEM)?;
+    fn pin(&self, state: &mut State, user: &Attachment) -> Result {
+        let found = attached(&mut state.users, user)?;
+        let pins = found.pins.checked_add(1).ok_or(ENOMEM)?;
         // For a static importer the core pins before it maps: the map is what takes memory.
-        if user.is_dynamic {
-            self.back_for(state, slot)?;
+        if found.is_dynamic {
+            self.back_for(state, user)?;
         }
-        attached(&mut state.users, slot)?.pins = pins;
+        attached(&mut state.users, user)?.pins = pins;
         Ok(())
     }
 
-    fn unpin(&self, held: &mut Held<'_>, slot: Slot) {
-        if let Ok(attached) = attached(&mut self.reservation.state(held).users, slot) {
+    fn unpin(&self, state: &mut State, user: &Attachment) {
+        if let Ok(attached) = attached(&mut state.users, user) {
             attached.pins = attached.pins.saturating_sub(1);
         }
     }
 
-    fn map(&self, held: &mut Held<'_>, slot: Slot, direction: DataDirection) -> Result<TableRef> {
-        let state = self.reservation.state(held);
+    fn map(
+        &self,
+        state: &mut State,
+        user: &Attachment,
+        direction: DataDirection,
+    ) -> Result<TableRef> {
         let was_empty = state.is_empty();
-        self.back_for(state, slot)?;
-        let mapped = self.map_backed(state, slot, direction);
+        self.back_for(state, user)?;
+        let mapped = self.map_backed(state, user, direction);
         if was_empty && mapped.is_err() {
             state.take_back();
         }
         mapped
     }
 
-    fn unmap(&self, held: &mut Held<'_>, slot: Slot, table: TableRef) {
-        let State { users, life, .. } = self.reservation.state(held);
-        let Ok(attached) = attached(users, slot) else {
+    fn unmap(&self, state: &mut State, user: &Attachment, table: TableRef) {
+        let State { users, life, .. } = state;
+        let Ok(attached) = attached(users, user) else {
             return;
         };
         let is_current = |memory: &Arc<Backing>| match life {
@@ -348,15 +342,13 @@ unsafe impl Exporter for Buffer {
             Life::Empty | Life::Gone => false,
         };
         drop(attached.tables.unmap(table, is_current));
-        trace::unmap(self.id, users, slot);
+        trace::unmap(self.id, users.get(user));
     }
 
     fn begin_cpu_access(&self, direction: DataDirection) -> Result {
-        // The core waits, too, but only after this: for a section that it then fails to open, there
-        // would be no end.
+        // The core waits, too, but only after this.
         self.reservation.wait_for_devices(direction)?;
-        let mut guard = self.lock();
-        guard.cpu_sections = guard.cpu_sections.saturating_add(1);
+        let guard = self.lock_killable()?;
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
                 attached.tables.sync_for_cpu();
@@ -366,8 +358,7 @@ unsafe impl Exporter for Buffer {
     }
 
     fn end_cpu_access(&self, _direction: DataDirection) -> Result {
-        let mut guard = self.lock();
-        guard.cpu_sections = guard.cpu_sections.saturating_sub(1);
+        let guard = self.lock_killable()?;
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
                 attached
@@ -380,15 +371,27 @@ unsafe impl Exporter for Buffer {
         Ok(())
     }
 
-    fn fault(&self, held: &mut Held<'_>, fault: &Fault<'_>) -> Result {
-        let backing = self.back(self.reservation.state(held), true)?;
-        // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or when
-        // `relocate` has zapped what userspace sees of it.
-        unsafe { backing.fault(fault) }
+    fn fault(&self, state: &mut State, fault: &Fault<'_>) -> Result<Touched> {
+        match &state.life {
+            Life::Empty => Ok(Touched::Unpopulated),
+            // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or when
+            // `relocate` has zapped what userspace sees of it.
+            Life::Backed(backing) => unsafe { backing.fault(fault) },
+            Life::Gone => Err(ENODEV),
+        }
     }
 
-    fn vmap(&self, held: &mut Held<'_>) -> Result<NonNull<c_void>> {
-        let state = self.reservation.state(held);
+    fn populate(&self, state: &mut State) -> Result {
+        let backed = self.back(state, true).map(|_| ());
+        state.touch_failed = backed.is_err();
+        backed
+    }
+
+    fn take_failure(&self, state: &mut State) -> bool {
+        core::mem::take(&mut state.touch_failed)
+    }
+
+    fn vmap(&self, state: &mut State) -> Result<NonNull<c_void>> {
         // The core warns of an error: here a process that is being killed goes on, as far as the
         // page allocator lets it.
         let was_empty = state.is_empty();
@@ -407,8 +410,8 @@ unsafe impl Exporter for Buffer {
         Ok(address)
     }
 
-    fn vunmap(&self, held: &mut Held<'_>) {
-        self.reservation.state(held).kernel_mapping = None;
+    fn vunmap(&self, state: &mut State) {
+        state.kernel_mapping = None;
     }
 
     fn release(&self) {
@@ -416,9 +419,11 @@ unsafe impl Exporter for Buffer {
         trace::release(self.id, self.len);
         let mut guard = self.lock();
         let life = core::mem::replace(&mut guard.life, Life::Gone);
-        // Nobody is attached any more, and nobody can declare: what else there is goes with the
-        // last reference, which can be an entry's of a device.
-        declare::forget(self, &mut guard.users);
+        // Nobody is attached any more, and nobody can declare; who lists all buffers may keep this
+        // one for longer.
+        for user in guard.users.iter_mut() {
+            user.data.declared = None;
+        }
         drop(guard);
         // Memory is freed without the lock.
         drop(life);

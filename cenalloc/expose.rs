@@ -37,7 +37,7 @@ impl Buffer {
     /// Where the memory lies, if it is one run. `EINVAL` where it is not; `ENODATA` without
     /// memory; what the owner of the memory fails with.
     pub(crate) fn phys(&self) -> Result<Run> {
-        let mut guard = self.lock();
+        let mut guard = self.lock_killable()?;
         let run = backing(&guard)?.phys()?;
         guard.exposed.told = true;
         Ok(run)
@@ -46,7 +46,7 @@ impl Buffer {
     /// All runs of the memory, in the order of the buffer's bytes. `ENODATA` without memory;
     /// `ENOMEM`.
     pub(crate) fn runs(&self) -> Result<KVVec<Run>> {
-        let mut guard = self.lock();
+        let mut guard = self.lock_killable()?;
         let mut runs = KVVec::new();
         runs.extend_from_slice(backing(&guard)?.runs(), GFP_KERNEL)?;
         guard.exposed.told = true;
@@ -57,7 +57,7 @@ impl Buffer {
     ///
     /// `EINVAL` where the memory has no struct pages; `ENODATA` without memory; `ENOMEM`.
     pub(crate) fn table(&self) -> Result<*mut bindings::sg_table> {
-        let mut guard = self.lock();
+        let mut guard = self.lock_killable()?;
         let state = &mut *guard;
         let pages = backing(state)?.pages();
         if !pages.has_struct_pages {

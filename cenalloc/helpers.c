@@ -367,24 +367,6 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 }
 
 /*
- * Keeps a device bound, if it is: false, and unlocked, if it is not. What else
- * struct device tells is only valid meanwhile.
- */
-bool cenalloc_device_lock(struct device *dev)
-{
-	device_lock(dev);
-	if (dev->driver)
-		return true;
-	device_unlock(dev);
-	return false;
-}
-
-void cenalloc_device_unlock(struct device *dev)
-{
-	device_unlock(dev);
-}
-
-/*
  * A reference to a module that is there to stay: one whose initialiser fails is
  * freed whoever has a reference. Built-in code has no module.
  */

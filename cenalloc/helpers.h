@@ -127,8 +127,6 @@ struct mem_cgroup *cenalloc_payer_enter(struct mem_cgroup *payer);
 void cenalloc_payer_leave(struct mem_cgroup *before);
 
 struct device *cenalloc_find_device(const char *bus, const char *name);
-bool cenalloc_device_lock(struct device *dev);
-void cenalloc_device_unlock(struct device *dev);
 
 struct dentry *cenalloc_debugfs_create(void);
 int cenalloc_buffers_show(struct seq_file *file, void *data);

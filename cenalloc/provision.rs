@@ -15,7 +15,8 @@ use dma_buf_constraints::{
         DataDirection,
         Fault,
         KernelMapping,
-        Pages, //
+        Pages,
+        Touched, //
     },
     few::Few,
     model::Run, //
@@ -53,7 +54,7 @@ pub unsafe trait Owner: Send + Sync {
     fn sync_for_device(&self, _device: &Device, _direction: DataDirection) {}
 
     /// Maps the page of userspace that was touched, or nothing for the usual way.
-    fn fault(&self, _fault: &Fault<'_>) -> Option<Result> {
+    fn fault(&self, _fault: &Fault<'_>) -> Option<Result<Touched>> {
         None
     }
 }

@@ -55,7 +55,7 @@ impl Buffer {
     /// Where the memory lies is told to callers with `CAP_SYS_ADMIN` alone, as by the page map of a
     /// process.
     pub(crate) fn query(&self, most_users: u32, with_text: bool) -> Result<Found> {
-        let state = self.lock();
+        let state = self.lock_killable()?;
         let mut users = KVVec::new();
         for user in state.users.iter().take(most_users as usize) {
             users.push(describe_user(user), GFP_KERNEL)?;

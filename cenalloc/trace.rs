@@ -12,11 +12,7 @@ use crate::{
     uapi, //
 };
 use dma_buf_constraints::{
-    attach::{
-        Slot,
-        User,
-        Users, //
-    },
+    attach::User,
     dma_buf::{
         DataDirection,
         TableRef, //
@@ -69,10 +65,10 @@ pub(crate) fn create(id: u64, name: &str, len: u64, alignment: u64) {
     }
 }
 
-/// The user in `slot` has attached.
-pub(crate) fn attach(id: u64, users: &Users<Client>, slot: Slot) {
+/// `user` has attached.
+pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
     if enabled!(__tracepoint_cenalloc_attach) {
-        with_user(users, slot, |user, name| {
+        with_user(user, |user, name| {
             let needs = uapi::constraints(user.constraints());
             let declared = user.data.declared.is_some();
             // SAFETY: Name and needs outlive the call.
@@ -81,10 +77,10 @@ pub(crate) fn attach(id: u64, users: &Users<Client>, slot: Slot) {
     }
 }
 
-/// The user in `slot` was declared.
-pub(crate) fn declare(id: u64, users: &Users<Client>, slot: Slot) {
+/// `user` was declared.
+pub(crate) fn declare(id: u64, user: Option<&User<Client>>) {
     if enabled!(__tracepoint_cenalloc_declare) {
-        with_user(users, slot, |user, name| {
+        with_user(user, |user, name| {
             let needs = uapi::constraints(user.constraints());
             // SAFETY: Name and needs outlive the call.
             unsafe { c::rust_do_trace_cenalloc_declare(id, name, &needs, true) };
@@ -92,10 +88,10 @@ pub(crate) fn declare(id: u64, users: &Users<Client>, slot: Slot) {
     }
 }
 
-/// The user in `slot` is about to detach.
-pub(crate) fn detach(id: u64, users: &Users<Client>, slot: Slot) {
+/// `user` is about to detach.
+pub(crate) fn detach(id: u64, user: Option<&User<Client>>) {
     if enabled!(__tracepoint_cenalloc_detach) {
-        with_user(users, slot, |_, name| {
+        with_user(user, |_, name| {
             // SAFETY: The name outlives the call.
             unsafe { c::rust_do_trace_cenalloc_detach(id, name) };
         });
@@ -160,16 +156,15 @@ pub(crate) fn relocate(id: u64, len: u64, from: &Backing, to: &Backing) {
     }
 }
 
-/// The user in `slot` mapped the buffer, or could not; in no direction where it did not get so far.
+/// `user` mapped the buffer, or could not; in no direction where it did not get so far.
 pub(crate) fn map(
     id: u64,
-    users: &Users<Client>,
-    slot: Slot,
+    user: Option<&User<Client>>,
     direction: DataDirection,
     mapped: Result<TableRef>,
 ) {
     if enabled!(__tracepoint_cenalloc_map) {
-        with_user(users, slot, |user, name| {
+        with_user(user, |user, name| {
             let tables = user.data.attached.as_ref().map(|attached| &attached.tables);
             let segments = match (tables, mapped) {
                 (Some(tables), Ok(table)) => tables.segments(table),
@@ -184,10 +179,10 @@ pub(crate) fn map(
     }
 }
 
-/// The user in `slot` unmapped the buffer.
-pub(crate) fn unmap(id: u64, users: &Users<Client>, slot: Slot) {
+/// `user` unmapped the buffer.
+pub(crate) fn unmap(id: u64, user: Option<&User<Client>>) {
     if enabled!(__tracepoint_cenalloc_unmap) {
-        with_user(users, slot, |_, name| {
+        with_user(user, |_, name| {
             // SAFETY: The name outlives the call.
             unsafe { c::rust_do_trace_cenalloc_unmap(id, name) };
         });
@@ -202,14 +197,9 @@ pub(crate) fn release(id: u64, len: u64) {
     }
 }
 
-/// Calls `trace` with the user in `slot` and its name.
-fn with_user(
-    users: &Users<Client>,
-    slot: Slot,
-    trace: impl FnOnce(&User<Client>, &c::cenalloc_text),
-) {
-    if let Some(user) = users.get(slot) {
-        let name = user.name();
-        trace(user, &text(name.as_str()));
+/// Calls `trace` with a user and its name.
+fn with_user(user: Option<&User<Client>>, trace: impl FnOnce(&User<Client>, &c::cenalloc_text)) {
+    if let Some(user) = user {
+        trace(user, &text(user.name().as_str()));
     }
 }

@@ -13,6 +13,7 @@
 
 use crate::{
     device,
+    members::Members,
     model::{
         release_ancestors,
         unify,
@@ -26,64 +27,71 @@ use crate::{
         Party,
         Placement,
         Places, //
-    },
-    slots::{
-        Room,
-        Slots, //
     }, //
 };
-use core::ptr;
+use core::marker::PhantomData;
 use kernel::{
     alloc::Flags,
     device::Device,
     page::PAGE_SIZE,
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc,
+        UniqueArc, //
+    }, //
 };
 
-/// A user's place in the set, for as long as the user is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u32);
+pub use crate::members::Member;
 
-impl Slot {
-    /// The slot as a number below [`MAX_USERS`].
-    pub fn index(self) -> u32 {
-        self.0
-    }
-
-    /// The slot of a number from [`index`](Self::index).
-    pub fn from_index(index: u32) -> Self {
-        Self(index)
-    }
-}
-
-/// What an exporter keeps for a user: it tells who that is. Neither need be quick.
+/// Who a user is, as the exporter keeps it.
 pub trait Identity {
-    /// The name in messages.
-    fn name(&self) -> Name;
+    /// The device, if the user is one.
+    fn device(&self) -> Option<ARef<Device>>;
 
-    /// The device, if the user is one. It is bound to its driver as long as the user is in a set.
-    fn device(&self) -> Option<&Device>;
+    /// Whether the user is a device below `ancestor`.
+    fn is_below(&self, ancestor: &Device) -> bool;
 }
 
 /// One user: what it needs, and what the exporter keeps for it.
 pub struct User<T> {
     needs: Needs,
-    /// Those of a device that does not reach all classes of memory: with their constraints it may
-    /// have to share. The device itself keeps none of them once it is gone from its bus.
-    ancestors: Option<KBox<Ancestors>>,
+    name: Name,
     /// What the exporter keeps for this user.
     pub data: T,
 }
 
-impl<T: Identity> User<T> {
-    /// The name in messages.
-    pub fn name(&self) -> Name {
-        self.data.name()
+/// A user as whoever let it join knows it.
+pub type UserRef<T> = Arc<Member<User<T>>>;
+
+/// A user that is in no set yet: shared between threads where what is kept for it can be.
+pub struct Newcomer<T>(UniqueArc<Member<User<T>>>, PhantomData<T>);
+
+impl<T> Newcomer<T> {
+    /// A user that needs `needs`, goes by `name` in messages, and for which the exporter keeps
+    /// `data`. Allocated by `flags`: users that a process asks for are charged to it. `ENOMEM`.
+    pub fn new(needs: Needs, name: Name, data: T, flags: Flags) -> Result<Self> {
+        let user = User { needs, name, data };
+        Ok(Self(Member::new(user, flags)?, PhantomData))
+    }
+
+    /// The user.
+    pub fn user(&self) -> &User<T> {
+        Member::unique(&self.0)
+    }
+
+    /// The user.
+    pub fn user_mut(&mut self) -> &mut User<T> {
+        self.0.get_mut()
     }
 }
 
 impl<T> User<T> {
+    /// The name in messages.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// What counts of this user's needs. It changes while the user is in the set only where an
     /// ancestor begins or ceases to unify it with others.
     pub fn constraints(&self) -> &Constraints {
@@ -107,42 +115,49 @@ impl<T> AsRef<Needs> for User<T> {
     }
 }
 
-impl<T> Places for Slots<User<T>> {
+impl<T> Places for Members<User<T>> {
     fn places(&self) -> usize {
-        self.places()
+        self.len()
     }
 
     fn needs(&self, place: usize) -> Option<&Needs> {
-        Some(&self.get(place)?.needs)
+        Some(&self.at(place)?.needs)
     }
 
     fn needs_mut(&mut self, place: usize) -> Option<&mut Needs> {
-        Some(&mut self.get_mut(place)?.needs)
+        Some(&mut self.at_mut(place)?.needs)
     }
 }
 
-/// What a newcomer needs, and what the buffer and all users would need together with it: computed,
-/// checked, and not yet true. Only [`Users::commit`] makes it so.
-pub struct Proposal<'a> {
-    /// The newcomer's by itself.
-    needs: &'a Needs,
+/// Why a newcomer cannot be proposed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a refusal is rare, and must not fail for want of memory"
+)]
+pub enum Refused {
+    /// It cannot share the buffer.
+    Conflict(Conflict),
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Conflict> for Refused {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
+}
+
+/// What the buffer and all users would need together with a newcomer: computed, and possible.
+pub struct Outcome {
     /// The constraints of the ancestor that unifies the newcomer with users of the set.
     ancestor: Option<Constraints>,
     meet: Constraints,
 }
 
-impl Proposal<'_> {
+impl Outcome {
     /// What everybody would need together.
     pub fn meet(&self) -> &Constraints {
         &self.meet
-    }
-
-    /// What the newcomer needs.
-    pub fn constraints(&self) -> Constraints {
-        match &self.ancestor {
-            Some(ancestor) => *self.needs.under(ancestor).effective(),
-            None => *self.needs.effective(),
-        }
     }
 
     /// Whether the needs of users of the set change.
@@ -150,31 +165,118 @@ impl Proposal<'_> {
         self.ancestor.is_some()
     }
 
-    /// What a user of the set would need, if that changes.
-    fn needs_of<T>(&self, user: &User<T>) -> Option<Needs> {
+    /// What a newcomer with `needs` would need.
+    fn newcomer(&self, needs: &Needs) -> Needs {
+        match &self.ancestor {
+            Some(ancestor) => needs.under(ancestor),
+            None => *needs,
+        }
+    }
+
+    /// What a user of the set would need beside a newcomer with `needs`, if that changes.
+    fn changed<T>(&self, needs: &Needs, user: &User<T>) -> Option<Needs> {
         let ancestor = self.ancestor.as_ref()?;
-        let newcomer = self.needs.under(ancestor);
+        let newcomer = needs.under(ancestor);
         user.needs
             .has_to_join(&newcomer)
             .then(|| user.needs.under(ancestor))
     }
 
     /// What would count of the needs of a user of the set.
-    fn constraints_of<T>(&self, user: &User<T>) -> Constraints {
-        match self.needs_of(user) {
+    fn constraints_of<T>(&self, needs: &Needs, user: &User<T>) -> Constraints {
+        match self.changed(needs, user) {
             Some(needs) => *needs.effective(),
             None => *user.constraints(),
         }
     }
 }
 
-/// The ancestors of a device, each with a reference.
-type Ancestors = KVec<ARef<Device>>;
+/// A newcomer that may join, and is not in the set yet. It has the set to itself: nothing joins or
+/// leaves before it is committed or given up.
+pub struct Proposal<'a, T> {
+    users: &'a mut Users<T>,
+    newcomer: Newcomer<T>,
+    outcome: Outcome,
+}
 
-/// A place for one more user.
-pub struct Place<T> {
-    room: Room<User<T>>,
-    ancestors: Option<KBox<Ancestors>>,
+impl<T: Identity> Proposal<'_, T> {
+    /// The users that there are.
+    pub fn users(&self) -> &Users<T> {
+        self.users
+    }
+
+    /// The newcomer.
+    pub fn newcomer(&self) -> &User<T> {
+        self.newcomer.user()
+    }
+
+    /// What becomes of the set.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// What the newcomer needs.
+    pub fn constraints(&self) -> Constraints {
+        *self
+            .outcome
+            .newcomer(&self.newcomer.user().needs)
+            .effective()
+    }
+
+    /// The first need that `memory` would not satisfy: the newcomer's, and, where those change,
+    /// those of all others.
+    pub fn misfit(&self, memory: &Memory<'_>) -> Option<Misfit> {
+        let page = PAGE_SIZE as u64;
+        let own = self.constraints().misfit(memory, page);
+        if !self.outcome.is_unifying() {
+            return own;
+        }
+        own.or_else(|| self.misfit_of_all(memory))
+    }
+
+    /// The first need that `memory` would not satisfy: the newcomer's, or anybody's.
+    pub fn misfit_of_all(&self, memory: &Memory<'_>) -> Option<Misfit> {
+        let page = PAGE_SIZE as u64;
+        let Self {
+            users,
+            newcomer,
+            outcome,
+        } = self;
+        let needs = &newcomer.user().needs;
+        let misfit = |constraints: &Constraints| constraints.misfit(memory, page);
+        misfit(outcome.newcomer(needs).effective())
+            .or_else(|| misfit(&users.base))
+            .or_else(|| {
+                let mut all = users.iter();
+                all.find_map(|user| misfit(&outcome.constraints_of(needs, user)))
+            })
+    }
+
+    /// Lets the newcomer join.
+    pub fn commit(self) -> UserRef<T> {
+        let Self {
+            users,
+            mut newcomer,
+            outcome,
+        } = self;
+        if outcome.is_unifying() {
+            let needs = *newcomer.user().needs();
+            users.is_unified = true;
+            for user in users.iter_mut() {
+                if let Some(changed) = outcome.changed(&needs, user) {
+                    user.needs = changed;
+                }
+            }
+            newcomer.user_mut().needs = outcome.newcomer(&needs);
+        }
+        users.meet = outcome.meet;
+        users.members.push(newcomer.0)
+    }
+
+    /// Gives the newcomer up; it may be proposed again.
+    pub fn give_up(self) -> Newcomer<T> {
+        self.newcomer
+    }
 }
 
 /// The most users of one buffer: what looks through all of them stays short.
@@ -189,7 +291,7 @@ pub struct Users<T> {
     base: Constraints,
     /// The buffer's length in bytes.
     len: u64,
-    slots: Slots<User<T>>,
+    members: Members<User<T>>,
     /// Whether an ancestor may have unified some.
     is_unified: bool,
     /// The meet of `base` and of all users.
@@ -202,7 +304,7 @@ impl<T: Identity> Users<T> {
         Self {
             base,
             len,
-            slots: Slots::new(),
+            members: Members::new(),
             is_unified: false,
             meet: base,
         }
@@ -217,41 +319,61 @@ impl<T: Identity> Users<T> {
 
     /// How many users there are.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.members.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
     /// The users, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &User<T>> {
-        self.slots.iter()
+        self.members.iter()
     }
 
     /// The users, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut User<T>> {
-        self.slots.iter_mut()
+        self.members.iter_mut()
     }
 
-    /// The first user for whom `is_it` holds.
-    pub fn position(&self, is_it: impl FnMut(&User<T>) -> bool) -> Option<Slot> {
-        let place = self.slots.position(is_it)?;
-        Some(Slot(place as u32))
+    /// The first user for which `is_it` holds.
+    pub fn find(&self, mut is_it: impl FnMut(&User<T>) -> bool) -> Option<UserRef<T>> {
+        let mut users = Iterator::zip(self.members.members(), self.iter());
+        let (found, _) = users.find(|(_, user)| is_it(user))?;
+        Some(found.clone())
     }
 
-    /// The user in `slot`.
-    pub fn get(&self, slot: Slot) -> Option<&User<T>> {
-        self.slots.get(slot.0 as usize)
+    /// A user, if it is in this set.
+    pub fn get(&self, user: &Member<User<T>>) -> Option<&User<T>> {
+        self.members.get(user)
     }
 
-    /// The user in `slot`.
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut User<T>> {
-        self.slots.get_mut(slot.0 as usize)
+    /// A user, if it is in this set.
+    pub fn get_mut(&mut self, user: &Member<User<T>>) -> Option<&mut User<T>> {
+        self.members.get_mut(user)
     }
 
-    /// Whether `who`, which has `needs`, could join. Nothing changes.
+    /// Proposes that `newcomer` joins: as [`consider`](Self::consider), and `ENOMEM`, also where
+    /// there are as many users as there may be.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal is rare, and must not fail for want of memory"
+    )]
+    pub fn propose(&mut self, newcomer: Newcomer<T>) -> Result<Proposal<'_, T>, Refused> {
+        let outcome = self.consider(newcomer.user())?;
+        if self.len() >= MAX_USERS {
+            return Err(Refused::Failed(ENOMEM));
+        }
+        self.members.reserve().map_err(Refused::Failed)?;
+        Ok(Proposal {
+            users: self,
+            newcomer,
+            outcome,
+        })
+    }
+
+    /// Whether a newcomer could join. Nothing changes.
     ///
     /// It cannot where no memory of the buffer's length could ever satisfy its own needs, or
     /// those of all together, and no ancestor unifies it with the others. The reason names the
@@ -260,45 +382,34 @@ impl<T: Identity> Users<T> {
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
-    pub fn consider<'a>(
-        &self,
-        needs: &'a Needs,
-        who: &impl Identity,
-    ) -> Result<Proposal<'a>, Conflict> {
+    pub fn consider(&self, newcomer: &User<T>) -> Result<Outcome, Conflict> {
         let page = PAGE_SIZE as u64;
+        let needs = newcomer.needs();
         let constraints = needs.effective();
+        let plain = |meet| Outcome {
+            ancestor: None,
+            meet,
+        };
         if *constraints == Constraints::ANY {
             // What all need stays as it is, and that is possible.
-            return Ok(Proposal {
-                needs,
-                ancestor: None,
-                meet: self.meet,
-            });
+            return Ok(plain(self.meet));
         }
+        let refused = |misfit, with| Conflict {
+            who: newcomer.name,
+            misfit,
+            with,
+        };
         if let Some(misfit) = constraints.impossible(self.len, page) {
-            return Err(Conflict {
-                who: who.name(),
-                misfit,
-                with: Party::Itself,
-            });
+            return Err(refused(misfit, Party::Itself));
         }
         let meet = self.meet.meet(constraints);
         let stranger = self.unified_stranger(needs);
-        if let Some(misfit) = stranger.or_else(|| self.impossible(&meet.placement)) {
-            if let Some(proposal) = self.unified(needs, who) {
-                return Ok(proposal);
-            }
+        let Some(misfit) = stranger.or_else(|| self.impossible(&meet.placement)) else {
+            return Ok(plain(meet));
+        };
+        self.unified(newcomer).ok_or_else(|| {
             let (misfit, with) = self.opponent(&constraints.placement, misfit);
-            return Err(Conflict {
-                who: who.name(),
-                misfit,
-                with,
-            });
-        }
-        Ok(Proposal {
-            needs,
-            ancestor: None,
-            meet,
+            refused(misfit, with)
         })
     }
 
@@ -330,10 +441,11 @@ impl<T: Identity> Users<T> {
         common.impossible(self.len, PAGE_SIZE as u64)
     }
 
-    /// How the newcomer `who` could join although it has no class of memory in common with some
-    /// user: by the nearest common ancestor of them all whose constraints count for more.
-    fn unified<'a>(&self, needs: &'a Needs, who: &impl Identity) -> Option<Proposal<'a>> {
+    /// How a newcomer could join although it has no class of memory in common with some user: by
+    /// the nearest common ancestor of them all whose constraints count for more.
+    fn unified(&self, newcomer: &User<T>) -> Option<Outcome> {
         let page = PAGE_SIZE as u64;
+        let needs = newcomer.needs();
         let is_apart = |user: &User<T>| {
             let own = needs.effective();
             own.is_disjoint(user.constraints()) || own.is_disjoint(&user.needs.own())
@@ -341,29 +453,25 @@ impl<T: Identity> Users<T> {
         if !self.iter().any(is_apart) {
             return None;
         }
-        let mut ancestors = device::ancestors(who.device()?);
-        let (unified, ancestor) = ancestors.find_map(|(ancestor, declared)| {
-            let is_below = |user: &User<T>| {
-                let mut ancestors = user.ancestors.iter().flat_map(|all| all.iter());
-                ancestors.any(|one| ptr::eq(&**one, ancestor))
-            };
+        let device = newcomer.data.device()?;
+        let (unified, ancestor) = device::find_ancestor(&device, |ancestor, declared| {
+            let is_below = |user: &User<T>| user.data.is_below(ancestor);
             let unified = unify(needs, &declared, self.iter(), is_below)?;
             Some((unified, declared))
         })?;
-        let newcomer = unified.effective();
-        let mut proposal = Proposal {
-            needs,
+        let unified = unified.effective();
+        let mut outcome = Outcome {
             ancestor: Some(ancestor),
-            meet: self.base.meet(newcomer),
+            meet: self.base.meet(unified),
         };
-        let mut possible = newcomer.impossible(self.len, page).is_none();
+        let mut possible = unified.impossible(self.len, page).is_none();
         for user in self.iter() {
-            let constraints = proposal.constraints_of(user);
+            let constraints = outcome.constraints_of(needs, user);
             possible &= constraints.impossible(self.len, page).is_none();
-            proposal.meet = proposal.meet.meet(&constraints);
+            outcome.meet = outcome.meet.meet(&constraints);
         }
-        possible &= self.impossible(&proposal.meet.placement).is_none();
-        possible.then_some(proposal)
+        possible &= self.impossible(&outcome.meet.placement).is_none();
+        possible.then_some(outcome)
     }
 
     /// Which one user makes `misfit` together with a newcomer's `placement`.
@@ -379,7 +487,7 @@ impl<T: Identity> Users<T> {
             // By itself, where an ancestor stands for it that does not stand for the newcomer.
             for other in [user.constraints().placement, user.needs.own().placement] {
                 if stands_against(&other) {
-                    return (against(&other), Party::Device(user.name()));
+                    return (against(&other), Party::Device(*user.name()));
                 }
             }
         }
@@ -390,82 +498,13 @@ impl<T: Identity> Users<T> {
         (against(&self.meet.placement), Party::Others)
     }
 
-    /// Makes a place for `who`, which has `needs`, allocated by `flags`: as many users as userspace
-    /// asks for are charged to it. `ENOMEM`, also where there are as many users as there may be.
-    pub fn reserve(
-        &mut self,
-        needs: &Needs,
-        who: &impl Identity,
-        flags: Flags,
-    ) -> Result<Place<T>> {
-        if self.len() >= MAX_USERS {
-            return Err(ENOMEM);
-        }
-        let mut ancestors = None;
-        if needs.effective().placement.access_mask != u64::MAX {
-            if let Some(device) = who.device() {
-                let mut all = KBox::new(Ancestors::new(), flags)?;
-                for ancestor in device::all_ancestors(device) {
-                    all.push(device::reference(ancestor), flags)?;
-                }
-                ancestors = Some(all);
-            }
-        }
-        Ok(Place {
-            room: self.slots.reserve(flags)?,
-            ancestors,
-        })
-    }
-
-    /// Lets a considered user join, for whom the exporter keeps `data`.
-    ///
-    /// Nothing may have joined or left since [`consider`](Self::consider) and
-    /// [`reserve`](Self::reserve): all belong under one hold of the lock.
-    pub fn commit(&mut self, place: Place<T>, proposal: &Proposal<'_>, data: T) -> Slot {
-        if proposal.is_unifying() {
-            self.is_unified = true;
-            for user in self.iter_mut() {
-                if let Some(needs) = proposal.needs_of(user) {
-                    user.needs = needs;
-                }
-            }
-        }
-        self.meet = proposal.meet;
-        let Place { room, ancestors } = place;
-        let index = match &proposal.ancestor {
-            Some(ancestor) => {
-                let needs = proposal.needs.under(ancestor);
-                let user = init!(User {
-                    needs,
-                    ancestors,
-                    data
-                });
-                self.slots.insert(room, user)
-            }
-            None => {
-                // Copied once, from where they were made.
-                let needs = proposal.needs;
-                let user = init!(User {
-                    needs: *needs,
-                    ancestors,
-                    data
-                });
-                self.slots.insert(room, user)
-            }
-        };
-        Slot(index as u32)
-    }
-
-    /// Takes a user out and computes anew what the others need. Those whom an ancestor unified
-    /// with it stay so: see [`restore`](Self::restore).
-    pub fn release(&mut self, slot: Slot) {
-        let place = slot.0 as usize;
-        let Some(user) = self.slots.get(place) else {
-            return;
-        };
-        let is_bound = *user.constraints() != Constraints::ANY;
-        self.slots.remove(place);
+    /// Takes a user out, if it is in this set, and computes anew what the others need. Those whom an
+    /// ancestor unified with it stay so: see [`restore`](Self::restore).
+    pub fn release(&mut self, user: &Member<User<T>>) {
         // Who needed nothing narrowed nothing.
+        let is_bound = |user: &User<T>| *user.constraints() != Constraints::ANY;
+        let is_bound = self.get(user).is_some_and(is_bound);
+        self.members.remove(user);
         if is_bound {
             self.meet = self
                 .iter()
@@ -484,7 +523,7 @@ impl<T: Identity> Users<T> {
         if !self.is_unified || self.len() > MOST_TO_RESTORE {
             return;
         }
-        if !release_ancestors(&mut self.slots) {
+        if !release_ancestors(&mut self.members) {
             let is_unified = self.iter().any(|user| user.needs.is_unified());
             self.is_unified = is_unified;
             return;
@@ -499,19 +538,6 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// The first need that `memory` would not satisfy if `proposal` came true: the newcomer's, and
-    /// those of all others.
-    pub fn misfit_with(&self, proposal: &Proposal<'_>, memory: &Memory<'_>) -> Option<Misfit> {
-        let page = PAGE_SIZE as u64;
-        let misfit = |constraints: &Constraints| constraints.misfit(memory, page);
-        misfit(&proposal.constraints())
-            .or_else(|| misfit(&self.base))
-            .or_else(|| {
-                self.iter()
-                    .find_map(|user| misfit(&proposal.constraints_of(user)))
-            })
-    }
-
     /// The first user whom `memory` does not fit, and why not; likewise for the buffer's own
     /// needs.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<(Name, Misfit)> {
@@ -521,7 +547,7 @@ impl<T: Identity> Users<T> {
         }
         self.iter().find_map(|user| {
             let misfit = user.constraints().misfit(memory, page)?;
-            Some((user.name(), misfit))
+            Some((*user.name(), misfit))
         })
     }
 

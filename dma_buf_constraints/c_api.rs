@@ -8,14 +8,17 @@
 
 use crate::{
     attach::{
-        Proposal,
-        Slot,
+        Identity,
+        Member,
+        Newcomer,
+        Refused,
+        User,
         Users, //
     },
     c,
     device::{
         self,
-        BoundDevice, //
+        Ancestors, //
     },
     model::{
         Conflict,
@@ -35,17 +38,41 @@ use core::fmt::{
 use kernel::{
     bindings,
     device::{
-        Bound,
-        Device, //
+        Device,
+        Normal, //
     },
     error::from_result,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        ArcBorrow, //
+    }, //
 };
 
 pub use c::dma_buf_constraints;
 
-/// `struct dma_buf_constraints_set`: each user keeps its device.
-type Set = Users<BoundDevice>;
+/// What is kept for a user: its device.
+struct Attached {
+    device: ARef<Device>,
+    ancestors: Ancestors,
+}
+
+impl Identity for Attached {
+    fn device(&self) -> Option<ARef<Device>> {
+        Some(self.device.clone())
+    }
+
+    fn is_below(&self, ancestor: &Device) -> bool {
+        self.ancestors.contains(ancestor)
+    }
+}
+
+/// `struct dma_buf_constraints_set`.
+type Set = Users<Attached>;
+
+/// `struct dma_buf_constraints_user`.
+type Handle = Member<User<Attached>>;
 
 /// Reads constraints that a C caller wrote.
 impl From<&c::dma_buf_constraints> for Constraints {
@@ -94,18 +121,6 @@ unsafe fn read(raw: *const c::dma_buf_constraints) -> Constraints {
     }
 }
 
-/// A device of a C caller.
-///
-/// # Safety
-///
-/// `dev` is a device whose driver is bound, and does not unbind for `'a`.
-unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
-    // SAFETY: The caller's promise.
-    let device: &Device = unsafe { Device::from_raw(dev) };
-    // SAFETY: The caller's promise.
-    unsafe { device.as_bound() }
-}
-
 /// # Safety
 ///
 /// As in the header: `dev` is a device whose driver is bound and does not unbind meanwhile,
@@ -115,8 +130,11 @@ unsafe extern "C" fn dma_buf_constraints_declare(
     dev: *mut bindings::device,
     constraints: *const c::dma_buf_constraints,
 ) -> c_int {
-    // SAFETY: The caller's promise.
-    let (device, constraints) = unsafe { (bound(dev), read(constraints)) };
+    // SAFETY: The header asks for a device to which the calling driver is bound, and for valid
+    // constraints.
+    let (device, constraints) = unsafe { (Device::<Normal>::from_raw(dev), read(constraints)) };
+    // SAFETY: As above.
+    let device = unsafe { device.as_bound() };
     from_result(|| device::declare(device, &constraints).map(|()| 0))
 }
 
@@ -129,9 +147,9 @@ unsafe extern "C" fn dma_buf_constraints_query(
     dev: *mut bindings::device,
     constraints: *mut c::dma_buf_constraints,
 ) {
-    // SAFETY: The caller's promise.
-    let needs = device::needs(unsafe { bound(dev) }).unwrap_or(Needs::NONE);
-    // SAFETY: The caller's promise.
+    // SAFETY: The header asks for a device that lives.
+    let needs = device::needs(unsafe { Device::from_raw(dev) }).unwrap_or(Needs::NONE);
+    // SAFETY: The header asks for room for the constraints.
     unsafe { constraints.write(needs.effective().into()) };
 }
 
@@ -166,32 +184,60 @@ unsafe extern "C" fn dma_buf_constraints_set_free(set: *mut c::dma_buf_constrain
     }
 }
 
+/// A newcomer for the device of a C caller. `ENOMEM`.
+fn newcomer(device: &Device) -> Result<Newcomer<Attached>> {
+    let needs = device::needs(device).unwrap_or(Needs::NONE);
+    let attached = Attached {
+        device: device.into(),
+        ancestors: Ancestors::of(device, &needs)?,
+    };
+    Newcomer::new(needs, device::name(device), attached, GFP_KERNEL)
+}
+
+/// Tells a C caller why a device was refused.
+///
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody else uses now, `dev` a device whose driver is bound
-/// and does not unbind as long as it is in the set, `conflict` NULL or to be filled in.
+/// `conflict` is NULL or to be filled in.
+unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: impl Into<Refused>) -> Error {
+    match refused.into() {
+        Refused::Conflict(reason) => {
+            if !conflict.is_null() {
+                // SAFETY: It is to be filled in, as the caller promises.
+                unsafe { conflict.write((&reason).into()) };
+            }
+            EINVAL
+        }
+        Refused::Failed(error) => error,
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nobody else uses now, `dev` a device that lives,
+/// `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_admit(
     set: *mut c::dma_buf_constraints_set,
     dev: *mut bindings::device,
     conflict: *mut c::dma_buf_conflict,
-) -> c_int {
-    // SAFETY: The caller's promise.
-    let (set, device) = unsafe { (&mut *set.cast::<Set>(), BoundDevice::new(bound(dev))) };
-    let needs = device::needs(&device).unwrap_or(Needs::NONE);
-    from_result(|| {
-        // SAFETY: The caller's promise.
-        let proposal = unsafe { consider(set, &device, &needs, conflict)? };
-        let place = set.reserve(&needs, &device, GFP_KERNEL)?;
-        let slot = set.commit(place, &proposal, device);
-        Ok(slot.index() as c_int)
-    })
+) -> *mut c::dma_buf_constraints_user {
+    // SAFETY: The header asks for a set that the caller has to itself, and a device that lives.
+    let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
+    let mut admit = || {
+        let proposal = set.propose(newcomer(device)?);
+        // SAFETY: The header asks for NULL or room for the reason.
+        let proposal = proposal.map_err(|refused| unsafe { tell(conflict, refused) })?;
+        // The set keeps it.
+        Ok(Arc::as_ptr(&proposal.commit()))
+    };
+    admit().map_or_else(|error: Error| error.to_ptr(), |user| user.cast_mut().cast())
 }
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `dev` a device whose driver is bound
-/// and does not unbind meanwhile, `meet` to be filled in, `conflict` NULL or to be filled in.
+/// As in the header: `set` is a set that nobody changes now, `dev` a device that lives, `meet` to be
+/// filled in, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_consider(
     set: *const c::dma_buf_constraints_set,
@@ -199,51 +245,35 @@ unsafe extern "C" fn dma_buf_constraints_consider(
     meet: *mut c::dma_buf_constraints,
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
-    // SAFETY: The caller's promise.
-    let (set, device) = unsafe { (&*set.cast::<Set>(), BoundDevice::new(bound(dev))) };
-    let needs = device::needs(&device).unwrap_or(Needs::NONE);
+    // SAFETY: The header asks for a set that nobody changes, and a device that lives.
+    let (set, device) = unsafe { (&*set.cast::<Set>(), Device::from_raw(dev)) };
     from_result(|| {
-        // SAFETY: The caller's promise.
-        let proposal = unsafe { consider(set, &device, &needs, conflict)? };
-        // SAFETY: The caller's promise.
-        unsafe { meet.write(proposal.meet().into()) };
+        let outcome = set.consider(newcomer(device)?.user());
+        // SAFETY: The header asks for NULL or room for the reason.
+        let outcome = outcome.map_err(|refused| unsafe { tell(conflict, refused) })?;
+        // SAFETY: The header asks for room for the constraints.
+        unsafe { meet.write(outcome.meet().into()) };
         Ok(0)
     })
 }
 
-/// What becomes of `set` with `device` in it, which has `needs`. `EINVAL`, with the reason in
-/// `conflict`.
-///
 /// # Safety
 ///
-/// `conflict` is NULL or to be filled in.
-unsafe fn consider<'a>(
-    set: &Set,
-    device: &BoundDevice,
-    needs: &'a Needs,
-    conflict: *mut c::dma_buf_conflict,
-) -> Result<Proposal<'a>> {
-    set.consider(needs, device).map_err(|reason| {
-        if !conflict.is_null() {
-            // SAFETY: The caller's promise.
-            unsafe { conflict.write((&reason).into()) };
-        }
-        EINVAL
-    })
-}
-
-/// # Safety
-///
-/// As in the header: `set` is a set that nobody else uses now.
+/// As in the header: `set` is a set that nobody else uses now, `user` NULL, an error pointer, or a
+/// user of it, which is not used any more.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_release(
     set: *mut c::dma_buf_constraints_set,
-    handle: c_int,
+    user: *mut c::dma_buf_constraints_user,
 ) {
-    // SAFETY: The caller's promise.
-    let set = unsafe { &mut *set.cast::<Set>() };
-    if let Ok(index) = u32::try_from(handle) {
-        set.release(Slot::from_index(index));
+    if let Ok(user) = kernel::error::from_err_ptr(user.cast::<Handle>()) {
+        if !user.is_null() {
+            // SAFETY: The header asks for a set that the caller has to itself, and a user of it,
+            // which the set keeps in an `Arc`.
+            let (set, user) = unsafe { (&mut *set.cast::<Set>(), ArcBorrow::from_raw(user)) };
+            // Alive until it has been taken out.
+            set.release(&Arc::from(user));
+        }
     }
 }
 
@@ -252,27 +282,27 @@ unsafe extern "C" fn dma_buf_constraints_release(
 /// As in the header: `set` is a set that nobody else uses now.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_restore(set: *mut c::dma_buf_constraints_set) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The header asks for a set that the caller has to itself.
     let set = unsafe { &mut *set.cast::<Set>() };
     set.restore(|_, _| true);
 }
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `constraints` is to be filled in.
+/// As in the header: `set` is a set that nobody changes now, `user` a user of it, `constraints` is
+/// to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_of(
     set: *const c::dma_buf_constraints_set,
-    handle: c_int,
+    user: *const c::dma_buf_constraints_user,
     constraints: *mut c::dma_buf_constraints,
 ) -> c_int {
-    // SAFETY: The caller's promise.
-    let set = unsafe { &*set.cast::<Set>() };
-    let user = u32::try_from(handle).ok().map(Slot::from_index);
-    let Some(user) = user.and_then(|slot| set.get(slot)) else {
+    // SAFETY: The header asks for a set that nobody changes, and a user that lives.
+    let user = unsafe { (*set.cast::<Set>()).get(&*user.cast::<Handle>()) };
+    let Some(user) = user else {
         return EINVAL.to_errno();
     };
-    // SAFETY: The caller's promise.
+    // SAFETY: The header asks for room for the constraints.
     unsafe { constraints.write(user.constraints().into()) };
     0
 }

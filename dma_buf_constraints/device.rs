@@ -4,7 +4,7 @@
 //! what the administrator says of it, and what it inherits.
 
 use crate::{
-    attach::Identity,
+    bound,
     c,
     model::{
         Constraints,
@@ -19,13 +19,10 @@ use crate::{
 };
 use core::{
     iter,
-    ops::Deref,
-    ptr::{
-        self,
-        NonNull, //
-    }, //
+    ptr, //
 };
 use kernel::{
+    alloc::Flags,
     bindings,
     device::{
         Bound,
@@ -34,13 +31,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
-    sync::{
-        aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-    }, //
+    sync::aref::ARef, //
 };
 
 /// What `device` needs of shared buffers now.
@@ -48,11 +39,12 @@ use kernel::{
 /// Nothing where the device does no DMA: one that has no DMA mask can attach, to be told of the
 /// buffer's life or to use it by CPU, but not map.
 ///
-/// What is looked at is true while the device is bound to its driver.
+/// What is looked at stays true while the device is bound to a driver: whoever attaches a device
+/// answers for that, as the DMA API wants it.
 ///
 /// Source: `dma_mask`, `bus_dma_limit`, `dma_range_map` where nothing translates, `dma_parms`,
 /// `dma_coherent`.
-pub fn needs(device: &Device<Bound>) -> Option<Needs> {
+pub fn needs(device: &Device) -> Option<Needs> {
     let mut facts = c::dbc_device_facts {
         access_mask: 0,
         max_address: 0,
@@ -62,8 +54,7 @@ pub fn needs(device: &Device<Bound>) -> Option<Needs> {
         can_dma: false,
         coherent: false,
     };
-    // SAFETY: The device is alive and bound, so that its DMA parameters stay; `facts` is ours to
-    // write.
+    // SAFETY: The reference proves that the device is alive; `facts` is ours to write.
     unsafe { c::dbc_device_facts(as_raw(device), &mut facts) };
     if !facts.can_dma {
         return None;
@@ -78,7 +69,7 @@ pub fn needs(device: &Device<Bound>) -> Option<Needs> {
         },
         is_coherent: facts.coherent,
     };
-    if DECLARATIONS.load(Relaxed) == 0 && policy::is_empty() {
+    if is_silent() {
         return Some(Needs::of(facts));
     }
     Some(Needs::new(facts, said(device)))
@@ -101,6 +92,11 @@ pub fn needs_without_device(constraints: &Constraints) -> Needs {
     Needs::new(facts, said)
 }
 
+/// Whether nothing is said of any device: on most systems, and then nobody need look.
+fn is_silent() -> bool {
+    !bound::any_declared() && policy::is_empty()
+}
+
 /// What is said of `device`, or else of the nearest ancestor of which anything is said: the parts
 /// of a device are its children.
 fn said(device: &Device) -> Said {
@@ -109,10 +105,11 @@ fn said(device: &Device) -> Said {
         is_inherited: false,
     });
     let inherited = || {
-        let (_, constraints) = ancestors(device).next()?;
-        Some(Said {
-            constraints,
-            is_inherited: true,
+        find_ancestor(device, |_, constraints| {
+            Some(Said {
+                constraints,
+                is_inherited: true,
+            })
         })
     };
     own.or_else(inherited).unwrap_or(Said::NOTHING)
@@ -120,21 +117,107 @@ fn said(device: &Device) -> Said {
 
 /// What is said of `device` itself, by its driver and by the administrator together.
 fn said_of(device: &Device) -> Option<Constraints> {
-    match (declared(device), policy_of(device)) {
+    match (bound::declared(device), policy_of(device)) {
         (Some(declared), Some(policy)) => Some(declared.meet(&policy)),
         (one, other) => one.or(other),
     }
 }
 
-/// The ancestors of `device`, the nearest first. None of a device that was removed, which keeps no
-/// parent; it is not removed meanwhile.
-pub(crate) fn all_ancestors(device: &Device) -> impl Iterator<Item = &Device> {
-    iter::successors(parent(device), |device| parent(device))
+/// What `find` makes of the nearest ancestor of `device` of which anything is said and of which it
+/// makes anything.
+pub(crate) fn find_ancestor<R>(
+    device: &Device,
+    mut find: impl FnMut(&Device, Constraints) -> Option<R>,
+) -> Option<R> {
+    let settled = Settled::new(device)?;
+    let mut ancestors = settled.ancestors();
+    ancestors.find_map(|ancestor| find(ancestor, said_of(ancestor)?))
 }
 
-/// Those of which anything is said, and what.
-pub(crate) fn ancestors(device: &Device) -> impl Iterator<Item = (&Device, Constraints)> {
-    all_ancestors(device).filter_map(|device| Some((device, said_of(device)?)))
+/// A device that is not removed for a moment, and keeps its ancestors: its removal would first wait
+/// for the device's lock, to unbind the driver.
+///
+/// Importers attach under locks that they also take in their remove, which runs under the device's
+/// lock: that one is only tried. Who holds it is probing, removing or reading the device; what is
+/// there for whoever attaches it then is up to its driver.
+struct Settled<'a> {
+    device: &'a Device,
+    is_locked: bool,
+}
+
+impl<'a> Settled<'a> {
+    /// Nothing for a device without a driver, which may be removed at any time.
+    fn new(device: &'a Device) -> Option<Self> {
+        // SAFETY: The reference proves that the device is alive.
+        let is_locked = unsafe { c::dbc_device_trylock(as_raw(device)) };
+        let settled = Self { device, is_locked };
+        // SAFETY: As above.
+        let is_bound = unsafe { !(*as_raw(device)).driver.is_null() };
+        is_bound.then_some(settled)
+    }
+
+    /// The ancestors, the nearest first.
+    fn ancestors(&self) -> impl Iterator<Item = &Device> {
+        let parent = |device: &Device| {
+            // SAFETY: The device is not removed, nor is any of its ancestors before it: each keeps
+            // its parent, and `self` is borrowed meanwhile.
+            unsafe {
+                let parent = (*as_raw(device)).parent;
+                (!parent.is_null()).then(|| Device::from_raw(parent))
+            }
+        };
+        iter::successors(parent(self.device), move |device| parent(device))
+    }
+}
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        if self.is_locked {
+            // SAFETY: `new` has taken the lock.
+            unsafe { c::dbc_device_unlock(as_raw(self.device)) };
+        }
+    }
+}
+
+/// The nearest ancestors of a device, each with a reference.
+pub struct Ancestors(KVec<ARef<Device>>);
+
+impl Ancestors {
+    /// How many are kept: what is farther away stands for nobody.
+    const MOST: usize = 32;
+
+    /// Room for the ancestors of any device. `ENOMEM`.
+    pub fn room(flags: Flags) -> Result<Self> {
+        Ok(Self(KVec::with_capacity(Self::MOST, flags)?))
+    }
+
+    /// Those of `device`, which has `needs`: it may have to be unified with others only where it does
+    /// not reach all classes of memory, and has none otherwise. `ENOMEM`.
+    pub fn of(device: &Device, needs: &Needs) -> Result<Self> {
+        if needs.effective().placement.access_mask == u64::MAX {
+            return Ok(Self(KVec::new()));
+        }
+        let mut ancestors = Self::room(GFP_KERNEL)?;
+        ancestors.find(device);
+        Ok(ancestors)
+    }
+
+    /// Finds those of `device`, as many as there is room for; none where it is not bound to a driver.
+    /// Does not allocate.
+    pub fn find(&mut self, device: &Device) {
+        if let Some(settled) = Settled::new(device) {
+            for ancestor in settled.ancestors() {
+                if self.0.push_within_capacity(ancestor.into()).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether `device` is one of them.
+    pub fn contains(&self, device: &Device) -> bool {
+        self.0.iter().any(|one| ptr::eq(&**one, device))
+    }
 }
 
 /// What the administrator says of `device`.
@@ -152,60 +235,18 @@ fn policy_of(device: &Device) -> Option<Constraints> {
     policy::of(bus.to_bytes(), device.name().to_bytes())
 }
 
-/// The parent of `device`, as long as `device` is registered.
-fn parent(device: &Device) -> Option<&Device> {
-    // SAFETY: The reference proves that the device is alive.
-    let parent = unsafe { c::dbc_device_parent(as_raw(device)) };
-    if parent.is_null() {
-        return None;
-    }
-    // SAFETY: A device keeps its parent as long as it is registered, which was looked at above.
-    // Nobody removes it meanwhile, nor any ancestor: it is bound, or a user of a buffer, which its
-    // importer keeps bound until it detaches.
-    Some(unsafe { Device::from_raw(parent) })
-}
-
-/// How many declarations there are: on most systems none, and then an attach need not look.
-static DECLARATIONS: Atomic<usize> = Atomic::new(0);
-
-/// What the driver of `device` declared last.
-fn declared(device: &Device) -> Option<Constraints> {
-    if DECLARATIONS.load(Relaxed) == 0 {
-        return None;
-    }
-    let mut declared = None;
-    // SAFETY: The device is alive, and `declared` outlives the call. devres calls `copy_declared`
-    // under its lock, so that the entry does not go meanwhile.
-    unsafe {
-        bindings::devres_find(
-            as_raw(device),
-            Some(undeclare),
-            Some(copy_declared),
-            (&raw mut declared).cast(),
-        )
-    };
-    declared
-}
-
 /// Declares what `device` needs beyond what `struct device` tells; replaces an earlier
 /// declaration and is gone when the device's driver unbinds. [`Constraints::ANY`] takes an earlier
 /// declaration back.
 ///
-/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENOMEM`.
+/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENODEV` where the device is on
+/// no bus, with `ENOMEM`.
 pub fn declare(device: &Device<Bound>, constraints: &Constraints) -> Result {
     if invalid(constraints).is_some() {
         return Err(EINVAL);
     }
-    if *constraints == Constraints::ANY {
-        Resource::remove_others(device, ptr::null_mut());
-        return Ok(());
-    }
-    let resource = Resource::new(constraints)?;
-    let newest = resource.0.as_ptr();
-    resource.add(device);
-    // devres finds the newest entry first; older ones would only take up memory.
-    Resource::remove_others(device, newest);
-    Ok(())
+    let is_any = *constraints == Constraints::ANY;
+    bound::declare(device, (!is_any).then_some(constraints))
 }
 
 /// The first field that no device can mean: the model's rules, and no segment below a page, since
@@ -220,108 +261,6 @@ pub fn invalid(constraints: &Constraints) -> Option<Field> {
     constraints.malformed()
 }
 
-/// A devres entry that is not yet on its device. It holds what was declared.
-struct Resource(NonNull<c_void>);
-
-impl Resource {
-    fn new(constraints: &Constraints) -> Result<Self> {
-        // SAFETY: `undeclare` is a valid release function.
-        let entry = unsafe {
-            bindings::__devres_alloc_node(
-                Some(undeclare),
-                size_of::<Constraints>(),
-                bindings::GFP_KERNEL,
-                bindings::NUMA_NO_NODE,
-                c"dma_buf_constraints".as_char_ptr(),
-            )
-        };
-        let entry = NonNull::new(entry).ok_or(ENOMEM)?;
-        // SAFETY: The entry has room for them, aligned for anything.
-        unsafe { entry.cast::<Constraints>().write(*constraints) };
-        Ok(Self(entry))
-    }
-
-    /// Puts the entry on `device`. While it is there, this module stays: its release function
-    /// is called from the device's unbind.
-    fn add(self, device: &Device<Bound>) {
-        DECLARATIONS.fetch_add(1, Relaxed);
-        // SAFETY: The caller's module uses a symbol of this one, which therefore is loaded.
-        unsafe { c::dbc_module_get(this_module()) };
-        // SAFETY: The device is alive; the entry is from `__devres_alloc_node`, and forgotten
-        // here, so that devres alone owns it.
-        unsafe { bindings::devres_add(as_raw(device), self.0.as_ptr()) };
-        core::mem::forget(self);
-    }
-
-    /// Takes all entries but `newest` from `device`.
-    fn remove_others(device: &Device<Bound>, newest: *mut c_void) {
-        loop {
-            // SAFETY: The device is alive; `newest` is only compared.
-            let entry = unsafe {
-                bindings::devres_remove(as_raw(device), Some(undeclare), Some(is_other), newest)
-            };
-            let Some(entry) = NonNull::new(entry) else {
-                return;
-            };
-            drop(Self(entry));
-            DECLARATIONS.fetch_sub(1, Relaxed);
-            // SAFETY: `add` took this reference.
-            unsafe { c::dbc_module_put(this_module()) };
-        }
-    }
-}
-
-impl Drop for Resource {
-    fn drop(&mut self) {
-        // SAFETY: The entry is from `__devres_alloc_node` and on no device.
-        unsafe { bindings::devres_free(self.0.as_ptr()) };
-    }
-}
-
-/// Copies what `entry` holds to where `declared` points, and says that it was the one.
-///
-/// # Safety
-///
-/// For `devres_find` alone, as [`declared`] calls it.
-unsafe extern "C" fn copy_declared(
-    _device: *mut bindings::device,
-    entry: *mut c_void,
-    declared: *mut c_void,
-) -> c_int {
-    // SAFETY: `Resource::new` put constraints into the entry, and `declared` points to room for
-    // them.
-    unsafe { *declared.cast::<Option<Constraints>>() = Some(*entry.cast::<Constraints>()) };
-    1
-}
-
-/// Whether `entry` is not `newest`.
-///
-/// # Safety
-///
-/// For `devres_remove` alone, as [`Resource::remove_others`] calls it.
-unsafe extern "C" fn is_other(
-    _device: *mut bindings::device,
-    entry: *mut c_void,
-    newest: *mut c_void,
-) -> c_int {
-    (entry != newest).into()
-}
-
-/// Called by devres when the driver of a device unbinds: the entry goes, and the module may.
-///
-/// # Safety
-///
-/// The device carries an entry that [`Resource::add`] put there.
-unsafe extern "C" fn undeclare(_device: *mut bindings::device, _entry: *mut c_void) {
-    DECLARATIONS.fetch_sub(1, Relaxed);
-    // SAFETY: `Resource::add` took this reference.
-    unsafe { c::dbc_module_put(this_module()) };
-}
-
-fn this_module() -> *mut bindings::module {
-    kernel::module::this_module::<crate::LocalModule>().as_ptr()
-}
-
 /// The C device. [`Device`] is a transparent wrapper of it.
 pub fn as_raw(device: &Device) -> *mut bindings::device {
     core::ptr::from_ref(device).cast_mut().cast()
@@ -329,15 +268,15 @@ pub fn as_raw(device: &Device) -> *mut bindings::device {
 
 /// A device as messages name it: `vivid.0`, or with its driver in front where the device's own
 /// name does not tell what it is, `edu 0000:00:05.0`.
-pub fn name(device: &Device<Bound>) -> Name {
+pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
     // SAFETY: The reference proves that the device is alive.
     let driver = unsafe { c::dbc_device_driver(as_raw(device)) };
     if driver.is_null() {
         return Name::new(device_name);
     }
-    // SAFETY: A driver's name is a string that lives as long as the driver, which stays as long as
-    // the device is bound to it.
+    // SAFETY: A driver's name is a string that lives as long as the driver. That one is bound, as
+    // in `needs`; like the kernel's own messages, this reads it without a lock.
     let driver = unsafe { CStr::from_char_ptr(driver) }.to_bytes();
     if device_name.starts_with(driver) {
         return Name::new(device_name);
@@ -350,47 +289,4 @@ pub fn name(device: &Device<Bound>) -> Name {
         }
     }
     Name::new(&both)
-}
-
-/// A device that is a user of buffers, with a reference.
-///
-/// # Invariants
-///
-/// The device is bound to its driver as long as this is there.
-pub struct BoundDevice(ARef<Device>);
-
-impl BoundDevice {
-    /// Keeps `device`.
-    ///
-    /// # Safety
-    ///
-    /// The device stays bound to its driver until this is dropped.
-    pub unsafe fn new(device: &Device<Bound>) -> Self {
-        // INVARIANT: The caller's promise.
-        Self(device.into())
-    }
-}
-
-impl Deref for BoundDevice {
-    type Target = Device<Bound>;
-
-    fn deref(&self) -> &Device<Bound> {
-        // SAFETY: By the type's invariants.
-        unsafe { self.0.as_bound() }
-    }
-}
-
-impl Identity for BoundDevice {
-    fn name(&self) -> Name {
-        name(self)
-    }
-
-    fn device(&self) -> Option<&Device> {
-        Some(self)
-    }
-}
-
-/// A counted reference to `device`.
-pub(crate) fn reference(device: &Device) -> ARef<Device> {
-    device.into()
 }

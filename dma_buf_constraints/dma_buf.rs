@@ -22,7 +22,9 @@ mod vmap;
 pub use buffer::DmaBuf;
 pub use exporter::{
     Exporter,
-    Importer, //
+    Importer,
+    Ops,
+    Touched, //
 };
 pub use fault::Fault;
 pub use importer::{
@@ -34,8 +36,6 @@ pub use importer::{
 pub use kernel::dma::DataDirection;
 pub use reservation::{
     Guard,
-    HeadRef,
-    Held,
     Reservation, //
 };
 pub use table::{

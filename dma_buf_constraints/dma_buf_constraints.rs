@@ -3,7 +3,8 @@
 //! What devices need of the memory of a shared buffer, and dma-buf in safe Rust.
 //!
 //! - [`model`]: constraints, how they combine, whether memory satisfies them. No kernel types.
-//! - [`device`]: what one device needs. [`policy`]: what the administrator says of it.
+//! - [`device`]: what one device needs. [`policy`]: what the administrator says of it. [`bound`]:
+//!   what is known of it until its driver unbinds.
 //! - [`attach`]: the users of one buffer, and what they need together.
 //! - [`dma_buf`]: exporters and importers over the C dma-buf core. [`few`]: lists for them.
 //!
@@ -12,13 +13,14 @@
 use kernel::prelude::*;
 
 pub mod attach;
+pub mod bound;
 pub mod c_api;
 pub mod device;
 pub mod dma_buf;
 pub mod few;
+mod members;
 pub mod model;
 mod policy;
-mod slots;
 #[cfg(CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST)]
 mod tests;
 
@@ -36,12 +38,14 @@ module! {
 struct DmaBufConstraints {
     #[pin]
     policies: kernel::configfs::Subsystem<policy::Directory>,
+    watching: bound::Watching,
 }
 
 impl kernel::InPlaceModule for DmaBufConstraints {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         policy::init();
         try_pin_init!(Self {
+            watching: bound::Watching::new(),
             policies <- policy::directory(),
         })
     }

@@ -92,17 +92,25 @@ impl<T> Few<T> {
         Ok(())
     }
 
-    /// Takes out the first element for which `is_it` holds; the last may take its place.
-    pub fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    /// Takes out the element at `index`; the last takes its place.
+    pub fn swap_remove(&mut self, index: usize) -> Option<T> {
         match &mut self.0 {
-            Elements::One(one) => one.take_if(|element| is_it(element)),
+            Elements::One(one) => one.take_if(|_| index == 0),
             Elements::Many(many) => {
-                let index = many.iter().position(is_it)?;
-                let last = many.len() - 1;
+                let last = many.len().checked_sub(1)?;
+                if index > last {
+                    return None;
+                }
                 many.swap(index, last);
                 many.pop()
             }
         }
+    }
+
+    /// Takes out the first element for which `is_it` holds; the last may take its place.
+    pub fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let index = self.as_slice().iter().position(is_it)?;
+        self.swap_remove(index)
     }
 }
 

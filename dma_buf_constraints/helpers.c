@@ -12,6 +12,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/swiotlb.h>
@@ -127,23 +128,27 @@ const char *dbc_device_bus(struct device *dev)
 	return dev->bus ? dev->bus->name : NULL;
 }
 
-/*
- * The parent, which lives as long as the device is registered, or NULL: a device
- * that was removed still points to the parent that it no longer keeps.
- */
-struct device *dbc_device_parent(struct device *dev)
+/* Locks a device to which a driver is bound; -ENODEV, -EINTR, and not locked. */
+int dbc_device_lock_bound(struct device *dev)
 {
-	return device_is_registered(dev) ? dev->parent : NULL;
+	int ret = device_lock_interruptible(dev);
+
+	if (ret)
+		return -EINTR;
+	if (dev->driver)
+		return 0;
+	device_unlock(dev);
+	return -ENODEV;
 }
 
-void dbc_module_get(struct module *module)
+bool dbc_device_trylock(struct device *dev)
 {
-	__module_get(module);
+	return device_trylock(dev);
 }
 
-void dbc_module_put(struct module *module)
+void dbc_device_unlock(struct device *dev)
 {
-	module_put(module);
+	device_unlock(dev);
 }
 
 /*
@@ -306,6 +311,17 @@ void dbc_sync_for_device(struct device *dev, struct sg_table *table,
 	for_each_sgtable_dma_sg(table, sg, i)
 		dma_sync_single_for_device(dev, sg_dma_address(sg),
 					   sg_dma_len(sg), dir);
+}
+
+bool dbc_killed(void)
+{
+	return fatal_signal_pending(current);
+}
+
+/* Lets others change the address space while a fault waits; it has to be retried. */
+void dbc_fault_unlock(struct vm_fault *vmf)
+{
+	release_fault_lock(vmf);
 }
 
 int dbc_vma_prepare(struct vm_area_struct *vma,

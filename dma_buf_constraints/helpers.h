@@ -40,10 +40,9 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
 bool dbc_always_coherent(void);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
-struct device *dbc_device_parent(struct device *dev);
-
-void dbc_module_get(struct module *module);
-void dbc_module_put(struct module *module);
+int dbc_device_lock_bound(struct device *dev);
+bool dbc_device_trylock(struct device *dev);
+void dbc_device_unlock(struct device *dev);
 
 void *dbc_kvmalloc(size_t count, size_t size);
 
@@ -62,6 +61,8 @@ void dbc_sync_for_cpu(struct device *dev, struct sg_table *table, bool has_pages
 void dbc_sync_for_device(struct device *dev, struct sg_table *table,
 			 bool has_pages, enum dma_data_direction dir);
 
+bool dbc_killed(void);
+void dbc_fault_unlock(struct vm_fault *vmf);
 int dbc_vma_prepare(struct vm_area_struct *vma,
 		    const struct vm_operations_struct *ops, void *private);
 int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,

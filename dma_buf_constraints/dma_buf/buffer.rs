@@ -2,13 +2,7 @@
 
 //! A dma-buf, whoever exported it.
 
-use super::{
-    exporter::{
-        Exporter,
-        OPS, //
-    },
-    reservation::Head, //
-};
+use super::exporter::Exporter;
 use crate::c;
 use core::ptr::{
     self,
@@ -71,6 +65,11 @@ impl DmaBuf {
         self.0.get()
     }
 
+    /// A reference of its own.
+    pub(super) fn counted(&self) -> ARef<Self> {
+        self.into()
+    }
+
     /// The buffer behind a file descriptor of the current process.
     ///
     /// `EBADF` where there is no such descriptor, `EINVAL` where it is no dma-buf.
@@ -88,39 +87,27 @@ impl DmaBuf {
     /// debugfs and fdinfo. The exporter's [`module`](Exporter::module) stays loaded while the
     /// buffer lives, and its [`release`](Exporter::release) runs when the last reference is gone.
     ///
-    /// `EBUSY` where this exporter was exported before; `ENOENT` where the module is being
-    /// unloaded; `ENOMEM` and what else making a file can fail with. On an error nothing has
-    /// been called.
-    pub fn export(
-        exporter: Arc<dyn Exporter>,
+    /// `ENOENT` where the module is being unloaded; `ENOMEM` and what else making a file can fail
+    /// with. On an error nothing has been called.
+    pub fn export<E: Exporter>(
+        exporter: Arc<E>,
         len: usize,
         flags: u32,
         exporter_name: &'static CStr,
     ) -> Result<ARef<Self>> {
-        let module = exporter.module();
-        let head: *const Head = exporter.reservation().0;
-        // SAFETY: `exporter` keeps its head alive until it is moved into the head itself.
-        let head_ref = unsafe { &*head };
-        {
-            let _held = head_ref.lock();
-            // SAFETY: Not published, so that the lock, which is held, orders all access.
-            let slot = unsafe { &mut *head_ref.exporter.get() };
-            if slot.is_some() {
-                return Err(EBUSY);
-            }
-            *slot = Some(exporter);
-        }
+        let resv = exporter.reservation().as_raw();
+        let exporter = Arc::into_raw(exporter);
         let info = bindings::dma_buf_export_info {
             exp_name: exporter_name.as_char_ptr(),
-            owner: module.as_ptr(),
-            ops: &*OPS,
+            owner: E::module().as_ptr(),
+            ops: E::ops().as_raw(),
             size: len,
             flags: flags as c_int,
-            resv: head_ref.as_raw(),
-            priv_: head.cast_mut().cast(),
+            resv,
+            priv_: exporter.cast_mut().cast(),
         };
-        // SAFETY: `info` is complete. `priv_` is a `Head` that the exporter it holds keeps alive
-        // until `release`, as `OPS` expects.
+        // SAFETY: `info` is complete. `priv_` is a reference to an `E`, as its operations expect,
+        // which gives it up in `release`; its reservation lives as long.
         match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
             Ok(raw) => {
                 let raw = NonNull::new(raw).ok_or(ENOMEM)?;
@@ -128,12 +115,8 @@ impl DmaBuf {
                 Ok(unsafe { ARef::from_raw(raw.cast()) })
             }
             Err(error) => {
-                let guard = head_ref.lock();
-                // SAFETY: The lock is held, and nothing was published.
-                let exporter = unsafe { (*head_ref.exporter.get()).take() };
-                drop(guard);
-                // It holds the head: it may go only now.
-                drop(exporter);
+                // SAFETY: Nothing was published: the reference from above is still ours.
+                drop(unsafe { Arc::from_raw(exporter) });
                 Err(error)
             }
         }
@@ -156,18 +139,14 @@ impl DmaBuf {
         unsafe { bindings::dma_buf_fd_install(raw.as_ptr().cast(), number as c_int) };
     }
 
-    /// The exporter, if it is a `T` that [`export`](Self::export) was given.
-    pub fn exporter<T: Exporter + 'static>(&self) -> Option<&T> {
-        // SAFETY: `ops` never changes, and tells that `priv` is a head, which lives as long as the
-        // buffer; its exporter is constant while there is a reference, such as `self`.
-        let exporter = unsafe {
+    /// The exporter, if it is an `E` that [`export`](Self::export) was given.
+    pub fn exporter<E: Exporter>(&self) -> Option<&E> {
+        // SAFETY: `ops` never changes. It is `E`'s only where `export` put an `E` into `priv`, which
+        // stays as long as there is a reference, such as `self`.
+        unsafe {
             let raw = self.as_raw();
-            if !ptr::eq((*raw).ops, &*OPS) {
-                return None;
-            }
-            (*(*(*raw).priv_.cast::<Head>()).exporter.get()).as_ref()?
-        };
-        exporter.as_any().downcast_ref()
+            ptr::eq((*raw).ops, E::ops().as_raw()).then(|| &*(*raw).priv_.cast::<E>())
+        }
     }
 
     /// Takes the reservation lock, as an importer.

@@ -2,18 +2,12 @@
 
 //! Faults of userspace in a mapped buffer.
 
-use super::exporter::{
-    vm_fault,
-    Shared, //
-};
+use super::exporter::Touched;
 use crate::{
     c,
     model::Run, //
 };
-use core::{
-    cell::Cell,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::{
     bindings,
     error::to_result,
@@ -21,13 +15,6 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*, //
 };
-
-/// The operations of every mapping of a buffer of ours.
-pub(super) static VM_OPS: Shared<bindings::vm_operations_struct> =
-    Shared(bindings::vm_operations_struct {
-        fault: Some(vm_fault),
-        ..pin_init::zeroed()
-    });
 
 /// How far beyond the piece of memory that was touched a fault goes on, in bytes: what one lowest
 /// page table maps on most architectures. It bounds the faults of scattered memory.
@@ -43,8 +30,6 @@ pub struct Fault<'a> {
     address: usize,
     /// In the buffer, in pages.
     page: u64,
-    /// Whether there was no memory for a page table.
-    lacks_table: Cell<bool>,
 }
 
 impl<'a> Fault<'a> {
@@ -59,23 +44,12 @@ impl<'a> Fault<'a> {
             vma,
             address,
             page,
-            lacks_table: Cell::new(false),
         }
     }
 
     /// The C object, for an exporter that maps the page itself.
     pub fn as_raw(&self) -> *mut bindings::vm_fault {
         self.raw.as_ptr()
-    }
-
-    /// Whether [`fill`](Self::fill) failed for want of a page table.
-    pub(super) fn lacks_table(&self) -> bool {
-        self.lacks_table.get()
-    }
-
-    /// Says that there was no memory for a page table, for an exporter that maps the page itself.
-    pub fn set_lacks_table(&self) {
-        self.lacks_table.set(true);
     }
 
     /// Which byte of the buffer: the first of a page. It can lie beyond the buffer's end.
@@ -93,7 +67,7 @@ impl<'a> Fault<'a> {
     /// `runs` are memory of the buffer, whole pages, which stays allocated until its pages are
     /// taken out of userspace again ([`Guard::zap_user_mappings`](super::Guard)) or the buffer is
     /// released.
-    pub unsafe fn fill(&self, runs: &[Run], offset: u64) -> Result {
+    pub unsafe fn fill(&self, runs: &[Run], offset: u64) -> Result<Touched> {
         let here = self.offset();
         let Some(touched) = runs.first() else {
             return Err(EFAULT);
@@ -124,9 +98,11 @@ impl<'a> Fault<'a> {
                 )
             })
         };
-        map(touched, offset, here, stop).inspect_err(|_| self.lacks_table.set(true))?;
+        if map(touched, offset, here, stop).is_err() {
+            return Ok(Touched::LacksTable);
+        }
         if from < here && map(touched, offset, from, here).is_err() {
-            return Ok(());
+            return Ok(Touched::Mapped);
         }
         let mut run_offset = offset + touched.len;
         for run in &runs[1..] {
@@ -136,6 +112,6 @@ impl<'a> Fault<'a> {
             }
             run_offset += run.len;
         }
-        Ok(())
+        Ok(Touched::Mapped)
     }
 }

@@ -4,10 +4,8 @@
 //!
 //! C header: [`include/linux/dma-resv.h`](srctree/include/linux/dma-resv.h).
 
-use super::{
-    buffer::DmaBuf,
-    exporter::Exporter, //
-};
+use super::buffer::DmaBuf;
+use crate::c;
 use core::{
     cell::UnsafeCell,
     ops::{
@@ -20,35 +18,44 @@ use kernel::{
     bindings,
     dma::DataDirection,
     prelude::*,
-    sync::Arc,
     types::{
         NotThreadSafe,
         Opaque, //
     }, //
 };
 
-/// A `dma_resv`, and the exporter that uses it. What `dma_buf.priv` points to.
+/// The reservation lock of one buffer and the exporter's state under it.
+///
+/// The one lock of a buffer: the C core takes it around map, unmap, vmap and vunmap, importers
+/// take it for their fences, and the exporter for everything else. It belongs after `mmap_lock`
+/// and before reclaim: memory may be allocated under it, user memory must not be touched.
+///
+/// Embedded by the type that implements [`Exporter`](super::Exporter).
 ///
 /// # Invariants
 ///
-/// - `resv` is an initialised `dma_resv`, from construction to drop.
-/// - `exporter` is written under the lock before the buffer is published, and again in the
-///   buffer's release, when nobody else has the buffer. In between it is `Some`, only read, and
-///   needs no lock.
+/// `resv` is an initialised `dma_resv`, from construction to drop.
 #[pin_data(PinnedDrop)]
-pub(super) struct Head {
+pub struct Reservation<T> {
     #[pin]
     resv: Opaque<bindings::dma_resv>,
-    pub(super) exporter: UnsafeCell<Option<Arc<dyn Exporter>>>,
+    state: UnsafeCell<T>,
 }
 
-impl Head {
-    fn new() -> impl PinInit<Self> {
+// SAFETY: The state moves between threads with the lock.
+unsafe impl<T: Send> Send for Reservation<T> {}
+// SAFETY: The state is only reached by who holds the lock, one thread at a time; the rest has a
+// lock of its own.
+unsafe impl<T: Send> Sync for Reservation<T> {}
+
+impl<T> Reservation<T> {
+    /// An unlocked reservation with `state` under it.
+    pub fn new(state: T) -> impl PinInit<Self> {
         pin_init!(Self {
             // SAFETY: `dma_resv_init` initialises the whole `dma_resv`.
             // INVARIANT: The lock is initialised here.
             resv <- Opaque::ffi_init(|slot| unsafe { bindings::dma_resv_init(slot) }),
-            exporter: UnsafeCell::new(None),
+            state: UnsafeCell::new(state),
         })
     }
 
@@ -57,125 +64,46 @@ impl Head {
         self.resv.get()
     }
 
-    pub(super) fn lock(&self) -> HeadGuard<'_> {
-        // SAFETY: `resv` is initialised by the type's invariants. Without an acquire context the
-        // call sleeps until it has the lock and cannot fail.
-        unsafe { bindings::dma_resv_lock(self.as_raw(), ptr::null_mut()) };
-        self.locked()
-    }
-
-    /// `EINTR` where a signal comes first.
-    fn lock_interruptible(&self) -> Result<HeadGuard<'_>> {
-        // SAFETY: As in `lock`; what can fail is the wait.
-        let result = unsafe {
-            bindings::ww_mutex_lock_interruptible(&raw mut (*self.as_raw()).lock, ptr::null_mut())
-        };
-        if result != 0 {
-            return Err(EINTR);
-        }
-        Ok(self.locked())
+    /// The state.
+    ///
+    /// # Safety
+    ///
+    /// This thread holds the lock, or nobody else has the buffer, and nothing else borrows the state
+    /// for `'a`.
+    pub(super) unsafe fn state<'a>(&self) -> &'a mut T {
+        // SAFETY: What the caller promises is all that is needed.
+        unsafe { &mut *self.state.get() }
     }
 
     /// The guard of a lock that was just taken.
-    fn locked(&self) -> HeadGuard<'_> {
-        HeadGuard {
-            held: Held {
-                head: self,
-                _not_send: NotThreadSafe,
-            },
-        }
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for Head {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `resv` is initialised by the type's invariants and, being dropped, unused.
-        unsafe { bindings::dma_resv_fini(self.as_raw()) };
-    }
-}
-
-/// Proof that the reservation lock of one buffer is held, by this code or by the C core that
-/// called it.
-///
-/// # Invariants
-///
-/// The lock of `head` is held by this thread for `'a`, and only one `Held` of it is in use at a
-/// time: while [`Guard::invalidate_mappings`] lets importers call back, the guard's own is not.
-pub struct Held<'a> {
-    head: &'a Head,
-    _not_send: NotThreadSafe,
-}
-
-impl<'a> Held<'a> {
-    /// # Safety
-    ///
-    /// This thread holds the lock of `head` for `'a`, and no other `Held` of it is in use.
-    pub(super) unsafe fn new(head: &'a Head) -> Self {
-        // INVARIANT: The caller's promise.
-        Self {
-            head,
+    fn locked(&self) -> Guard<'_, T> {
+        Guard {
+            reservation: self,
             _not_send: NotThreadSafe,
         }
-    }
-}
-
-/// Holds the lock of a [`Head`] that it took itself.
-pub(super) struct HeadGuard<'a> {
-    /// The proof that it is held.
-    pub(super) held: Held<'a>,
-}
-
-impl Drop for HeadGuard<'_> {
-    fn drop(&mut self) {
-        // SAFETY: `Head::lock` took the lock.
-        unsafe { bindings::dma_resv_unlock(self.held.head.as_raw()) };
-    }
-}
-
-/// The reservation lock of one buffer and the exporter's state under it.
-///
-/// The one lock of a buffer: the C core takes it around map, unmap, vmap and vunmap, importers
-/// take it for their fences, and the exporter for everything else. It belongs after `mmap_lock`
-/// and before reclaim: memory may be allocated under it, user memory must not be touched.
-///
-/// Embedded by the type that implements [`Exporter`].
-#[pin_data]
-pub struct Reservation<T> {
-    #[pin]
-    head: Head,
-    state: UnsafeCell<T>,
-}
-
-// SAFETY: The state moves between threads with the lock.
-unsafe impl<T: Send> Send for Reservation<T> {}
-// SAFETY: The state is only reached through `Held`, which only one thread has at a time; the rest
-// is `Sync` by the invariants of `Head`.
-unsafe impl<T: Send> Sync for Reservation<T> {}
-
-impl<T> Reservation<T> {
-    /// An unlocked reservation with `state` under it.
-    pub fn new(state: T) -> impl PinInit<Self> {
-        pin_init!(Self {
-            head <- Head::new(),
-            state: UnsafeCell::new(state),
-        })
     }
 
     /// Takes the lock; may sleep.
     pub fn lock(&self) -> Guard<'_, T> {
-        Guard {
-            head: self.head.lock(),
-            state: &self.state,
-        }
+        lock(self.as_raw());
+        self.locked()
+    }
+
+    /// Takes the lock if nobody has it.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        try_lock(self.as_raw()).then(|| self.locked())
+    }
+
+    /// Takes the lock unless the process is being killed: `EINTR`.
+    pub fn lock_killable(&self) -> Result<Guard<'_, T>> {
+        lock_killable(self.as_raw())?;
+        Ok(self.locked())
     }
 
     /// Takes the lock unless a signal comes first: `EINTR`.
     pub fn lock_interruptible(&self) -> Result<Guard<'_, T>> {
-        Ok(Guard {
-            head: self.head.lock_interruptible()?,
-            state: &self.state,
-        })
+        lock_interruptible(self.as_raw())?;
+        Ok(self.locked())
     }
 
     /// Waits until no device works on the buffer in a way that is at odds with CPU access in
@@ -189,47 +117,86 @@ impl<T> Reservation<T> {
         };
         // SAFETY: The object is initialised, and lives as long as `self`.
         let left = unsafe {
-            bindings::dma_resv_wait_timeout(self.head.as_raw(), usage, true, isize::MAX as usize)
+            bindings::dma_resv_wait_timeout(self.as_raw(), usage, true, isize::MAX as usize)
         };
         if left < 0 {
             return Err(EINTR);
         }
         Ok(())
     }
+}
 
-    /// The state, under a lock that is already held.
-    ///
-    /// # Panics
-    ///
-    /// Where `held` is of another buffer: a bug that would be a data race.
-    pub fn state<'a>(&'a self, held: &'a mut Held<'_>) -> &'a mut T {
-        assert!(ptr::eq(&self.head, held.head));
-        // SAFETY: By the invariants of `Held` this thread holds the lock of this head and has the
-        // only proof of it, which is borrowed as long as the state is.
-        unsafe { &mut *self.state.get() }
+#[pinned_drop]
+impl<T> PinnedDrop for Reservation<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `resv` is initialised by the type's invariants and, being dropped, unused.
+        unsafe { bindings::dma_resv_fini(self.as_raw()) };
     }
 }
 
-/// The head of an exporter's reservation, for the operations' thunks.
-#[doc(hidden)]
-pub struct HeadRef<'a>(pub(super) &'a Head);
+// Not generic: what they call need not be known to the module of an exporter. Each takes the lock
+// of a `dma_resv` that is initialised, by the invariants of `Reservation`, without a context: no
+// other one is held with it.
 
-impl<T> Reservation<T> {
-    /// What [`Exporter::reservation`] returns.
-    pub fn head(&self) -> HeadRef<'_> {
-        HeadRef(&self.head)
+#[inline(never)]
+fn lock(resv: *mut bindings::dma_resv) {
+    // SAFETY: See above. Without a context this cannot fail.
+    unsafe { bindings::dma_resv_lock(resv, ptr::null_mut()) };
+}
+
+#[inline(never)]
+fn try_lock(resv: *mut bindings::dma_resv) -> bool {
+    // SAFETY: See above.
+    unsafe { bindings::ww_mutex_trylock(&raw mut (*resv).lock, ptr::null_mut()) != 0 }
+}
+
+#[inline(never)]
+fn lock_interruptible(resv: *mut bindings::dma_resv) -> Result {
+    // SAFETY: See above.
+    let result =
+        unsafe { bindings::ww_mutex_lock_interruptible(&raw mut (*resv).lock, ptr::null_mut()) };
+    if result != 0 {
+        return Err(EINTR);
     }
+    Ok(())
+}
+
+#[inline(never)]
+fn lock_killable(resv: *mut bindings::dma_resv) -> Result {
+    // There is no killable wait for such a lock: where a signal comes that does not kill, what is
+    // left is to look again and again.
+    while lock_interruptible(resv).is_err() {
+        // SAFETY: May sleep, as the caller may.
+        unsafe { bindings::schedule_timeout_killable(1) };
+        // SAFETY: Looks at the current process.
+        if unsafe { c::dbc_killed() } {
+            return Err(EINTR);
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn unlock(resv: *mut bindings::dma_resv) {
+    // SAFETY: Called by who holds the lock.
+    unsafe { bindings::dma_resv_unlock(resv) };
 }
 
 /// The state of a buffer with its lock held; unlocks when dropped.
+///
+/// # Invariants
+///
+/// This thread holds the lock of `reservation`, and nothing else borrows its state: the C core calls
+/// with the lock held only where it took that itself, or from [`Self::invalidate_mappings`], for which
+/// the guard is borrowed exclusively.
 pub struct Guard<'a, T> {
-    head: HeadGuard<'a>,
-    state: &'a UnsafeCell<T>,
+    reservation: &'a Reservation<T>,
+    _not_send: NotThreadSafe,
 }
 
 impl<T> Guard<'_, T> {
     fn resv(&self) -> *mut bindings::dma_resv {
-        self.head.held.head.as_raw()
+        self.reservation.as_raw()
     }
 
     /// Whether no device works on the buffer any more, by the fences that it was told of.
@@ -272,15 +239,14 @@ impl<T> Guard<'_, T> {
         }
     }
 
-    /// Tells the core what all users of `buffer` can reach, where it keeps that. When somebody
-    /// attaches or detaches, it asks by itself.
-    pub fn tell_access_mask(&mut self, buffer: &DmaBuf) {
+    /// Tells the core which classes of memory all users of `buffer` can access, where it keeps that.
+    /// When a device attaches or detaches, it asks by itself.
+    pub fn tell_access_mask(&mut self, buffer: &DmaBuf, _mask: u64) {
         assert!(ptr::eq(buffer.reservation(), self.resv()));
         #[cfg(dma_buf_has_access_constraints)]
-        // SAFETY: The buffer is ours, since the reservation is, and its reference keeps it. The
-        // guard holds the lock, and nobody borrows the state, since the guard is borrowed mutably.
+        // SAFETY: The reference keeps the buffer, and the guard holds the lock of its mask.
         unsafe {
-            super::exporter::set_access_mask(buffer.as_raw(), &mut self.head.held)
+            (*buffer.as_raw()).access_constraints_mask = _mask
         };
     }
 
@@ -298,14 +264,20 @@ impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: `head` holds the lock, so nobody else reaches the state.
-        unsafe { &*self.state.get() }
+        // SAFETY: By the type's invariants.
+        unsafe { self.reservation.state() }
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: As in `deref`; the guard is borrowed mutably.
-        unsafe { &mut *self.state.get() }
+        // SAFETY: By the type's invariants; the guard is borrowed exclusively.
+        unsafe { self.reservation.state() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        unlock(self.resv());
     }
 }

@@ -4,10 +4,7 @@
 
 use crate::{
     c,
-    device::{
-        as_raw,
-        BoundDevice, //
-    },
+    device::as_raw,
     few::Few,
     model::{
         Constraints,
@@ -20,14 +17,12 @@ use core::ptr::NonNull;
 use kernel::{
     alloc::AllocError,
     bindings,
-    device::{
-        Bound,
-        Device, //
-    },
+    device::Device,
     dma::DataDirection,
     error::to_result,
     page::PAGE_SIZE,
     prelude::*,
+    sync::aref::ARef,
     types::Opaque, //
 };
 
@@ -314,14 +309,14 @@ struct Mapped<M> {
 /// - `idle` was made from the memory that is there now: [`forget`](Self::forget) is called when
 ///   memory changes.
 pub struct Tables<M> {
-    device: BoundDevice,
+    device: ARef<Device>,
     mapped: Few<Mapped<M>>,
     idle: Option<KBox<Table>>,
 }
 
 impl<M> Tables<M> {
     /// No tables yet, for `device`.
-    pub fn new(device: BoundDevice) -> Self {
+    pub fn new(device: ARef<Device>) -> Self {
         Self {
             device,
             mapped: Few::new(),
@@ -330,7 +325,7 @@ impl<M> Tables<M> {
     }
 
     /// The device they are mapped for.
-    pub fn device(&self) -> &Device<Bound> {
+    pub fn device(&self) -> &Device {
         &self.device
     }
 

@@ -103,6 +103,7 @@ struct dma_buf_conflict {
 };
 
 struct dma_buf_constraints_set;
+struct dma_buf_constraints_user;
 
 /**
  * dma_buf_constraints_declare() - say what a device needs of shared buffers
@@ -110,15 +111,15 @@ struct dma_buf_constraints_set;
  * @constraints: what it needs beyond what struct device tells, or NULL for
  *	nothing; copied
  *
- * For the driver of @dev, from its probe or while an unbind is excluded: what is
- * declared while the driver unbinds would stay, and keep the next driver from
- * binding. The declaration replaces an earlier one and is gone when the driver
- * unbinds. Buffers that the device has already attached to keep what was valid
+ * For the driver of @dev, from its probe until its remove returns. The declaration
+ * replaces an earlier one and is gone when the driver has unbound, or its probe has
+ * failed. Buffers that the device has already attached to keep what was valid
  * then.
  *
  * Context: Process context, may sleep.
  * Return: 0; -EINVAL where a field makes no sense (an alignment or a boundary
- * that is no power of two, a segment size below a page); -ENOMEM.
+ * that is no power of two, a segment size below a page); -ENODEV for a device that
+ * is on no bus; -ENOMEM.
  */
 int dma_buf_constraints_declare(struct device *dev,
 				const struct dma_buf_constraints *constraints);
@@ -172,14 +173,15 @@ void dma_buf_constraints_set_free(struct dma_buf_constraints_set *set);
  * as it was. A device without a DMA mask is admitted and adds nothing.
  *
  * Context: Process context, may sleep; the exporter holds the lock of the set.
- * The device's driver is bound, and does not unbind before the device is released
- * or the set freed: that is the duty of who attaches a device.
- * Return: a handle for dma_buf_constraints_release(), zero or more; -EINVAL
- * where nothing satisfies all users; -ENOMEM.
+ * What struct device tells is taken as it is now: a driver is bound to a device that
+ * is being attached.
+ * Return: the user, for dma_buf_attachment.priv, valid until it is released or the
+ * set is freed; or an ERR_PTR: -EINVAL where nothing satisfies all users, -ENOMEM.
  */
-int dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
-			      struct device *dev,
-			      struct dma_buf_conflict *conflict);
+struct dma_buf_constraints_user *
+dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
+			  struct device *dev,
+			  struct dma_buf_conflict *conflict);
 
 /**
  * dma_buf_constraints_consider() - tell what all would need with one more device
@@ -203,16 +205,15 @@ int dma_buf_constraints_consider(const struct dma_buf_constraints_set *set,
 /**
  * dma_buf_constraints_release() - take a device from the users of a buffer
  * @set: the buffer's users
- * @handle: from dma_buf_constraints_admit()
+ * @user: from dma_buf_constraints_admit(); NULL and an ERR_PTR are ignored
  *
  * What remains is computed anew from who remains. Devices that an ancestor
- * unified with this one stay so, see dma_buf_constraints_restore(). An unknown
- * handle is ignored.
+ * unified with this one stay so, see dma_buf_constraints_restore().
  *
  * Context: Process context; the exporter holds the lock of the set.
  */
 void dma_buf_constraints_release(struct dma_buf_constraints_set *set,
-				 int handle);
+				 struct dma_buf_constraints_user *user);
 
 /**
  * dma_buf_constraints_restore() - let devices go back to their own needs
@@ -230,7 +231,7 @@ void dma_buf_constraints_restore(struct dma_buf_constraints_set *set);
 /**
  * dma_buf_constraints_of() - tell what a device in a set needs
  * @set: the buffer's users
- * @handle: from dma_buf_constraints_admit()
+ * @user: from dma_buf_constraints_admit()
  * @constraints: filled in; 0 in a field where the device does not care
  *
  * What dma_buf_constraints_query() told when the device was admitted, or, where an
@@ -238,10 +239,10 @@ void dma_buf_constraints_restore(struct dma_buf_constraints_set *set);
  * by.
  *
  * Context: The exporter holds the lock of the set.
- * Return: 0; -EINVAL for an unknown handle.
+ * Return: 0; -EINVAL for a user of another set.
  */
 int dma_buf_constraints_of(const struct dma_buf_constraints_set *set,
-			   int handle,
+			   const struct dma_buf_constraints_user *user,
 			   struct dma_buf_constraints *constraints);
 
 /**

@@ -148,7 +148,6 @@ TEST_F(buffer, same_device_declared_twice)
 
 TEST_F(buffer, two_buffers_one_device)
 {
-	int users = count_module_users("cenalloc");
 	char name[64];
 	int device = named_device(self->importer, DEVICE(.dma_mask = BITS(32)), name, sizeof(name));
 	int other = create(LEN);
@@ -159,15 +158,13 @@ TEST_F(buffer, two_buffers_one_device)
 	ASSERT_EQ(0, declare_device(other, "platform", name));
 	close(other);
 	/* The other's declaration went with it, this one's stays. */
-	EXPECT_EQ(users + 1, settled_module_users("cenalloc", users + 1));
 	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
-	EXPECT_EQ(users, count_module_users("cenalloc"));
 }
 
-/* Nothing is left on a device for buffers that are gone. */
-TEST_F(buffer, closed_buffers_leave_nothing_on_a_device)
+/* Nothing is left of a device for buffers that are gone, and no module is kept for it. */
+TEST_F(buffer, closed_buffers_leave_nothing_of_a_device)
 {
 	int users = count_module_users("cenalloc");
 	char name[64];
@@ -206,17 +203,14 @@ TEST_F(buffer, device_goes_and_comes_back)
 TEST_F(buffer, declaration_goes_when_edu_unbinds)
 {
 	const char *edu = edu_name();
-	int users = count_module_users("cenalloc");
 	int importer;
 
 	ASSERT_STRNE("", edu);
 	ASSERT_EQ(0, declare_device(self->fd, "pci", edu));
 	EXPECT_EQ(edu_reach(), query_fields(self->fd).meet.max_address);
-	EXPECT_EQ(users + 1, count_module_users("cenalloc"));
 	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 	EXPECT_EQ(0, query_fields(self->fd).meet.max_address);
-	EXPECT_EQ(users, count_module_users("cenalloc"));
 
 	/* Without a driver nobody knows what it needs, and nothing happens for it. */
 	EXPECT_EQ(-ENODEV, declare_device(self->fd, "pci", edu));

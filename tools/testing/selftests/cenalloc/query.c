@@ -304,13 +304,6 @@ TEST_F(buffer, conflict_with_memory)
 			address_of(&mapping, 0), "late", "*first.*");
 	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "later", NEEDS(.max_address = LOW(28))));
 	EXPECT_MATCH(query_fields(self->fd).conflict_who, "later");
-	/* The CPU holds memory under no name. */
-	ASSERT_EQ(0, unmap(self->importer, first));
-	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, LOW(28),
-			address_of(&mapping, 0), "late", "");
-	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
 }
 
 /* What came right later does not undo that somebody was refused. */

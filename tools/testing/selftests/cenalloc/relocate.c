@@ -119,27 +119,6 @@ static int let_go_detached(struct holder *me)
 	return detach(me->importer, me->attachment);
 }
 
-static int hold_section(struct holder *me)
-{
-	return sync_cpu(me->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
-}
-
-static int let_go_section(struct holder *me)
-{
-	return sync_cpu(me->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
-}
-
-/* Two sections, of which one ends. */
-static int hold_two_sections(struct holder *me)
-{
-	int ret = hold_section(me);
-
-	if (!ret)
-		ret = hold_section(me);
-	return ret ? ret : let_go_section(me);
-}
-
-/* The camera that uses the kernel's address. */
 static int hold_kernel_address(struct holder *me)
 {
 	int ret;
@@ -227,16 +206,6 @@ FIXTURE_VARIANT_ADD(held, pin_after_a_mapping) {
 FIXTURE_VARIANT_ADD(held, pin_of_one_that_goes) {
 	.hold = hold_pinned,
 	.let_go = let_go_detached,
-};
-
-FIXTURE_VARIANT_ADD(held, section) {
-	.hold = hold_section,
-	.let_go = let_go_section,
-};
-
-FIXTURE_VARIANT_ADD(held, second_section) {
-	.hold = hold_two_sections,
-	.let_go = let_go_section,
 };
 
 FIXTURE_VARIANT_ADD(held, kernel_address) {

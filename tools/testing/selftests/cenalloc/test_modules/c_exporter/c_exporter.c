@@ -150,30 +150,32 @@ static int buffer_attach(struct dma_buf *dmabuf,
 	struct buffer *buffer = dmabuf->priv;
 	struct dma_buf_constraints needs;
 	struct dma_buf_conflict conflict;
-	int handle;
+	struct dma_buf_constraints_user *user;
+	int ret;
 
 	dma_resv_lock(dmabuf->resv, NULL);
-	handle = dma_buf_constraints_consider(buffer->users, attachment->dev,
-					      &needs, &conflict);
-	if (handle == 0 && buffer->pages &&
-	    !suits(buffer, buffer->pages, &needs)) {
+	ret = dma_buf_constraints_consider(buffer->users, attachment->dev,
+					   &needs, &conflict);
+	if (!ret && buffer->pages && !suits(buffer, buffer->pages, &needs)) {
 		/* It came late: the memory has been chosen without it. */
 		snprintf(buffer->refusal, sizeof(buffer->refusal),
 			 "%s cannot use the memory that is there already",
 			 dev_name(attachment->dev));
-		handle = -EBUSY;
+		ret = -EBUSY;
 	}
-	if (handle == 0)
-		handle = dma_buf_constraints_admit(buffer->users,
-						   attachment->dev, &conflict);
-	if (handle == -EINVAL)
+	if (!ret) {
+		user = dma_buf_constraints_admit(buffer->users, attachment->dev,
+						 &conflict);
+		ret = PTR_ERR_OR_ZERO(user);
+	}
+	if (ret == -EINVAL)
 		dma_buf_conflict_format(&conflict, buffer->refusal,
 					sizeof(buffer->refusal));
-	if (handle >= 0)
-		attachment->priv = (void *)(long)handle;
+	if (!ret)
+		attachment->priv = user;
 	dma_resv_unlock(dmabuf->resv);
 
-	return min(handle, 0);
+	return ret;
 }
 
 static void buffer_detach(struct dma_buf *dmabuf,
@@ -182,7 +184,7 @@ static void buffer_detach(struct dma_buf *dmabuf,
 	struct buffer *buffer = dmabuf->priv;
 
 	dma_resv_lock(dmabuf->resv, NULL);
-	dma_buf_constraints_release(buffer->users, (long)attachment->priv);
+	dma_buf_constraints_release(buffer->users, attachment->priv);
 	if (!buffer->pages)
 		dma_buf_constraints_restore(buffer->users);
 	dma_resv_unlock(dmabuf->resv);
@@ -208,8 +210,7 @@ static struct sg_table *buffer_map(struct dma_buf_attachment *attachment,
 	table = kzalloc_obj(*table);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
-	ret = dma_buf_constraints_of(buffer->users, (long)attachment->priv,
-				     &needs);
+	ret = dma_buf_constraints_of(buffer->users, attachment->priv, &needs);
 	if (!ret)
 		ret = fill_table(table, buffer, &needs);
 	if (ret)

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is remembered of a device for as long as a driver is bound to it.
+//!
+//! A notifier of the device's bus tells when that ends, after an unbind or a failed probe. Nothing
+//! is put on the device itself, which is somebody else's, and nobody who unbinds it waits for more
+//! than a tree to be searched.
+
+use crate::{
+    c,
+    device::{
+        as_raw,
+        Ancestors, //
+    },
+    model::Constraints, //
+};
+use core::ops::Deref;
+use kernel::{
+    alloc::Flags,
+    bindings,
+    device::{
+        Bound,
+        Device, //
+    },
+    error::to_result,
+    new_spinlock,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SpinLock, //
+    },
+    types::Opaque, //
+};
+
+/// The address of a device, and a number that tells entries of one device apart.
+type Key = (usize, u64);
+
+/// The number of what a device's own driver declared, of which there is one.
+const OF_ITS_DRIVER: u64 = 0;
+
+/// What is remembered of a device.
+enum Entry {
+    /// What its driver declared.
+    Declared(Constraints, #[expect(dead_code, reason = "counts")] Watched),
+    /// That somebody else keeps it.
+    Kept(Arc<Place>),
+}
+
+/// Where a device is kept, and its ancestors with it, until its driver unbinds.
+type Place = SpinLock<Option<(ARef<Device>, Ancestors)>>;
+
+kernel::sync::global_lock! {
+    /// All entries. Held for a search alone.
+    // SAFETY: `Watching::new` initialises it before anything can use the lock.
+    unsafe(uninit) static ENTRIES: Mutex<Option<RBTree<Key, Entry>>> = None;
+}
+
+kernel::sync::global_lock! {
+    /// The buses whose devices have been in the table.
+    // SAFETY: `Watching::new` initialises it before anything can use the lock.
+    unsafe(uninit) static WATCHES: Mutex<KVec<Arc<Watch>>> = KVec::new();
+}
+
+/// How many declarations of drivers there are: on most systems none, and then nobody need look.
+static DECLARATIONS: Atomic<usize> = Atomic::new(0);
+
+/// How many devices have been let go because their drivers unbound.
+static LET_GO: Atomic<usize> = Atomic::new(0);
+
+/// The number of the newest entry.
+static NEWEST: Atomic<u64> = Atomic::new(OF_ITS_DRIVER);
+
+fn address(device: &Device) -> usize {
+    as_raw(device) as usize
+}
+
+/// A bus that is listened to.
+#[pin_data]
+struct Watch {
+    bus: *const bindings::bus_type,
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+    /// How many entries there are of devices on it.
+    entries: Atomic<usize>,
+}
+
+// SAFETY: The bus is only compared, and the notifier changed under the lock of `WATCHES` alone.
+unsafe impl Send for Watch {}
+// SAFETY: As above; the count is atomic.
+unsafe impl Sync for Watch {}
+
+impl Watch {
+    /// Registers the notifier, which may be registered already, or not any more where the bus has
+    /// gone and come again. `ENOMEM`.
+    fn register(&self) -> Result {
+        // SAFETY: The bus is there: the caller has a device on it. The notifier stays where it is
+        // until `Watching` takes it off. To take off one that is not there does nothing.
+        unsafe {
+            bindings::bus_unregister_notifier(self.bus, self.block.get());
+            to_result(bindings::bus_register_notifier(self.bus, self.block.get()))
+        }
+    }
+}
+
+/// An entry of a device on a bus that is listened to, as it counts there.
+struct Watched(Arc<Watch>);
+
+impl Watched {
+    /// Listens to the bus of `device`. `ENODEV` where it is on none; `ENOMEM`. May sleep.
+    fn new(device: &Device) -> Result<Self> {
+        // SAFETY: The reference proves that the device is alive; its bus never changes.
+        let bus = unsafe { (*as_raw(device)).bus };
+        if bus.is_null() {
+            return Err(ENODEV);
+        }
+        let block = bindings::notifier_block {
+            notifier_call: Some(notified),
+            ..Zeroable::zeroed()
+        };
+        let mut watches = WATCHES.lock();
+        let known = watches.iter().find(|watch| watch.bus == bus).cloned();
+        let watch = match known {
+            Some(watch) => watch,
+            None => {
+                let watch = Arc::pin_init(
+                    pin_init!(Watch {
+                        bus,
+                        block: Opaque::new(block),
+                        entries: Atomic::new(0),
+                    }),
+                    GFP_KERNEL,
+                )?;
+                watches.push(watch.clone(), GFP_KERNEL)?;
+                watch
+            }
+        };
+        if watch.entries.load(Relaxed) == 0 {
+            watch.register()?;
+        }
+        watch.entries.fetch_add(1, Relaxed);
+        Ok(Self(watch))
+    }
+}
+
+impl Drop for Watched {
+    /// Without a lock: the notifier itself may do it.
+    fn drop(&mut self) {
+        self.0.entries.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Listens to buses, once there is something to listen for, until it is dropped. For the module.
+pub(crate) struct Watching(());
+
+impl Watching {
+    /// For the module's initialiser.
+    pub(crate) fn new() -> Self {
+        // SAFETY: The module's initialiser calls this exactly once, before anything else.
+        unsafe { ENTRIES.init() };
+        // SAFETY: As above.
+        unsafe { WATCHES.init() };
+        *ENTRIES.lock() = Some(RBTree::new());
+        Self(())
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // Without the lock, which `notified` never takes: unregistering waits for that.
+        let watches = core::mem::replace(&mut *WATCHES.lock(), KVec::new());
+        for watch in &watches {
+            // SAFETY: A bus that has gone is not found, nor looked into.
+            unsafe { bindings::bus_unregister_notifier(watch.bus, watch.block.get()) };
+        }
+        drop(ENTRIES.lock().take());
+    }
+}
+
+/// Lets a device go whose driver has unbound, or was not bound after all.
+///
+/// # Safety
+///
+/// For the notifiers of [`Watch`] alone: `device` is a device of a bus.
+unsafe extern "C" fn notified(
+    _block: *mut bindings::notifier_block,
+    event: c_ulong,
+    device: *mut c_void,
+) -> c_int {
+    let is_over = event == bindings::bus_notifier_event_BUS_NOTIFY_UNBOUND_DRIVER as c_ulong
+        || event == bindings::bus_notifier_event_BUS_NOTIFY_DRIVER_NOT_BOUND as c_ulong;
+    while let Some(entry) = is_over.then(|| first(device as usize)).flatten() {
+        match entry {
+            Entry::Declared(..) => {
+                DECLARATIONS.fetch_sub(1, Relaxed);
+            }
+            Entry::Kept(place) => {
+                let device = place.lock().take();
+                LET_GO.fetch_add(1, Relaxed);
+                // Without the spinlock.
+                drop(device);
+            }
+        }
+    }
+    bindings::NOTIFY_DONE as c_int
+}
+
+/// Takes any entry of a device out of the table.
+fn first(device: usize) -> Option<Entry> {
+    let mut entries = ENTRIES.lock();
+    let cursor = entries.as_mut()?.cursor_lower_bound_mut(&(device, 0))?;
+    if cursor.current().0 .0 != device {
+        return None;
+    }
+    let (_, node) = cursor.remove_current();
+    Some(node.to_key_value().1)
+}
+
+/// Remembers what the driver of `device` declared, in place of what it did before, or nothing.
+/// `ENODEV` where it is on no bus; `ENOMEM`.
+pub(crate) fn declare(device: &Device<Bound>, constraints: Option<&Constraints>) -> Result {
+    let key = (address(device), OF_ITS_DRIVER);
+    let Some(constraints) = constraints else {
+        let old = ENTRIES.lock().as_mut().and_then(|all| all.remove(&key));
+        DECLARATIONS.fetch_sub(old.is_some().into(), Relaxed);
+        return Ok(());
+    };
+    let entry = Entry::Declared(*constraints, Watched::new(device)?);
+    let node = RBTreeNode::new(key, entry, GFP_KERNEL)?;
+    let old = ENTRIES.lock().as_mut().and_then(|all| all.insert(node));
+    DECLARATIONS.fetch_add(old.is_none().into(), Relaxed);
+    Ok(())
+}
+
+/// Whether any driver has declared anything.
+pub(crate) fn any_declared() -> bool {
+    DECLARATIONS.load(Relaxed) > 0
+}
+
+/// What the driver of `device` declared last.
+pub(crate) fn declared(device: &Device) -> Option<Constraints> {
+    if !any_declared() {
+        return None;
+    }
+    let entries = ENTRIES.lock();
+    match entries.as_ref()?.get(&(address(device), OF_ITS_DRIVER))? {
+        Entry::Declared(constraints, _) => Some(*constraints),
+        Entry::Kept(_) => None,
+    }
+}
+
+/// How many devices have been let go: where that changes, a [`Kept`] may be over.
+pub fn let_go() -> usize {
+    LET_GO.load(Relaxed)
+}
+
+/// Memory for a [`Kept`], had before the device is locked.
+pub struct Room {
+    place: Arc<Place>,
+    node: RBTreeNode<Key, Entry>,
+    key: Key,
+    watched: Watched,
+}
+
+impl Room {
+    /// Makes room to keep `device`. `ENODEV` where it is on no bus; `ENOMEM`. May sleep.
+    pub fn new(device: &Device, flags: Flags) -> Result<Self> {
+        let place = Arc::pin_init(new_spinlock!(None), flags)?;
+        let key = (address(device), NEWEST.fetch_add(1, Relaxed) + 1);
+        Ok(Self {
+            node: RBTreeNode::new(key, Entry::Kept(place.clone()), flags)?,
+            watched: Watched::new(device)?,
+            place,
+            key,
+        })
+    }
+
+    /// Keeps the device, which has to be that for which the room was made: `EINVAL`.
+    pub fn keep(self, device: &Device<Bound>, ancestors: Ancestors) -> Result<Kept> {
+        if self.key.0 != address(device) {
+            return Err(EINVAL);
+        }
+        *self.place.lock() = Some(((&**device).into(), ancestors));
+        let same = ENTRIES.lock().as_mut().map(|all| all.insert(self.node));
+        // Numbers are not used twice.
+        drop(same);
+        Ok(Kept {
+            place: self.place,
+            key: self.key,
+            _watched: self.watched,
+        })
+    }
+}
+
+/// A device of somebody else's, with a reference until its driver unbinds.
+pub struct Kept {
+    place: Arc<Place>,
+    key: Key,
+    _watched: Watched,
+}
+
+impl Kept {
+    /// The device, unless its driver has unbound.
+    pub fn device(&self) -> Option<ARef<Device>> {
+        let place = self.place.lock();
+        Some(place.as_ref()?.0.clone())
+    }
+
+    /// Whether its driver has unbound.
+    pub fn is_over(&self) -> bool {
+        self.place.lock().is_none()
+    }
+
+    /// Whether `device` is one of its ancestors, and its driver has not unbound.
+    pub fn is_below(&self, device: &Device) -> bool {
+        let place = self.place.lock();
+        place
+            .as_ref()
+            .is_some_and(|(_, ancestors)| ancestors.contains(device))
+    }
+
+    /// Whether it is `device`, and its driver has not unbound.
+    pub fn is_of(&self, device: &Device) -> bool {
+        self.key.0 == address(device) && !self.is_over()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let entry = ENTRIES
+            .lock()
+            .as_mut()
+            .and_then(|all| all.remove_node(&self.key));
+        // Without the mutex.
+        drop(entry);
+    }
+}
+
+/// Keeps a device bound to its driver: the device's lock, which an unbind takes.
+///
+/// # Invariants
+///
+/// This thread holds the lock of the device, and a driver is bound to it.
+pub struct BoundLock<'a>(&'a Device);
+
+impl<'a> BoundLock<'a> {
+    /// Takes the lock. `ENODEV` where no driver is bound; `EINTR` where a signal comes first.
+    pub fn new(device: &'a Device) -> Result<Self> {
+        // SAFETY: The reference proves that the device is alive.
+        to_result(unsafe { c::dbc_device_lock_bound(as_raw(device)) })?;
+        // INVARIANT: The call has taken the lock. Where it fails there must be no guard, not even
+        // for a moment: its drop unlocks.
+        Ok(Self(device))
+    }
+}
+
+impl Deref for BoundLock<'_> {
+    type Target = Device<Bound>;
+
+    fn deref(&self) -> &Device<Bound> {
+        // SAFETY: By the type's invariants a driver is bound, and an unbind waits for the lock.
+        unsafe { self.0.as_bound() }
+    }
+}
+
+impl Drop for BoundLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants this thread holds the lock.
+        unsafe { c::dbc_device_unlock(as_raw(self.0)) };
+    }
+}
