@@ -58,14 +58,21 @@ const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
 ///
 /// # Invariants
 ///
-/// Points to a `struct cenalloc_allocator` that does not change, but for `registration`, and has
-/// the operations that are required, as long as it is registered or a buffer has memory of it.
+/// `raw` points to a `struct cenalloc_allocator` that stays, and whose operations may be called, as
+/// long as it is registered or a buffer has memory of it. The required ones are there.
 #[derive(Clone, Copy)]
-pub(crate) struct CAllocator(NonNull<c::cenalloc_allocator>);
+pub(crate) struct CAllocator {
+    raw: NonNull<c::cenalloc_allocator>,
+    name: Name,
+    ops: c::cenalloc_allocator_ops,
+    flags: c_ulong,
+    max_len: u64,
+    min_address: u64,
+}
 
-// SAFETY: Its operations may be called by any thread.
+// SAFETY: The header asks for operations that may be called by any thread.
 unsafe impl Send for CAllocator {}
-// SAFETY: As above, by many at once.
+// SAFETY: The header asks for operations that may be called by many threads at once.
 unsafe impl Sync for CAllocator {}
 
 impl CAllocator {
@@ -78,17 +85,16 @@ impl CAllocator {
         raw: *mut c::cenalloc_allocator,
     ) -> Result<(Description, Code, Arc<dyn Allocator>)> {
         let raw = NonNull::new(raw).ok_or(EINVAL)?;
-        // SAFETY: The caller's promise.
-        let allocator = unsafe { raw.as_ref() };
-        // SAFETY: The caller's promise.
-        let ops = unsafe { allocator.ops.as_ref() }.ok_or(EINVAL)?;
+        // SAFETY: It is filled in, as the caller promises, and so are its operations.
+        let (allocator, ops) = unsafe { (raw.as_ref(), raw.as_ref().ops.as_ref()) };
+        let ops = ops.ok_or(EINVAL)?;
         let has_pages = allocator.flags & c::CENALLOC_ALLOCATOR_NO_PAGES as c_ulong == 0;
         let is_complete =
             ops.allocate.is_some() && ops.free.is_some() && (has_pages || ops.phys.is_some());
         if !is_complete || allocator.flags & !FLAGS != 0 || allocator.name.is_null() {
             return Err(EINVAL);
         }
-        // SAFETY: The caller's promise: a string.
+        // SAFETY: The header asks for a string.
         let name = unsafe { CStr::from_char_ptr(allocator.name) }.to_bytes_with_nul();
         if name.len() > c::CENALLOC_NAME_LEN as usize {
             return Err(EINVAL);
@@ -98,45 +104,31 @@ impl CAllocator {
             class: allocator.type_,
             priority: allocator.priority,
         };
-        // SAFETY: The caller's promise.
+        // SAFETY: The header asks for the module that holds the operations, which removes the
+        // allocator before it goes.
         let code = unsafe { Code::new(allocator.owner) };
-        // INVARIANT: Looked at above; the rest is the caller's promise, and the reference to its
-        // module that the memory of a buffer has.
-        Ok((description, code, Arc::new(Self(raw), GFP_KERNEL)?))
-    }
-
-    /// One of its fields, but for the one that this module writes: of all of it, there is no
-    /// reference.
-    fn field<R>(&self, field: impl FnOnce(*mut c::cenalloc_allocator) -> *const R) -> &R {
-        // SAFETY: By the type's invariants the fields do not change.
-        unsafe { &*field(self.0.as_ptr()) }
-    }
-
-    fn ops(&self) -> &c::cenalloc_allocator_ops {
-        // SAFETY: The pointer is valid, and only used for the address of a field.
-        let ops = self.field(|raw| unsafe { &raw const (*raw).ops });
-        // SAFETY: By the type's invariants.
-        unsafe { &**ops }
+        // INVARIANT: Looked at above. It stays as the caller promises; the memory of a buffer has a
+        // reference to its module.
+        let adapter = Self {
+            raw,
+            name: description.name,
+            ops: *ops,
+            flags: allocator.flags,
+            max_len: allocator.max_len as u64,
+            min_address: allocator.min_address,
+        };
+        Ok((description, code, Arc::new(adapter, GFP_KERNEL)?))
     }
 
     fn has(&self, flag: u32) -> bool {
-        // SAFETY: As in `ops`.
-        let flags = self.field(|raw| unsafe { &raw const (*raw).flags });
-        flags & flag as c_ulong != 0
-    }
-
-    fn name(&self) -> &CStr {
-        // SAFETY: As in `ops`.
-        let name = self.field(|raw| unsafe { &raw const (*raw).name });
-        // SAFETY: By the type's invariants: a string.
-        unsafe { CStr::from_char_ptr(*name) }
+        self.flags & flag as c_ulong != 0
     }
 
     /// Tells of a fault of the allocator: it counts as having no memory.
     fn faulty(&self, fault: &str) -> Error {
         // SAFETY: No requirements.
         if unsafe { c::cenalloc_may_log() } {
-            pr_warn!("allocator {}: {}\n", self.name(), fault);
+            pr_warn!("allocator {}: {}\n", self.name.as_str(), fault);
         }
         ENOMEM
     }
@@ -146,10 +138,9 @@ impl CAllocator {
 // allocator.
 unsafe impl Allocator for CAllocator {
     fn max_len(&self) -> u64 {
-        // SAFETY: As in `ops`.
-        match self.field(|raw| unsafe { &raw const (*raw).max_len }) {
+        match self.max_len {
             0 => u64::MAX,
-            max_len => *max_len as u64,
+            max_len => max_len,
         }
     }
 
@@ -158,25 +149,23 @@ unsafe impl Allocator for CAllocator {
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {
-        // SAFETY: As in `ops`.
-        let first = *self.field(|raw| unsafe { &raw const (*raw).min_address });
-        let last = first.checked_add(need.len - 1);
+        let last = self.min_address.checked_add(need.len - 1);
         if last.is_some_and(|last| last <= need.placement.max_address) {
             return Ok(());
         }
         Err(Misfit {
             field: Field::MaxAddress,
             wanted: need.placement.max_address,
-            found: first,
+            found: self.min_address,
         })
     }
 
     fn is_selective(&self) -> bool {
-        self.ops().match_.is_some()
+        self.ops.match_.is_some()
     }
 
     fn matches(&self, need: &Need, devices: &Devices<'_>) -> bool {
-        let Some(matches) = self.ops().match_ else {
+        let Some(matches) = self.ops.match_ else {
             return true;
         };
         let meet: c_api::dma_buf_constraints = (&Constraints {
@@ -188,7 +177,7 @@ unsafe impl Allocator for CAllocator {
             // SAFETY: The device, where there is one, is alive: `devices` borrows it from a user
             // or newcomer that has a reference. Its driver may have let it go, as the header says.
             // `meet` outlives the call.
-            unsafe { matches(self.0.as_ptr(), device, need.len as usize, &meet) }
+            unsafe { matches(self.raw.as_ptr(), device, need.len as usize, &meet) }
         };
         let mut nobody = true;
         let all = devices.all(&mut |device| {
@@ -251,7 +240,7 @@ unsafe impl Sync for CMemory {}
 impl CMemory {
     fn new(allocator: CAllocator, size: usize, align: usize, need: &Need) -> Result<KBox<Self>> {
         let buffer = Opaque::new(c::cenalloc_buffer {
-            allocator: allocator.0.as_ptr(),
+            allocator: allocator.raw.as_ptr(),
             size,
             align,
             max_address: need.placement.max_address,
@@ -269,12 +258,12 @@ impl CMemory {
     }
 
     fn raw(&self) -> *mut c::cenalloc_allocator {
-        self.allocator.0.as_ptr()
+        self.allocator.raw.as_ptr()
     }
 
     /// Calls `allocate`. `ENOMEM`, `EINTR`.
     fn allocate(&mut self) -> Result {
-        let allocate = self.allocator.ops().allocate.ok_or(ENOMEM)?;
+        let allocate = self.allocator.ops.allocate.ok_or(ENOMEM)?;
         let buffer = self.buffer.get();
         // SAFETY: The buffer, which is boxed, stays where it is until `free`.
         let status = unsafe {
@@ -298,7 +287,7 @@ impl CMemory {
 
     /// Calls `phys`.
     fn ask_phys(&self) -> Result<Run> {
-        let phys = self.allocator.ops().phys.ok_or(ENOMEM)?;
+        let phys = self.allocator.ops.phys.ok_or(ENOMEM)?;
         let (mut start, mut len) = (0, 0);
         // SAFETY: The memory is allocated; the numbers are ours to write.
         let status = unsafe { phys(self.raw(), self.buffer.get(), &mut start, &mut len) };
@@ -319,7 +308,7 @@ impl CMemory {
     /// The entries of the table that lists the memory.
     fn entries(&mut self) -> Result<Entries> {
         let buffer = self.buffer.get();
-        let table = match self.allocator.ops().map_dma {
+        let table = match self.allocator.ops.map_dma {
             Some(map_dma) => {
                 // SAFETY: The memory is allocated.
                 let table = from_err_ptr(unsafe { map_dma(self.raw(), buffer) })?;
@@ -342,26 +331,26 @@ impl CMemory {
 // SAFETY: That the address is of all the memory is what the header asks of an allocator.
 unsafe impl Owner for CMemory {
     fn phys(&self) -> Option<Result<Run>> {
-        self.allocator.ops().phys?;
+        self.allocator.ops.phys?;
         Some(self.ask_phys())
     }
 
     fn map_kernel(&self) -> Option<Result<NonNull<c_void>>> {
-        let map_kernel = self.allocator.ops().map_kernel?;
+        let map_kernel = self.allocator.ops.map_kernel?;
         // SAFETY: The memory is allocated.
         let address = from_err_ptr(unsafe { map_kernel(self.raw(), self.buffer.get()) });
         Some(address.and_then(|address| NonNull::new(address).ok_or(ENOMEM)))
     }
 
     fn unmap_kernel(&self) {
-        if let Some(unmap_kernel) = self.allocator.ops().unmap_kernel {
+        if let Some(unmap_kernel) = self.allocator.ops.unmap_kernel {
             // SAFETY: The memory was mapped by `map_kernel`.
             unsafe { unmap_kernel(self.raw(), self.buffer.get()) };
         }
     }
 
     fn sync_for_device(&self, device: &Device, direction: DataDirection) {
-        if let Some(sync) = self.allocator.ops().sync_for_device {
+        if let Some(sync) = self.allocator.ops.sync_for_device {
             let device = device::as_raw(device);
             // SAFETY: The memory is allocated, and the device alive.
             unsafe { sync(self.raw(), self.buffer.get(), device, direction.into()) };
@@ -369,7 +358,7 @@ unsafe impl Owner for CMemory {
     }
 
     fn fault(&self, fault: &Fault<'_>) -> Option<Result<Touched>> {
-        let map_user = self.allocator.ops().map_user?;
+        let map_user = self.allocator.ops.map_user?;
         // SAFETY: The memory is allocated, and the fault is being handled.
         let code = unsafe { map_user(self.raw(), self.buffer.get(), fault.as_raw()) };
         Some(if code & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
@@ -384,7 +373,7 @@ unsafe impl Owner for CMemory {
 
 impl Drop for CMemory {
     fn drop(&mut self) {
-        let ops = self.allocator.ops();
+        let ops = self.allocator.ops;
         if let (true, Some(unmap_dma)) = (self.has_table, ops.unmap_dma) {
             // SAFETY: The table was made by `map_dma`, and is not used any more.
             unsafe { unmap_dma(self.raw(), self.buffer.get()) };

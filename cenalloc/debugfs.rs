@@ -83,49 +83,33 @@ fn status(result: Result) -> c_int {
     }
 }
 
-/// # Safety
-///
-/// For `debugfs.c` alone: `file` is being read by this thread.
-#[no_mangle]
-unsafe extern "C" fn cenalloc_buffers_show(
-    file: *mut bindings::seq_file,
-    _data: *mut c_void,
-) -> c_int {
-    // SAFETY: The caller's promise.
-    let mut reader = Reader(unsafe { &mut *file });
-    status(for_each(|buffer, state| {
-        describe::write_buffer(&mut reader, buffer, state, state.conflict.as_deref())?;
-        reader.write_str("\n")
-    }))
+/// A function for `debugfs.c` that shows a file.
+macro_rules! show {
+    ($name:ident, |$reader:ident| $show:expr) => {
+        /// # Safety
+        ///
+        /// For `debugfs.c` alone: `file` is being read by this thread.
+        #[no_mangle]
+        unsafe extern "C" fn $name(file: *mut bindings::seq_file, _data: *mut c_void) -> c_int {
+            // SAFETY: The file is this thread's as long as it is shown, as `seq_read` sees to.
+            let mut $reader = Reader(unsafe { &mut *file });
+            status($show)
+        }
+    };
 }
 
-/// # Safety
-///
-/// For `debugfs.c` alone: `file` is being read by this thread.
-#[no_mangle]
-unsafe extern "C" fn cenalloc_devices_show(
-    file: *mut bindings::seq_file,
-    _data: *mut c_void,
-) -> c_int {
-    // SAFETY: The caller's promise.
-    let mut reader = Reader(unsafe { &mut *file });
-    status(for_each(|buffer, state| {
-        describe::write_users(&mut reader, buffer, state)
-    }))
-}
+show!(cenalloc_buffers_show, |reader| for_each(|buffer, state| {
+    describe::write_buffer(&mut reader, buffer, state, state.conflict.as_deref())?;
+    reader.write_str("\n")
+}));
 
-/// # Safety
-///
-/// For `debugfs.c` alone: `file` is being read by this thread.
-#[no_mangle]
-unsafe extern "C" fn cenalloc_conflict_show(
-    file: *mut bindings::seq_file,
-    _data: *mut c_void,
-) -> c_int {
-    // SAFETY: The caller's promise.
-    let mut reader = Reader(unsafe { &mut *file });
-    status(match registry::last_conflict() {
+show!(cenalloc_devices_show, |reader| for_each(|buffer, state| {
+    describe::write_users(&mut reader, buffer, state)
+}));
+
+show!(cenalloc_conflict_show, |reader| {
+    match registry::last_conflict() {
         Some((id, conflict)) => writeln!(reader, "buffer {id}: {conflict}").map_err(|_| EIO),
         None => Ok(()),
-    })
-}
+    }
+});

@@ -29,18 +29,25 @@ use kernel::{
 /// The most bytes of a refusal in words: three names, and what stands between them.
 const LONGEST_REASON: usize = 384;
 
-/// Whether an event has listeners: a static key, tested in place.
-macro_rules! enabled {
-    ($event:ident) => {{
+/// Tells the listeners of an event, if it has any: that is a static key, tested in place.
+macro_rules! event {
+    ($event:ident($($value:expr),* $(,)?)) => {
+        event!($event => { event!(now $event($($value),*)) })
+    };
+    ($event:ident => $tell:block) => {
         // SAFETY: The tracepoint is a static of this module, whose key only the kernel patches.
-        unsafe {
+        if kernel::macros::paste!(unsafe {
             kernel::jump_label::static_branch_unlikely!(
-                c::$event,
+                c::[<__tracepoint_cenalloc_ $event>],
                 kernel::bindings::tracepoint,
                 key
             )
-        }
-    }};
+        }) $tell
+    };
+    (now $event:ident($($value:expr),* $(,)?)) => {
+        // SAFETY: Values are numbers, and references to what outlives the call.
+        kernel::macros::paste!(unsafe { c::[<rust_do_trace_cenalloc_ $event>]($($value),*) })
+    };
 }
 
 /// A text for C, good as long as it is.
@@ -58,49 +65,37 @@ fn status<T>(result: &Result<T>) -> c_int {
 
 /// A buffer was made, with pieces aligned to `alignment` bytes.
 pub(crate) fn create(id: u64, name: &str, len: u64, alignment: u64) {
-    if enabled!(__tracepoint_cenalloc_create) {
-        let name = text(name);
-        // SAFETY: The text is the caller's, and outlives the call.
-        unsafe { c::rust_do_trace_cenalloc_create(id, len, alignment, &name) };
-    }
+    event!(create(id, len, alignment, &text(name)));
 }
 
 /// `user` has attached.
 pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
-    if enabled!(__tracepoint_cenalloc_attach) {
+    event!(attach => {
         with_user(user, |user, name| {
             let needs = uapi::constraints(user.constraints());
-            let declared = user.data.declared.is_some();
-            // SAFETY: Name and needs outlive the call.
-            unsafe { c::rust_do_trace_cenalloc_attach(id, name, &needs, declared) };
+            event!(now attach(id, name, &needs, user.data.declared.is_some()));
         });
-    }
+    });
 }
 
 /// `user` was declared.
 pub(crate) fn declare(id: u64, user: Option<&User<Client>>) {
-    if enabled!(__tracepoint_cenalloc_declare) {
+    event!(declare => {
         with_user(user, |user, name| {
             let needs = uapi::constraints(user.constraints());
-            // SAFETY: Name and needs outlive the call.
-            unsafe { c::rust_do_trace_cenalloc_declare(id, name, &needs, true) };
+            event!(now declare(id, name, &needs, true));
         });
-    }
+    });
 }
 
 /// `user` is about to detach.
 pub(crate) fn detach(id: u64, user: Option<&User<Client>>) {
-    if enabled!(__tracepoint_cenalloc_detach) {
-        with_user(user, |_, name| {
-            // SAFETY: The name outlives the call.
-            unsafe { c::rust_do_trace_cenalloc_detach(id, name) };
-        });
-    }
+    event!(detach => { with_user(user, |_, name| event!(now detach(id, name))) });
 }
 
-/// Somebody was refused with `error`.
+/// A user was refused with `error`.
 pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
-    if enabled!(__tracepoint_cenalloc_refuse) {
+    event!(refuse => {
         let mut reason = [0; LONGEST_REASON];
         if let Some(mut writer) = NullTerminatedFormatter::new(&mut reason) {
             // There is room for the longest.
@@ -119,41 +114,34 @@ pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
             error: error.to_errno(),
             reason: text(reason.and_then(|reason| reason.to_str().ok()).unwrap_or("")),
         };
-        // SAFETY: The texts are the conflict's and this function's, and outlive the call.
-        unsafe { c::rust_do_trace_cenalloc_refuse(&refusal) };
-    }
+        event!(now refuse(&refusal));
+    });
 }
 
 /// `user` held the memory where it is when somebody came whom it does not fit; counted already.
 pub(crate) fn early(id: u64, user: &User<Client>) {
-    if enabled!(__tracepoint_cenalloc_early) {
-        let name = user.name();
-        // SAFETY: The name outlives the call.
-        unsafe { c::rust_do_trace_cenalloc_early(id, &text(name.as_str()), user.data.early) };
-    }
+    event!(early(id, &text(user.name().as_str()), user.data.early));
 }
 
-/// An allocator provided memory for `buffer`, or none had any.
+/// An allocator provided memory for a buffer, or none had any.
 pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>>) {
-    if enabled!(__tracepoint_cenalloc_allocate) {
+    event!(allocate => {
         let (allocator, runs) = match provided {
             Ok(backing) => (backing.allocator().name().as_str(), backing.runs().len()),
             Err(_) => ("", 0),
         };
-        let error = status(provided);
-        // SAFETY: The name is the allocator's, and outlives the call.
-        unsafe { c::rust_do_trace_cenalloc_allocate(id, &text(allocator), len, runs, error) };
-    }
+        event!(now allocate(id, &text(allocator), len, runs, status(provided)));
+    });
 }
 
-/// The memory of `buffer` moved.
+/// The memory of a buffer moved.
 pub(crate) fn relocate(id: u64, len: u64, from: &Backing, to: &Backing) {
-    if enabled!(__tracepoint_cenalloc_relocate) {
-        let from = text(from.allocator().name().as_str());
-        let to = text(to.allocator().name().as_str());
-        // SAFETY: The names are the allocators', and outlive the call.
-        unsafe { c::rust_do_trace_cenalloc_relocate(id, &from, &to, len) };
-    }
+    event!(relocate(
+        id,
+        &text(from.allocator().name().as_str()),
+        &text(to.allocator().name().as_str()),
+        len,
+    ));
 }
 
 /// `user` mapped the buffer, or could not; in no direction where it did not get so far.
@@ -163,38 +151,26 @@ pub(crate) fn map(
     direction: DataDirection,
     mapped: Result<TableRef>,
 ) {
-    if enabled!(__tracepoint_cenalloc_map) {
+    event!(map => {
         with_user(user, |user, name| {
             let tables = user.data.attached.as_ref().map(|attached| &attached.tables);
             let segments = match (tables, mapped) {
                 (Some(tables), Ok(table)) => tables.segments(table),
                 _ => 0,
             };
-            let direction = direction.into();
-            // SAFETY: The name outlives the call.
-            unsafe {
-                c::rust_do_trace_cenalloc_map(id, name, direction, segments, status(&mapped))
-            };
+            event!(now map(id, name, direction.into(), segments, status(&mapped)));
         });
-    }
+    });
 }
 
 /// `user` unmapped the buffer.
 pub(crate) fn unmap(id: u64, user: Option<&User<Client>>) {
-    if enabled!(__tracepoint_cenalloc_unmap) {
-        with_user(user, |_, name| {
-            // SAFETY: The name outlives the call.
-            unsafe { c::rust_do_trace_cenalloc_unmap(id, name) };
-        });
-    }
+    event!(unmap => { with_user(user, |_, name| event!(now unmap(id, name))) });
 }
 
-/// The last reference to `buffer` is gone.
+/// The last reference to a buffer is gone.
 pub(crate) fn release(id: u64, len: u64) {
-    if enabled!(__tracepoint_cenalloc_release) {
-        // SAFETY: No requirements.
-        unsafe { c::rust_do_trace_cenalloc_release(id, len) };
-    }
+    event!(release(id, len));
 }
 
 /// Calls `trace` with a user and its name.
