@@ -151,9 +151,12 @@ impl<'a> Settled<'a> {
         // SAFETY: The reference proves that the device is alive.
         let is_locked = unsafe { c::dbc_device_trylock(as_raw(device)) };
         let settled = Self { device, is_locked };
-        // SAFETY: As above.
-        let is_bound = unsafe { !(*as_raw(device)).driver.is_null() };
-        is_bound.then_some(settled)
+        // SAFETY: As above. Without the lock the driver may come or go meanwhile.
+        let driver = unsafe { ptr::read_volatile(&raw const (*as_raw(device)).driver) };
+        if driver.is_null() {
+            return None;
+        }
+        Some(settled)
     }
 
     /// The ancestors, the nearest first.
