@@ -53,6 +53,9 @@ kernel_place() {
 	if grep -qx CONFIG_ARM64=y "$config"; then
 		KARCH=arm64 KMAKE=(ARCH=arm64 LLVM=1)
 	fi
+	# Debian's, with the compiler that built it.
+	[ "$KERNEL" != stock-arm64 ] ||
+		KMAKE=(ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14)
 }
 
 # Reads KREL, KDIR and KIMAGE of the kernel in use, and sets KARCH and KMAKE. To be
@@ -79,6 +82,21 @@ need_root() {
 	load_state || die "no usable root in $CACHE: run scripts/setup"
 	load_kernel || die "no kernel in $KPLACE: run scripts/kernel $KERNEL"
 	export KREL KDIR KIMAGE KARCH
+}
+
+# fetch PACKAGE=VERSION: leaves the package in the cache, prints its file name. The
+# script that sources this says with apt_get() how that runs in / or in archives.
+fetch() {
+	local archives=$CACHE/debs/archives name sum
+
+	read -r name sum < <(apt_get / download --print-uris "$1" |
+		awk '{ print $2, $4 }') || die "the archive does not hold $1"
+	sum=${sum#SHA256:}
+	if ! echo "$sum  $archives/$name" | sha256sum --status -c 2>/dev/null; then
+		say "-- fetching ${name%%_*}"
+		apt_get archives download "$1" >&2
+	fi
+	echo "$archives/$name"
 }
 
 # The command that starts another one in a mount namespace of its own, as root
