@@ -28,6 +28,8 @@ BAD = re.compile(
     # life of objects
     r'ODEBUG:|\bkobject: |Busy inodes|cannot create duplicate filename|'
     r'debugfs: .*already (present|exists)|'
+    # where the kernel lies, as guest.py finds it
+    r'KASLR is off|'
     # hangs
     r'soft lockup|hard LOCKUP|detected (expedited )?stall|blocked.* for more than')
 # What matches above without being a finding: checkers introduce themselves, and the
