@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 
+import eager
+
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = f'{REPO}/build'
 LOGS = f'{BUILD}/logs'
@@ -190,6 +192,14 @@ def check_shell():
         if name.endswith('.sh') or re.match(rb'#!.*\b(ba)?sh\b', first):
             scripts.append(name)
     run(['shellcheck', '-x'] + scripts, cwd=REPO)
+
+
+def check_eager():
+    """The modules, samples and tests of the kernel's build no guard too early."""
+    said = eager.check([name for name in files() if name.endswith('.rs') and not
+                        name.startswith(('tools/cenalloc/', 'dma_buf_constraints/host/'))], REPO)
+    if said:
+        raise Failure('\n'.join(said))
 
 
 def check_examples():
@@ -517,6 +527,7 @@ def main():
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)
     step('shellcheck', check_shell)
+    step('no eager guards', check_eager)
     for where in cargo_packages():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
     step('fuzz', check_fuzz)
