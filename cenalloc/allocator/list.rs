@@ -77,7 +77,7 @@ impl Code {
     /// whoever has a reference.
     fn keep(self) -> Option<Kept> {
         // SAFETY: The allocator is registered, so that its module has not gone; NULL is allowed.
-        unsafe { c::cenalloc_module_get(self.0) }.then_some(Kept(self))
+        unsafe { c::cenalloc_module_get(self.0) }.then(|| Kept(self))
     }
 }
 
