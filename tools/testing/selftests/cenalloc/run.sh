@@ -22,7 +22,7 @@ heaps=../dmabuf-heaps/dmabuf-heap
 calls="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
 	exporters allocate would declare query policy unify relocate account trace
 	kunit.sh $heaps leak"
-races="race_all kapi outside outside_memory race_outside rust_api fuzz log race module
+races="race_all kapi outside outside_memory race_outside rust_api fuzz log race removable module
 	leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
 case ${1:-all} in
@@ -47,7 +47,7 @@ load() {
 # Those that use symbols of cenalloc keep it loaded, and add an allocator. The
 # tests that are about them load them.
 for module in cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator cenalloc_bugs \
-	cenalloc_c_driver cenalloc_plain; do
+	cenalloc_c_driver cenalloc_plain cenalloc_removable; do
 	rmmod "$module" 2>/dev/null
 done
 for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenalloc_c_exporter; do
