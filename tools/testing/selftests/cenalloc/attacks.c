@@ -1,0 +1,766 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What an ordinary user may do to the machine by way of buffers, where the node has been
+ * opened to it: no more than with its own memory. The attacks run as USER, in a memory
+ * cgroup; what becomes of the machine is seen from outside.
+ */
+
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "cenalloc_test.h"
+#include "calls.h"
+#include "kernel_api.h"
+#include "removable.h"
+#include "touch.h"
+
+#define NODE		"/dev/cenalloc"
+#define ROOT		"/tmp/cenalloc-cgroup"
+#define USER		1000
+#define MEMORY_MAX	(32 * MIB)	/* of the cgroup "small"; "large" has no limit */
+
+/* What the page allocator gives at most: the last column of /proc/buddyinfo. */
+#define BLOCK		(PAGE << 10)
+
+/* What an attack tells; the processes share it. */
+struct shared {
+	bool ready;
+	bool stop;
+	int ret;
+	__u64 held;
+	double there;
+	double time;
+	unsigned long rounds;
+};
+
+static struct shared *shared;
+
+/* What the attack that runs next is to do. */
+static struct cenalloc_constraints needs;
+static __u64 len, align;
+
+/* --- The machine ---------------------------------------------------------- */
+
+static __s64 number_in(const char *path, const char *name)
+{
+	static char text[64 * KIB];
+	char line[128];
+
+	if (!find_line(slurp(path, text, sizeof(text)), name, line, sizeof(line)))
+		return -1;
+	return strtoll(strstr(line, name) + strlen(name), NULL, 10);
+}
+
+static __u64 free_bytes(void)
+{
+	return number_in("/proc/meminfo", "MemFree:") * KIB;
+}
+
+/* The last byte of memory. */
+static __u64 last_byte(void)
+{
+	static char text[64 * KIB];
+	__u64 start, end, last = 0;
+	char *line;
+
+	slurp("/proc/iomem", text, sizeof(text));
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		if (strstr(line, "System RAM") && sscanf(line, "%llx-%llx", &start, &end) == 2)
+			last = end;
+	return last;
+}
+
+/* The most that the administrator lets buffers have of what cannot be charged. */
+static __u64 uncharged_bytes(void)
+{
+	struct cenalloc_allocator_info infos[16] = {};
+	struct cenalloc_allocators list = {
+		.allocators = (uintptr_t)infos,
+		.count = ARRAY_SIZE(infos),
+		.size = sizeof(infos[0]),
+	};
+	__u64 bytes = 0;
+	char text[32];
+	__u32 i;
+
+	if (ask(CENALLOC_ALLOCATORS, &list))
+		return 0;
+	for (i = 0; i < list.count && i < ARRAY_SIZE(infos); i++)
+		if (infos[i].access_mask & (CENALLOC_CLASS_CMA | CENALLOC_CLASS_CARVEOUT))
+			bytes += infos[i].max_len;
+	slurp("/sys/module/cenalloc/parameters/uncharged_mib", text, sizeof(text));
+	return bytes + atoi(text) * MIB;
+}
+
+/* Free blocks of the largest order. */
+static long count_blocks(void)
+{
+	static char text[16 * KIB];
+	long blocks = 0;
+	char *line;
+
+	slurp("/proc/buddyinfo", text, sizeof(text));
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		char *end = line + strlen(line);
+
+		while (end > line && end[-1] == ' ')
+			*--end = '\0';
+		blocks += atol(strrchr(line, ' '));
+	}
+	return blocks;
+}
+
+/* Takes the number behind some words from the line that has them. */
+static bool has_number(const char *line, const char *words, long *number)
+{
+	const char *at = strstr(line, words);
+
+	if (at)
+		*number = atol(at + strlen(words));
+	return at;
+}
+
+/* The zone that has the fewest free pages, beyond those that it should keep. */
+static long scarcest_zone(char *name, size_t size)
+{
+	static char text[64 * KIB];
+	long scarcest = LONG_MAX, free = 0, min = 0, managed;
+	char *line, *zone = "";
+
+	slurp("/proc/zoneinfo", text, sizeof(text));
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		if (strstr(line, ", zone "))
+			zone = strrchr(line, ' ') + 1;
+		/* In this order; a zone may have no pages at all. */
+		if (has_number(line, "pages free ", &free) || has_number(line, " min ", &min) ||
+		    !has_number(line, " managed ", &managed) || !managed)
+			continue;
+		if (free - min < scarcest) {
+			scarcest = free - min;
+			snprintf(name, size, "%s", zone);
+		}
+	}
+	return scarcest;
+}
+
+/* --- The user ------------------------------------------------------------- */
+
+static int write_cgroup(const char *group, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), ROOT "/%s/%s", group, file);
+	return write_file(path, text);
+}
+
+static __s64 cgroup_number(const char *group, const char *file, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), ROOT "/%s/%s", group, file);
+	return number_in(path, name);
+}
+
+static bool become_user(const char *group)
+{
+	return !write_cgroup(group, "cgroup.procs", "0") &&
+	       !setresgid(USER, USER, USER) && !setresuid(USER, USER, USER);
+}
+
+/* A process of the user in a cgroup, which ends with what it did. */
+static pid_t start(const char *group, void (*attack)(void))
+{
+	pid_t child;
+
+	memset(shared, 0, sizeof(*shared));
+	child = fork();
+	if (child)
+		return child;
+	if (!become_user(group))
+		_exit(KSFT_FAIL);
+	attack();
+	_exit(KSFT_PASS);
+}
+
+/* The attack has done what it can, and keeps what it got. */
+static void keep_it(void)
+{
+	shared->ready = true;
+	while (!shared->stop)
+		usleep(1000);
+}
+
+static bool wait_ready(pid_t child)
+{
+	while (!shared->ready && waitpid(child, NULL, WNOHANG) != child)
+		usleep(1000);
+	return shared->ready;
+}
+
+static int end(pid_t child)
+{
+	int status = -1;
+
+	shared->stop = true;
+	waitpid(child, &status, 0);
+	return status;
+}
+
+/* To the end of an attack. */
+static int run(const char *group, void (*attack)(void))
+{
+	return end(start(group, attack));
+}
+
+FIXTURE(user) {
+	unsigned int buffers;
+	__s64 killed;
+};
+
+FIXTURE_SETUP(user)
+{
+	char text[32];
+
+	self->buffers = count_buffers();
+	self->killed = number_in("/proc/vmstat", "oom_kill ");
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, shared);
+	mkdir(ROOT, 0755);
+	ASSERT_EQ(0, mount("none", ROOT, "cgroup2", 0, NULL));
+	ASSERT_EQ(0, write_file(ROOT "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, mkdir(ROOT "/small", 0755));
+	ASSERT_EQ(0, mkdir(ROOT "/large", 0755));
+	snprintf(text, sizeof(text), "%llu", MEMORY_MAX);
+	ASSERT_EQ(0, write_cgroup("small", "memory.max", text));
+	/* As documented for a group of users. */
+	ASSERT_EQ(0, chmod(NODE, 0666));
+	needs = NEEDS();
+	len = 0;
+	align = 0;
+}
+
+FIXTURE_TEARDOWN(user)
+{
+	__s64 killed = number_in("/proc/vmstat", "oom_kill ") - self->killed;
+
+	close_range(3, ~0U, 0);
+	EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
+	/* Nobody dies for the user. */
+	EXPECT_EQ(killed, cgroup_number("small", "memory.events", "oom_kill ") +
+			  cgroup_number("large", "memory.events", "oom_kill "));
+	EXPECT_EQ(0, chmod(NODE, 0600));
+	EXPECT_EQ(0, rmdir(ROOT "/small"));
+	EXPECT_EQ(0, rmdir(ROOT "/large"));
+	EXPECT_EQ(0, umount2(ROOT, MNT_DETACH));
+	munmap(shared, sizeof(*shared));
+}
+
+/* --- Memory --------------------------------------------------------------- */
+
+/* As many buffers as there may be, up to @most, which stay. */
+static unsigned int most;
+
+static void hoard(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < most && !shared->ret; i++) {
+		int fd = create_aligned(len, align);
+
+		shared->ret = fd < 0 ? fd : declare_needs(fd, "hoarder", needs);
+		if (!shared->ret)
+			shared->ret = allocate(fd);
+		if (!shared->ret)
+			shared->held += len;
+	}
+	keep_it();
+}
+
+/* Whatever is declared, it is the memory of the cgroup and what the administrator gives. */
+TEST_F(user, holds_no_more_than_it_may)
+{
+	__u64 last = last_byte() - PAGE, may = MEMORY_MAX + uncharged_bytes();
+	const struct cenalloc_constraints all[] = {
+		NEEDS(),
+		NEEDS(.max_segments = 1),
+		NEEDS(.alignment = MIB),
+		NEEDS(.max_address = last),
+		NEEDS(.max_address = last, .max_segments = 1),
+		NEEDS(.max_address = last, .alignment = 2 * MIB),
+		NEEDS(.max_address = BITS(32) - PAGE),
+		NEEDS(.max_address = BITS(31) - PAGE, .max_segments = 1),
+		NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG),
+		NEEDS(.access_mask = CENALLOC_CLASS_DMA_COHERENT),
+		NEEDS(.access_mask = CENALLOC_CLASS_DMA_COHERENT, .max_address = last),
+		NEEDS(.flags = CENALLOC_NEEDS_COHERENT),
+	};
+	size_t i;
+
+	len = 4 * MIB;
+	most = 64;
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		pid_t child;
+
+		needs = all[i];
+		child = start("small", hoard);
+		ASSERT_TRUE(wait_ready(child));
+		EXPECT_GE(may, shared->held) {
+			TH_LOG("needs %zu: %llu MiB, of %llu MiB", i, shared->held / MIB,
+			       may / MIB);
+		}
+		EXPECT_EQ(0, end(child));
+		EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
+	}
+}
+
+/* What buffers take is not what the kernel keeps for itself. */
+TEST_F(user, leaves_each_zone_what_it_keeps)
+{
+	const struct cenalloc_constraints all[] = {
+		NEEDS(.max_address = BITS(24) - PAGE),
+		NEEDS(.max_address = BITS(32) - PAGE),
+		NEEDS(.max_address = last_byte() - PAGE),
+	};
+	char zone[32] = "";
+	size_t i;
+	long spare;
+
+	spare = scarcest_zone(zone, sizeof(zone));
+	ASSERT_LE(0, spare);
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		pid_t child;
+
+		needs = all[i];
+		/* What is large first, then what is left. */
+		len = i ? 64 * MIB : 64 * KIB;
+		most = i ? 40 : 256;
+		child = start("large", hoard);
+		ASSERT_TRUE(wait_ready(child));
+		spare = scarcest_zone(zone, sizeof(zone));
+		EXPECT_LE(0, spare) {
+			TH_LOG("needs %zu, %llu MiB held: zone %s has %ld pages less than min", i,
+			       shared->held / MIB, zone, -spare);
+		}
+		EXPECT_EQ(0, end(child));
+		EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
+	}
+}
+
+/* Large blocks go for what is paid: one for each of its size. */
+TEST_F(user, breaks_no_blocks_that_it_does_not_pay)
+{
+	const struct {
+		__u64 align;
+		struct cenalloc_constraints needs;
+	} all[] = {
+		{ BLOCK, NEEDS() },
+		{ 0, NEEDS(.alignment = BLOCK) },
+		{ BLOCK, NEEDS(.max_segments = 1) },
+		{ BLOCK, NEEDS(.max_address = last_byte() - PAGE) },
+		{ BLOCK / 2, NEEDS() },
+	};
+	size_t i;
+
+	len = PAGE;
+	most = 120;
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		long before = count_blocks(), lost, paid;
+		pid_t child;
+
+		align = all[i].align;
+		needs = all[i].needs;
+		child = start("small", hoard);
+		ASSERT_TRUE(wait_ready(child));
+		lost = before - count_blocks();
+		paid = cgroup_number("small", "memory.current", "") / BLOCK;
+		/* Some go for other things of the processes. */
+		EXPECT_GE(paid + 2, lost) {
+			TH_LOG("needs %zu: %llu buffers of a page: %ld blocks of %ld", i,
+			       shared->held / PAGE, lost, before);
+		}
+		EXPECT_EQ(0, end(child));
+		EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
+	}
+}
+
+static void test_all_memory(void)
+{
+	struct cenalloc_test test = { .len = len, .constraints = needs };
+	double until = seconds() + 2;
+
+	shared->ready = true;
+	do {
+		shared->ret = ask(CENALLOC_TEST, &test);
+		shared->rounds++;
+	} while (!shared->ret && seconds() < until);
+}
+
+/* CENALLOC_TEST says what there is. */
+TEST_F(user, takes_nothing_by_asking)
+{
+	const struct cenalloc_constraints all[] = {
+		NEEDS(),
+		NEEDS(.max_address = last_byte() - PAGE),
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		__u64 before = free_bytes(), least = before, now;
+		pid_t child;
+
+		needs = all[i];
+		len = before / 2 / PAGE * PAGE;
+		child = start("large", test_all_memory);
+		while (waitpid(child, NULL, WNOHANG) != child) {
+			now = free_bytes();
+			if (now < least)
+				least = now;
+			usleep(2000);
+		}
+		EXPECT_EQ(0, shared->ret);
+		EXPECT_GT(64 * MIB, before - least) {
+			TH_LOG("needs %zu: %llu MiB less in %lu calls", i, (before - least) / MIB,
+			       shared->rounds);
+		}
+	}
+}
+
+#define DEAD	40	/* cgroups that go */
+
+/* Buffers outlive the cgroup that pays for them, and do not keep it. */
+TEST_F(user, keeps_no_dead_cgroups)
+{
+	__s64 before = number_in(ROOT "/cgroup.stat", "nr_dying_descendants "), after;
+	char path[64], group[16];
+	int i;
+
+	for (i = 0; i < DEAD; i++) {
+		pid_t child;
+		int status;
+
+		snprintf(group, sizeof(group), "dead%d", i);
+		snprintf(path, sizeof(path), ROOT "/%s", group);
+		ASSERT_EQ(0, mkdir(path, 0755));
+		/* Its buffer stays open here. */
+		child = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+		if (!child) {
+			int fd = become_user(group) ? create(4 * PAGE) : -1;
+
+			_exit(fd < 0 || allocate(fd));
+		}
+		ASSERT_LT(0, child);
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		EXPECT_EQ(0, status);
+		ASSERT_EQ(0, rmdir(path));
+	}
+	EXPECT_EQ(self->buffers + DEAD, count_buffers());
+	for (i = 0; i < 50; i++) {
+		after = number_in(ROOT "/cgroup.stat", "nr_dying_descendants ");
+		if (after <= before)
+			break;
+		usleep(100000);
+	}
+	EXPECT_GE(before, after) {
+		TH_LOG("%lld of %d stay", after - before, DEAD);
+	}
+}
+
+/* --- Time ----------------------------------------------------------------- */
+
+/* A buffer high in memory, which moves for the device that is declared for it. */
+static void declare_large_buffers(void)
+{
+	while (!shared->stop) {
+		int fd = create(256 * MIB);
+
+		shared->ret = fd < 0 ? fd : allocate(fd);
+		if (shared->ret)
+			break;
+		/* It may be away. */
+		shared->ret = declare_device(fd, "platform", REMOVABLE_NAME);
+		shared->rounds += !shared->ret;
+		close(fd);
+	}
+}
+
+/* The longest that root waits for its device to go, within some seconds. */
+static double longest_unbind(double duration)
+{
+	double until = seconds() + duration, longest = 0, time;
+
+	do {
+		time = seconds();
+		if (bind_removable("unbind"))
+			return 1e9;
+		time = seconds() - time;
+		if (time > longest)
+			longest = time;
+		if (bind_removable("bind"))
+			return 1e9;
+		usleep(50000);
+	} while (seconds() < until);
+	return longest;
+}
+
+TEST_F(user, holds_up_no_unbind)
+{
+	double alone = longest_unbind(1), longest;
+	pid_t child = start("large", declare_large_buffers);
+
+	longest = longest_unbind(5 * slower());
+	EXPECT_EQ(0, end(child));
+	EXPECT_LT(0, shared->rounds);
+	EXPECT_GT(2 * alone + 0.1 * slower(), longest) {
+		TH_LOG("unbind takes %.3f s, with %lu declarations %.3f s", alone,
+		       shared->rounds, longest);
+	}
+}
+
+#define DECLARED_EACH	1000	/* users of a buffer */
+
+/* How long a close takes for each declaration. */
+static void declare_much(void)
+{
+	static int fds[16];
+	unsigned int i, j;
+	double time;
+
+	for (i = 0; i < most; i++) {
+		fds[i] = create(PAGE);
+		for (j = 0; j < DECLARED_EACH && !shared->ret; j++) {
+			needs.max_address = BITS(32) - PAGE * j;
+			shared->ret = declare_device_with(fds[i], "platform", REMOVABLE_NAME,
+							  needs);
+		}
+	}
+	time = seconds();
+	for (i = 0; i < most; i++)
+		close(fds[i]);
+	shared->time = (seconds() - time) / most / DECLARED_EACH;
+}
+
+TEST_F(user, closes_at_the_same_cost)
+{
+	double some;
+
+	most = 4;
+	ASSERT_EQ(0, run("large", declare_much));
+	EXPECT_EQ(0, shared->ret);
+	some = shared->time;
+	most = 12;
+	ASSERT_EQ(0, run("large", declare_much));
+	EXPECT_EQ(0, shared->ret);
+	EXPECT_GT(2 * some, shared->time) {
+		TH_LOG("%.1f us for each of 4000 declarations, %.1f us for each of 12000",
+		       some * 1e6, shared->time * 1e6);
+	}
+}
+
+struct toucher {
+	char *memory;
+	bool is_done;
+};
+
+static void *touch_all(void *argument)
+{
+	struct toucher *toucher = argument;
+	__u64 at;
+
+	for (at = 0; at < len; at += PAGE)
+		__atomic_store_n(toucher->memory + at, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&toucher->is_done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* The longest that an mmap() and its end take while another thread touches a buffer. */
+static double longest_mmap(bool is_there)
+{
+	struct toucher toucher = {};
+	int fd = create(len);
+	double longest = 0;
+	pthread_t thread;
+
+	if (is_there)
+		shared->ret |= allocate(fd);
+	toucher.memory = map_cpu(fd, len);
+	if (pthread_create(&thread, NULL, touch_all, &toucher))
+		return 1e9;
+	while (!__atomic_load_n(&toucher.is_done, __ATOMIC_ACQUIRE)) {
+		double time = seconds();
+		void *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		munmap(page, PAGE);
+		time = seconds() - time;
+		if (time > longest)
+			longest = time;
+	}
+	pthread_join(thread, NULL);
+	munmap(toucher.memory, len);
+	close(fd);
+	return longest;
+}
+
+static void touch_while_mapping(void)
+{
+	double time;
+	int i;
+
+	shared->there = 1e9;
+	shared->time = 1e9;
+	/* A machine has moments in which it does other things. */
+	for (i = 0; i < 3; i++) {
+		time = longest_mmap(true);
+		if (time < shared->there)
+			shared->there = time;
+		time = longest_mmap(false);
+		if (time < shared->time)
+			shared->time = time;
+	}
+}
+
+/* A first touch, which takes all the memory, holds up other threads no more than later ones. */
+TEST_F(user, first_touch_holds_up_no_thread)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one processor");
+	len = 512 * MIB;
+	ASSERT_EQ(0, run("large", touch_while_mapping));
+	EXPECT_EQ(0, shared->ret);
+	EXPECT_GE(2 * shared->there + 0.005 * slower(), shared->time) {
+		TH_LOG("mmap() takes up to %.4f s, during a first touch %.4f s", shared->there,
+		       shared->time);
+	}
+}
+
+/* --- Locks ---------------------------------------------------------------- */
+
+/* A buffer in pieces, some of whose processes die in a section of access. */
+static void die_in_a_section(void)
+{
+	int fd = create(700 * KIB), i, status;
+	char *memory = map_cpu(fd, 700 * KIB);
+
+	memset(memory, 1, 700 * KIB);
+	for (i = 0; i < 3; i++) {
+		pid_t child = fork();
+
+		if (!child) {
+			sync_cpu(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+			raise(SIGKILL);
+		}
+		waitpid(child, &status, 0);
+	}
+	shared->ret = declare_needs(fd, "late", NEEDS(.max_segments = 1, .max_address = BITS(32)));
+	shared->rounds = query_fields(fd).relocations;
+	if (!is_filled(memory, 1, 700 * KIB))
+		shared->ret = -EBADMSG;
+}
+
+TEST_F(user, may_die_in_a_section)
+{
+	ASSERT_EQ(0, run("small", die_in_a_section));
+	EXPECT_EQ(0, shared->ret);
+	EXPECT_EQ(1, shared->rounds);
+}
+
+/* The buffer that one is working on, and others wait for. */
+static int busy;
+
+static void work(void)
+{
+	shared->ret = allocate(busy);
+}
+
+static void wait_to_query(void)
+{
+	query_fields(busy);
+}
+
+static void wait_to_declare(void)
+{
+	declare_needs(busy, "waiter", NEEDS());
+}
+
+static void wait_to_allocate(void)
+{
+	allocate(busy);
+}
+
+static void wait_to_start(void)
+{
+	sync_cpu(busy, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+}
+
+static void wait_to_end(void)
+{
+	sync_cpu(busy, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+}
+
+static void wait_to_touch(void)
+{
+	char *memory = map_cpu(busy, PAGE);
+
+	touch(memory, true);
+}
+
+/* Who waits for a buffer can be killed. An allocator of the test takes its time. */
+TEST_F(user, may_be_killed_while_it_waits)
+{
+	const struct {
+		const char *name;
+		void (*wait)(void);
+	} all[] = {
+		{ "QUERY", wait_to_query },
+		{ "DECLARE", wait_to_declare },
+		{ "ALLOCATE", wait_to_allocate },
+		{ "SYNC_START", wait_to_start },
+		{ "SYNC_END", wait_to_end },
+		{ "touch", wait_to_touch },
+	};
+	int outside, handle;
+	size_t i;
+
+	ASSERT_EQ(0, load("cenalloc_c_allocator"));
+	outside = open_outside();
+	ASSERT_LE(0, outside);
+	handle = add_outside(outside, OUTSIDE());
+	ASSERT_LE(0, handle);
+	ASSERT_EQ(0, set_fault(outside, handle, C_ALLOCATOR_SLOW, C_ALLOCATOR_SLOWEST));
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		pid_t worker, waiter;
+		double time;
+
+		busy = create(PAGE);
+		ASSERT_LE(0, busy);
+		ASSERT_EQ(0, declare_needs(busy, "outside", NEEDS(.access_mask = OUTSIDE_CLASS)));
+		worker = start("small", work);
+		usleep(200000);
+		waiter = start("small", all[i].wait);
+		usleep(200000);
+		time = seconds();
+		kill(waiter, SIGKILL);
+		waitpid(waiter, NULL, 0);
+		time = seconds() - time;
+		EXPECT_GT(0.3, time) {
+			TH_LOG("%s: it dies %.2f s after the signal", all[i].name, time);
+		}
+		EXPECT_EQ(0, end(worker));
+		close(busy);
+	}
+	EXPECT_EQ(0, settled_live(outside, handle, 0));
+	EXPECT_EQ(0, remove_all_outside(outside));
+	close(outside);
+	EXPECT_EQ(0, unload_patiently("cenalloc_c_allocator"));
+}
+
+int main(int argc, char **argv)
+{
+	return run_with_removable(argc, argv);
+}
