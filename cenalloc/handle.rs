@@ -71,7 +71,8 @@ impl Handle {
     ///
     /// Takes the device's lock: not for a device whose driver is probing or removing in this
     /// thread. `EINVAL` where it can never share the buffer, `EBUSY` where it could have, before
-    /// the buffer had memory; `ENODEV` where it does no DMA; `ENOMEM`.
+    /// the buffer had memory; `ENODEV` where it does no DMA; `ENOMEM`; `EINTR` where a signal comes
+    /// first.
     pub fn declare(&self, device: &Device<Bound>, constraints: &Constraints) -> Result {
         self.buffer()?.declare_device(&self.0, device, constraints)
     }
@@ -83,14 +84,15 @@ impl Handle {
 
     /// Where the memory lies. From now on it stays there.
     ///
-    /// `EINVAL` where it is not one run; `ENODATA` where there is none yet.
+    /// `EINVAL` where it is not one run; `ENODATA` where there is none yet; `EINTR` where the process
+    /// is being killed.
     pub fn phys(&self) -> Result<Run> {
         self.buffer()?.phys()
     }
 
     /// All runs of the memory, in the order of the buffer's bytes. From now on it stays there.
     ///
-    /// `ENODATA` where there is none yet; `ENOMEM`.
+    /// `ENODATA` where there is none yet; `ENOMEM`; `EINTR` where the process is being killed.
     pub fn runs(&self) -> Result<KVVec<Run>> {
         self.buffer()?.runs()
     }

@@ -85,7 +85,8 @@ void cenalloc_buffer_free(struct dma_buf *dmabuf);
  *
  * Context: Process context, may sleep; takes the reservation lock.
  * Return: 0; -EINVAL where @dmabuf is not of cenalloc or its memory is not
- * contiguous; -ENODATA where it has no memory yet, since nobody has mapped it.
+ * contiguous; -ENODATA where it has no memory yet, since nobody has mapped it;
+ * -EINTR where the process is being killed.
  * @addr and @len are only written on success.
  */
 int cenalloc_phys(struct dma_buf *dmabuf, phys_addr_t *addr, size_t *len);
@@ -101,7 +102,8 @@ int cenalloc_phys(struct dma_buf *dmabuf, phys_addr_t *addr, size_t *len);
  *
  * Context: Process context, may sleep; takes the reservation lock.
  * Return: the table, or an ERR_PTR: -EINVAL where @dmabuf is not of cenalloc or
- * its memory has no struct pages; -ENODATA where it has no memory yet; -ENOMEM.
+ * its memory has no struct pages; -ENODATA where it has no memory yet; -ENOMEM;
+ * -EINTR where the process is being killed.
  */
 struct sg_table *cenalloc_sg_table(struct dma_buf *dmabuf);
 

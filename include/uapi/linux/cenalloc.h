@@ -193,7 +193,8 @@ struct cenalloc_declare {
  * makes no sense, or a name has no end or holds a slash, a quotation mark or what
  * is not printable. ENODEV where there is no such bus or device, where no driver
  * is bound to the device, or where it does no DMA. ENOMEM, also for more than
- * 4096 users of a buffer. EINTR.
+ * 4096 users of a buffer. EINTR where a signal comes while the call waits for the
+ * device or for fences, or where the process is being killed.
  *
  * The buses are those whose devices the kernel can find by name: platform, pci,
  * amba, cdx, fsl-mc, host1x-context, i2c, mipi-dsi, rapidio, soundwire, spi
@@ -368,7 +369,7 @@ struct cenalloc_query {
  * an address that @conflict_found does not tell.
  *
  * Errors: EBADF, EINVAL as for CENALLOC_DECLARE; EINVAL for a @user_size as for
- * CENALLOC_ALLOCATORS; ENOMEM; EFAULT.
+ * CENALLOC_ALLOCATORS; ENOMEM; EFAULT; EINTR where the process is being killed.
  */
 #define CENALLOC_QUERY		_IOWR('C', 0x06, struct cenalloc_query)
 
