@@ -12,7 +12,9 @@ use arbitrary::{
 use dma_buf_constraints_fuzz::{
     attach::{
         Identity,
-        Slot,
+        Newcomer,
+        Refused,
+        UserRef,
         Users, //
     },
     device::Device,
@@ -33,6 +35,10 @@ use dma_buf_constraints_fuzz::{
     prelude::{
         fail_after,
         GFP_KERNEL, //
+    },
+    sync::{
+        aref::ARef,
+        Arc, //
     }, //
 };
 use libfuzzer_sys::fuzz_target;
@@ -46,14 +52,17 @@ const LEAVES: usize = 3;
 
 #[derive(Debug)]
 enum Step {
-    /// Somebody comes; the allocation after so many fails.
+    /// Somebody comes, and joins unless it has to wait; the allocation after so many fails.
     Join {
         leaf: usize,
         facts: Constraints,
         is_coherent: bool,
         own: Constraints,
         until_failure: u8,
+        waits: bool,
     },
+    /// The one that waits is proposed again.
+    Again(bool),
     /// The one at this place of the list goes, and the others may go back to their own needs.
     Leave(u8, bool),
     /// Would this memory do?
@@ -84,15 +93,17 @@ impl<'a> Arbitrary<'a> for Input {
             steps: Vec::new(),
         };
         while input.steps.len() < 24 && !u.is_empty() {
-            input.steps.push(match u.int_in_range(0..=5)? {
+            input.steps.push(match u.int_in_range(0..=6)? {
                 0..3 => Step::Join {
                     leaf: u.int_in_range(0..=LEAVES)?,
                     facts: draw::constraints(u, PAGE)?,
                     is_coherent: u.arbitrary()?,
                     own: draw::constraints(u, PAGE)?,
                     until_failure: u.arbitrary()?,
+                    waits: u.ratio(1, 4)?,
                 },
                 3 => Step::Try(draw::layout(u, PAGE)?),
+                6 => Step::Again(u.ratio(1, 4)?),
                 kind => Step::Leave(u.arbitrary()?, kind == 4),
             });
         }
@@ -107,23 +118,36 @@ struct Who {
     device: Option<Rc<Device>>,
 }
 
-impl Identity for Who {
+impl Who {
     fn name(&self) -> Name {
         Name::new(self.number.to_string().as_bytes())
     }
+}
 
-    fn device(&self) -> Option<&Device> {
-        self.device.as_deref()
+impl Identity for Who {
+    fn device(&self) -> Option<ARef<Device>> {
+        self.device.clone().map(ARef)
+    }
+
+    fn is_below(&self, ancestor: &Device) -> bool {
+        let device = self.device.as_ref();
+        device.is_some_and(|device| device.is_below(ancestor))
     }
 }
 
-/// One who is there.
-struct Entry {
+/// One who comes.
+#[derive(Clone)]
+struct Comer {
     who: Who,
     leaf: usize,
     facts: Facts,
     own: Constraints,
-    slot: Slot,
+}
+
+/// One who is there.
+struct Entry {
+    comer: Comer,
+    user: UserRef<Who>,
 }
 
 /// The facts of `c`: what hardware cannot know is left out.
@@ -183,6 +207,12 @@ struct Model {
     leaves: Vec<Option<Rc<Device>>>,
     list: Vec<Entry>,
     users: Users<Who>,
+    /// Who was proposed and given up last.
+    waiting: Option<(Comer, Newcomer<Who>)>,
+    /// Who was in the set and is not any more.
+    gone: Vec<UserRef<Who>>,
+    /// Another set, and its users.
+    others: (Users<Who>, Vec<UserRef<Who>>),
     number: u32,
 }
 
@@ -200,15 +230,20 @@ impl Model {
         assert_eq!(self.users.len(), self.list.len());
         assert_eq!(self.users.is_empty(), self.list.is_empty());
         let mut meet = self.base;
-        for entry in &self.list {
-            let user = self.users.get(entry.slot).unwrap();
-            assert_eq!(user.data.number, entry.who.number);
-            let own = together(&entry.facts, &entry.own);
+        for Entry { comer, user } in &self.list {
+            let number = comer.who.number;
+            let found = self.users.find(|user| user.data.number == number);
+            assert!(Arc::ptr_eq(&found.unwrap(), user));
+            assert!(self.others.0.get(user).is_none());
+            let user = self.users.get(user).unwrap();
+            assert_eq!(user.data.number, number);
+            assert_eq!(*user.name(), comer.who.name());
+            let own = together(&comer.facts, &comer.own);
             assert_eq!(user.needs().own(), own);
             if user.needs().is_unified() {
                 // An ancestor stands for it, with the facts, and shares with somebody else.
-                let by_ancestor = |(_, said)| together(&entry.facts, &said) == *user.constraints();
-                assert!(self.ancestors(entry.leaf).into_iter().any(by_ancestor));
+                let by_ancestor = |(_, said)| together(&comer.facts, &said) == *user.constraints();
+                assert!(self.ancestors(comer.leaf).into_iter().any(by_ancestor));
             } else {
                 assert_eq!(*user.constraints(), own);
             }
@@ -218,7 +253,7 @@ impl Model {
         assert_eq!(*self.users.meet(), meet);
         if !self.list.is_empty() {
             let bound = self.list.iter().any(|entry| {
-                *self.users.get(entry.slot).unwrap().constraints() != Constraints::ANY
+                *self.users.get(&entry.user).unwrap().constraints() != Constraints::ANY
             });
             assert!(!bound || possible_together(&meet, self.len));
         }
@@ -227,10 +262,37 @@ impl Model {
         numbers.sort_unstable();
         assert!(numbers
             .iter()
-            .eq(self.list.iter().map(|entry| &entry.who.number)));
+            .eq(self.list.iter().map(|entry| &entry.comer.who.number)));
+        for user in self.gone.iter().chain(&self.others.1) {
+            assert!(self.users.get(user).is_none());
+        }
+        for user in &self.others.1 {
+            assert!(self.others.0.get(user).is_some());
+        }
     }
 
-    fn join(&mut self, leaf: usize, facts: Facts, own: Constraints, until_failure: u8) {
+    /// Who is not in the set cannot be taken out of it, nor changed by it.
+    fn check_strangers(&mut self) {
+        let before = state(&self.users);
+        for user in self.gone.iter().chain(&self.others.1) {
+            assert!(self.users.get_mut(user).is_none());
+            self.users.release(user);
+        }
+        assert_eq!(state(&self.users), before);
+        for entry in &self.list {
+            self.others.0.release(&entry.user);
+        }
+        assert_eq!(self.others.0.len(), self.others.1.len());
+    }
+
+    fn join(
+        &mut self,
+        leaf: usize,
+        facts: Facts,
+        own: Constraints,
+        until_failure: u8,
+        waits: bool,
+    ) {
         self.number += 1;
         let who = Who {
             number: self.number,
@@ -243,15 +305,45 @@ impl Model {
                 is_inherited: false,
             },
         );
+        let comer = Comer {
+            who: who.clone(),
+            leaf,
+            facts,
+            own,
+        };
+        let may_fail = until_failure < 8;
+        fail_after(may_fail.then_some(until_failure.into()));
+        match Newcomer::new(needs, who.name(), who, GFP_KERNEL) {
+            Ok(newcomer) => self.propose(comer, newcomer, waits, may_fail),
+            Err(_) => assert_eq!(until_failure, 0),
+        }
+        fail_after(None);
+    }
+
+    fn again(&mut self, waits: bool) {
+        if let Some((comer, newcomer)) = self.waiting.take() {
+            self.propose(comer, newcomer, waits, false);
+        }
+    }
+
+    fn propose(&mut self, comer: Comer, newcomer: Newcomer<Who>, waits: bool, may_fail: bool) {
+        let Comer {
+            ref who,
+            leaf,
+            facts,
+            own,
+        } = comer;
         let alone = together(&facts, &own);
         let before = state(&self.users);
         let is_unified = self.users.iter().any(|user| user.needs().is_unified());
         let plain = alone == Constraints::ANY
             || possible(&alone, self.len) && possible_together(&before.0.meet(&alone), self.len);
-        let considered = self.users.consider(&needs, &who);
+        assert_eq!(newcomer.user().data.number, who.number);
+        assert_eq!(newcomer.user().needs().own(), alone);
+        let considered = self.users.consider(newcomer.user());
         assert_eq!(state(&self.users), before);
-        let proposal = match considered {
-            Ok(proposal) => proposal,
+        let outcome = match considered {
+            Ok(outcome) => outcome,
             Err(conflict) => {
                 assert!(!plain || is_unified, "{conflict}");
                 assert_eq!(conflict.who, who.name());
@@ -259,43 +351,61 @@ impl Model {
                 if !is_unified {
                     assert!(!self.pair_unifies(leaf, &facts, &own), "{conflict}");
                 }
+                match self.users.propose(newcomer) {
+                    Err(Refused::Conflict(again)) => assert_eq!(again, conflict),
+                    _ => panic!("considered, it could not join"),
+                }
+                assert_eq!(state(&self.users), before);
                 return;
             }
         };
-        if !proposal.is_unifying() {
+        let ancestors = self.ancestors(leaf);
+        let proposal = match self.users.propose(newcomer) {
+            Ok(proposal) => proposal,
+            Err(Refused::Failed(_)) => {
+                assert!(may_fail);
+                assert_eq!(state(&self.users), before);
+                return;
+            }
+            Err(Refused::Conflict(conflict)) => panic!("considered, it could join: {conflict}"),
+        };
+        assert_eq!(state(proposal.users()), before);
+        assert_eq!(proposal.newcomer().data.number, who.number);
+        let meet = *proposal.outcome().meet();
+        assert_eq!(meet, *outcome.meet());
+        let is_unifying = proposal.outcome().is_unifying();
+        assert_eq!(is_unifying, outcome.is_unifying());
+        let constraints = proposal.constraints();
+        if !is_unifying {
             assert!(plain);
-            assert_eq!(*proposal.meet(), before.0.meet(&alone));
-            assert_eq!(proposal.constraints(), alone);
+            assert_eq!(meet, before.0.meet(&alone));
+            assert_eq!(constraints, alone);
         } else {
             assert!(!plain || is_unified);
-            assert!(self.ancestors(leaf).iter().any(|(_, said)| {
-                said.priority > own.priority && proposal.constraints() == together(&facts, said)
+            assert!(ancestors.iter().any(|(_, said)| {
+                said.priority > own.priority && constraints == together(&facts, said)
             }));
         }
-        let meet = *proposal.meet();
-        fail_after((until_failure < 8).then_some(until_failure.into()));
-        let place = self.users.reserve(&needs, &who, GFP_KERNEL);
-        fail_after(None);
-        assert_eq!(state(&self.users), before);
-        let Ok(place) = place else {
-            assert!(until_failure < 8);
+        if waits {
+            let newcomer = proposal.give_up();
+            assert_eq!(state(&self.users), before);
+            assert_eq!(newcomer.user().needs().own(), alone);
+            assert_eq!(*newcomer.user().constraints(), alone);
+            self.waiting = Some((comer, newcomer));
             return;
-        };
-        let slot = self.users.commit(place, &proposal, who.clone());
+        }
+        let user = proposal.commit();
         assert_eq!(*self.users.meet(), meet);
-        self.list.push(Entry {
-            who,
-            leaf,
-            facts,
-            own,
-            slot,
-        });
+        assert_eq!(*self.users.get(&user).unwrap().constraints(), constraints);
+        self.list.push(Entry { comer, user });
+        // Who waited may have come before others.
+        self.list.sort_by_key(|entry| entry.comer.who.number);
     }
 
     /// Whether a newcomer and the only user there is have a common ancestor that has to unify
     /// them: of a higher priority than what is said of either, and possible for both.
     fn pair_unifies(&self, leaf: usize, facts: &Facts, own: &Constraints) -> bool {
-        let [other] = self.list.as_slice() else {
+        let [Entry { comer: other, .. }] = self.list.as_slice() else {
             return false;
         };
         let alone = together(facts, own);
@@ -325,9 +435,9 @@ impl Model {
                 assert!(!possible_together(&alone.meet(&self.base), self.len));
             }
             Party::Device(name) => {
-                let is_it = |entry: &&Entry| entry.who.name() == *name;
+                let is_it = |entry: &&Entry| entry.comer.who.name() == *name;
                 let entry = self.list.iter().find(is_it).unwrap();
-                let user = self.users.get(entry.slot).unwrap();
+                let user = self.users.get(&entry.user).unwrap();
                 let against = [*user.constraints(), user.needs().own()];
                 let stands = |other| !possible_together(&alone.meet(other), self.len);
                 assert!(against.iter().any(stands));
@@ -344,7 +454,9 @@ impl Model {
             return;
         }
         let entry = self.list.remove(usize::from(which) % self.list.len());
-        self.users.release(entry.slot);
+        self.users.release(&entry.user);
+        self.gone.push(entry.user);
+        self.check_strangers();
         self.check();
         let before = state(&self.users);
         let mut asked = 0;
@@ -358,7 +470,7 @@ impl Model {
         if asked == 0 || !restore {
             assert_eq!(state(&self.users).0, before.0);
         } else if let [last] = self.list.as_slice() {
-            assert!(!self.users.get(last.slot).unwrap().needs().is_unified());
+            assert!(!self.users.get(&last.user).unwrap().needs().is_unified());
         }
     }
 
@@ -372,9 +484,9 @@ impl Model {
         let misfit = self.users.misfit(&layout.memory());
         assert_eq!(misfit.is_none(), all && fits(&self.base));
         if let Some((name, _)) = misfit {
-            let is_it = |entry: &&Entry| entry.who.name() == name;
+            let is_it = |entry: &&Entry| entry.comer.who.name() == name;
             match self.list.iter().find(is_it) {
-                Some(entry) => assert!(!fits(self.users.get(entry.slot).unwrap().constraints())),
+                Some(entry) => assert!(!fits(self.users.get(&entry.user).unwrap().constraints())),
                 None => assert!(!fits(&self.base)),
             }
         }
@@ -395,6 +507,17 @@ fuzz_target!(|input: Input| {
     let root = Device::new(None, said[2]);
     let parents = [0, 1].map(|number| Device::new(Some(root.clone()), said[number]));
     let leaf = |parent: usize| Some(Device::new(Some(parents[parent].clone()), None));
+    // In places that those of the set have, too.
+    let mut others = Users::new(Constraints::ANY, len);
+    let other_users = (0..8).map(|number| {
+        let who = Who {
+            number,
+            device: None,
+        };
+        let newcomer = Newcomer::new(Needs::NONE, who.name(), who, GFP_KERNEL).unwrap();
+        others.propose(newcomer).ok().unwrap().commit()
+    });
+    let other_users = other_users.collect();
     let mut model = Model {
         base,
         len,
@@ -402,6 +525,9 @@ fuzz_target!(|input: Input| {
         leaves: vec![leaf(0), leaf(0), leaf(1), None],
         list: Vec::new(),
         users: Users::new(base, len),
+        waiting: None,
+        gone: Vec::new(),
+        others: (others, other_users),
         number: 0,
     };
     for step in steps {
@@ -412,7 +538,12 @@ fuzz_target!(|input: Input| {
                 is_coherent,
                 own,
                 until_failure,
-            } => model.join(leaf, facts(&hardware, is_coherent), own, until_failure),
+                waits,
+            } => {
+                let facts = facts(&hardware, is_coherent);
+                model.join(leaf, facts, own, until_failure, waits);
+            }
+            Step::Again(waits) => model.again(waits),
             Step::Leave(which, restore) => model.leave(which, restore),
             Step::Try(layout) => model.try_memory(&layout),
         }

@@ -5,3 +5,7 @@
 /// How to allocate.
 #[derive(Clone, Copy)]
 pub struct Flags;
+
+/// There was no memory.
+#[derive(Debug)]
+pub struct AllocError;

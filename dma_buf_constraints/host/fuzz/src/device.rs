@@ -3,45 +3,39 @@
 //! Stands in for `kernel::device` and for the module's own `device`: devices of which one is below
 //! another, and what is said of them.
 
-use crate::{
-    model::Constraints,
-    sync::aref::ARef, //
-};
+use crate::model::Constraints;
 use std::{
     iter,
-    rc::{
-        Rc,
-        Weak, //
-    }, //
+    ptr,
+    rc::Rc, //
 };
 
 /// A device.
 pub struct Device {
     parent: Option<Rc<Device>>,
     said: Option<Constraints>,
-    this: Weak<Device>,
 }
 
 impl Device {
     /// A device below `parent`, of which `said` is said, if anything is.
     pub fn new(parent: Option<Rc<Device>>, said: Option<Constraints>) -> Rc<Self> {
-        Rc::new_cyclic(|this| Self {
-            parent,
-            said,
-            this: this.clone(),
-        })
+        Rc::new(Self { parent, said })
+    }
+
+    fn ancestors(&self) -> impl Iterator<Item = &Device> {
+        iter::successors(self.parent.as_deref(), |device| device.parent.as_deref())
+    }
+
+    /// Whether it is below `ancestor`.
+    pub fn is_below(&self, ancestor: &Device) -> bool {
+        self.ancestors().any(|device| ptr::eq(device, ancestor))
     }
 }
 
-pub(crate) fn all_ancestors(device: &Device) -> impl Iterator<Item = &Device> {
-    iter::successors(device.parent.as_deref(), |device| device.parent.as_deref())
-}
-
-pub(crate) fn ancestors(device: &Device) -> impl Iterator<Item = (&Device, Constraints)> {
-    all_ancestors(device).filter_map(|device| Some((device, device.said?)))
-}
-
-pub(crate) fn reference(device: &Device) -> ARef<Device> {
-    // Whoever has a device has it from an `Rc`.
-    ARef(device.this.upgrade().unwrap())
+pub(crate) fn find_ancestor<R>(
+    device: &Device,
+    mut find: impl FnMut(&Device, Constraints) -> Option<R>,
+) -> Option<R> {
+    let mut ancestors = device.ancestors();
+    ancestors.find_map(|ancestor| find(ancestor, ancestor.said?))
 }
