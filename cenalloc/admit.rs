@@ -75,7 +75,7 @@ impl Buffer {
     ) -> Result<Arc<Attachment>> {
         let verdict = match self.judge(guard, newcomer)? {
             Verdict::Late(newcomer, need, misfit) => {
-                let who = *newcomer.user().name();
+                let who = newcomer.user().name();
                 match self.relocate(guard, dmabuf, &need, newcomer) {
                     Ok(newcomer) => self.judge(guard, newcomer)?,
                     Err(EINTR) => return Err(EINTR),
@@ -91,7 +91,7 @@ impl Buffer {
                 Ok(user)
             }
             Verdict::Late(newcomer, _, misfit) => {
-                Err(self.too_late(guard, *newcomer.user().name(), misfit))
+                Err(self.too_late(guard, newcomer.user().name(), misfit))
             }
         }
     }
@@ -230,7 +230,7 @@ fn held_by(state: &State) -> Option<Name> {
             .then(|| Name::new(b"a driver that was told its address"))
     };
     let holder = state.users.iter().find(|user| user.data.holds_memory());
-    holder.map(|user| *user.name()).or_else(told)
+    holder.map(|user| user.name()).or_else(told)
 }
 
 /// The conflict of a newcomer with what allocators can give, when nobody else is against it.
@@ -240,12 +240,12 @@ fn unserved_conflict(proposal: &Proposal<'_, Client>, unserved: Unserved) -> Con
     let Misfit { field, wanted, .. } = unserved.misfit;
     let is_of_users = !matches!(field, Field::Length | Field::Device);
     let behind = if is_of_users && proposal.constraints().placement.get(field) != wanted {
-        proposal.users().binding(field).map(|user| *user.name())
+        proposal.users().binding(field).map(|user| user.name())
     } else {
         None
     };
     Conflict {
-        who: *proposal.newcomer().name(),
+        who: proposal.newcomer().name(),
         misfit: unserved.misfit,
         with: Party::Allocator(unserved.allocator, behind),
     }

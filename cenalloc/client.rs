@@ -15,11 +15,16 @@ use dma_buf_constraints::{
         Users, //
     },
     bound::Kept,
-    device::Ancestors,
-    dma_buf::Tables, //
+    device::{
+        self,
+        Ancestors, //
+    },
+    dma_buf::Tables,
+    model::Name, //
 };
 use kernel::{
     device::Device,
+    prelude::*,
     sync::{
         aref::ARef,
         Arc, //
@@ -47,8 +52,8 @@ pub(crate) struct Attached {
 pub(crate) enum Declared {
     /// A device, remembered until its driver unbinds.
     Device(Kept),
-    /// Needs without a device.
-    Needs,
+    /// Needs without a device, with a name.
+    Needs(KBox<Name>),
 }
 
 impl Declared {
@@ -56,7 +61,7 @@ impl Declared {
     pub(crate) fn is_of(&self, device: &Device) -> bool {
         match self {
             Self::Device(kept) => kept.is_of(device),
-            Self::Needs => false,
+            Self::Needs(_) => false,
         }
     }
 
@@ -64,7 +69,7 @@ impl Declared {
     pub(crate) fn is_over(&self) -> bool {
         match self {
             Self::Device(kept) => kept.is_over(),
-            Self::Needs => false,
+            Self::Needs(_) => false,
         }
     }
 }
@@ -113,11 +118,20 @@ impl Client {
 }
 
 impl Identity for Client {
+    fn name(&self) -> Name {
+        match (self.device(), &self.declared) {
+            (Some(device), _) => device::name(&device),
+            (None, Some(Declared::Needs(name))) => **name,
+            // The driver of a declared device has unbound just now.
+            (None, _) => Name::new(b"a device without a driver"),
+        }
+    }
+
     fn device(&self) -> Option<ARef<Device>> {
         match (&self.attached, &self.declared) {
             (Some(attached), _) => Some(attached.tables.device().into()),
             (None, Some(Declared::Device(kept))) => kept.device(),
-            (None, Some(Declared::Needs) | None) => None,
+            (None, Some(Declared::Needs(_)) | None) => None,
         }
     }
 
@@ -125,7 +139,7 @@ impl Identity for Client {
         match (&self.attached, &self.declared) {
             (Some(attached), _) => attached.ancestors.contains(ancestor),
             (None, Some(Declared::Device(kept))) => kept.is_below(ancestor),
-            (None, Some(Declared::Needs) | None) => false,
+            (None, Some(Declared::Needs(_)) | None) => false,
         }
     }
 }

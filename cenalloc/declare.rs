@@ -66,7 +66,8 @@ impl Buffer {
             name
         };
         let needs = device::needs_without_device(constraints);
-        let newcomer = newcomer(needs, Name::new(name), Declared::Needs)?;
+        let name = KBox::new(Name::new(name), GFP_KERNEL_ACCOUNT)?;
+        let newcomer = newcomer(&needs, Declared::Needs(name))?;
         self.declare(&mut self.lock_killable()?, dmabuf, newcomer)?;
         Ok(())
     }
@@ -88,11 +89,10 @@ impl Buffer {
         // not wait for memory.
         let bound = BoundLock::new(device)?;
         let needs = device::needs(&bound).ok_or(ENODEV)?.also(constraints);
-        let name = device::name(&bound);
         ancestors.find(&bound);
         let kept = room.keep(&bound, ancestors)?;
         drop(bound);
-        let newcomer = newcomer(needs, name, Declared::Device(kept))?;
+        let newcomer = newcomer(&needs, Declared::Device(kept))?;
         let mut guard = self.lock_killable()?;
         if of_device(&guard.users, device, &needs).is_some() {
             return Ok(());
@@ -119,8 +119,8 @@ impl Buffer {
 }
 
 /// A user that is declared. A process declares as many as it likes: its memory cgroup pays for them.
-fn newcomer(needs: Needs, name: Name, declared: Declared) -> Result<Newcomer<Client>> {
-    Newcomer::new(needs, name, Client::declared(declared), GFP_KERNEL_ACCOUNT)
+fn newcomer(needs: &Needs, declared: Declared) -> Result<Newcomer<Client>> {
+    Newcomer::new(needs, Client::declared(declared), GFP_KERNEL_ACCOUNT)
 }
 
 /// The declaration that `device`, which has `needs` now, can attach under.

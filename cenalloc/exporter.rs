@@ -204,7 +204,6 @@ impl Buffer {
         let (Life::Backed(backing), Some(found)) = (life, users.get_mut(user)) else {
             return Err(ENODEV);
         };
-        let who = *found.name();
         let (constraints, client) = found.parts();
         let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
@@ -217,7 +216,7 @@ impl Buffer {
         }
         if let Err(MapError::Bounced) = result {
             let conflict = Conflict {
-                who,
+                who: device::name(tables.device()),
                 misfit: Misfit {
                     field: Field::MaxAddress,
                     wanted: constraints.placement.max_address,
@@ -262,26 +261,34 @@ unsafe impl Exporter for Buffer {
         let device = importer.device();
         let needs = device::needs(device);
         let can_dma = needs.is_some();
-        let needs = needs.unwrap_or(Needs::NONE);
+        let needs = needs.as_ref().unwrap_or(&Needs::NONE);
         let attached = Attached {
             tables: Tables::new(device.into()),
-            ancestors: Ancestors::of(device, &needs)?,
+            ancestors: Ancestors::of(device, needs)?,
             can_dma,
             is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),
             pins: 0,
         };
-        let client = Client::attached(attached);
-        let mut newcomer = Newcomer::new(needs, device::name(device), client, GFP_KERNEL)?;
         let mut guard = self.lock_killable()?;
-        let user = match declare::of_device(&guard.users, device, &needs) {
+        let user = match declare::of_device(&guard.users, device, needs) {
             Some(user) => {
                 if let Some(declared) = guard.users.get_mut(&user) {
-                    declared.data.attached = newcomer.user_mut().data.attached.take();
+                    declared.data.attached = Some(attached);
                 }
                 user
             }
-            None => self.admit(&mut guard, importer.buffer(), newcomer)?,
+            None => {
+                let newcomer = match guard.users.take_spare() {
+                    Some(spare) => {
+                        let mut newcomer = spare.with(needs);
+                        newcomer.user_mut().data.attached = Some(attached);
+                        newcomer
+                    }
+                    None => Newcomer::new(needs, Client::attached(attached), GFP_KERNEL)?,
+                };
+                self.admit(&mut guard, importer.buffer(), newcomer)?
+            }
         };
         trace::attach(self.id, guard.users.get(&user));
         Ok(user)
@@ -292,7 +299,13 @@ unsafe impl Exporter for Buffer {
         trace::detach(self.id, guard.users.get(&user));
         match guard.users.get_mut(&user) {
             Some(found) if found.data.declared.is_some() => found.data.attached = None,
-            _ => self.dismiss(&mut guard, &user),
+            found => {
+                if let Some(found) = found {
+                    (found.data.attached, found.data.early) = (None, 0);
+                }
+                self.dismiss(&mut guard, &user);
+                guard.users.keep_spare(user);
+            }
         }
     }
 

@@ -44,8 +44,11 @@ use kernel::{
 
 pub use crate::members::Member;
 
-/// Who a user is, as the exporter keeps it.
+/// Who a user is, as the exporter keeps it. Neither need be quick.
 pub trait Identity {
+    /// The name in messages.
+    fn name(&self) -> Name;
+
     /// The device, if the user is one.
     fn device(&self) -> Option<ARef<Device>>;
 
@@ -56,7 +59,6 @@ pub trait Identity {
 /// One user: what it needs, and what the exporter keeps for it.
 pub struct User<T> {
     needs: Needs,
-    name: Name,
     /// What the exporter keeps for this user.
     pub data: T,
 }
@@ -65,14 +67,24 @@ pub struct User<T> {
 pub type UserRef<T> = Arc<Member<User<T>>>;
 
 /// A user that is in no set yet: shared between threads where what is kept for it can be.
-pub struct Newcomer<T>(UniqueArc<Member<User<T>>>, PhantomData<T>);
+pub struct Newcomer<T>(Pin<UniqueArc<Member<User<T>>>>, PhantomData<T>);
 
 impl<T> Newcomer<T> {
-    /// A user that needs `needs`, goes by `name` in messages, and for which the exporter keeps
-    /// `data`. Allocated by `flags`: users that a process asks for are charged to it. `ENOMEM`.
-    pub fn new(needs: Needs, name: Name, data: T, flags: Flags) -> Result<Self> {
-        let user = User { needs, name, data };
-        Ok(Self(Member::new(user, flags)?, PhantomData))
+    /// A user that needs `needs`, and for which the exporter keeps `data`. Allocated by `flags`:
+    /// users that a process asks for are charged to it. `ENOMEM`.
+    pub fn new(needs: &Needs, data: T, flags: Flags) -> Result<Self> {
+        let user = User {
+            needs: *needs,
+            data,
+        };
+        Ok(Self(Member::new(user, flags)?.into(), PhantomData))
+    }
+
+    /// The same with other needs.
+    #[must_use]
+    pub fn with(mut self, needs: &Needs) -> Self {
+        self.0.get_mut().needs = *needs;
+        self
     }
 
     /// The user.
@@ -86,12 +98,14 @@ impl<T> Newcomer<T> {
     }
 }
 
-impl<T> User<T> {
+impl<T: Identity> User<T> {
     /// The name in messages.
-    pub fn name(&self) -> &Name {
-        &self.name
+    pub fn name(&self) -> Name {
+        self.data.name()
     }
+}
 
+impl<T> User<T> {
     /// What counts of this user's needs. It changes while the user is in the set only where an
     /// ancestor begins or ceases to unify it with others.
     pub fn constraints(&self) -> &Constraints {
@@ -141,16 +155,16 @@ pub enum Refused {
     Failed(Error),
 }
 
-impl From<Conflict> for Refused {
-    fn from(conflict: Conflict) -> Self {
-        Self::Conflict(conflict)
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 
 /// What the buffer and all users would need together with a newcomer: computed, and possible.
 pub struct Outcome {
-    /// The constraints of the ancestor that unifies the newcomer with users of the set.
-    ancestor: Option<Constraints>,
+    /// The constraints of the ancestor that unifies the newcomer with users of the set. That is rare.
+    ancestor: Option<KBox<Constraints>>,
     meet: Constraints,
 }
 
@@ -175,7 +189,7 @@ impl Outcome {
 
     /// What a user of the set would need beside a newcomer with `needs`, if that changes.
     fn changed<T>(&self, needs: &Needs, user: &User<T>) -> Option<Needs> {
-        let ancestor = self.ancestor.as_ref()?;
+        let ancestor = self.ancestor.as_deref()?;
         let newcomer = needs.under(ancestor);
         user.needs
             .has_to_join(&newcomer)
@@ -296,6 +310,8 @@ pub struct Users<T> {
     is_unified: bool,
     /// The meet of `base` and of all users.
     meet: Constraints,
+    /// What a user left that went: who attaches and detaches for each frame need not allocate.
+    spare: Option<Newcomer<T>>,
 }
 
 impl<T: Identity> Users<T> {
@@ -307,6 +323,7 @@ impl<T: Identity> Users<T> {
             members: Members::new(),
             is_unified: false,
             meet: base,
+            spare: None,
         }
     }
 
@@ -363,9 +380,9 @@ impl<T: Identity> Users<T> {
     pub fn propose(&mut self, newcomer: Newcomer<T>) -> Result<Proposal<'_, T>, Refused> {
         let outcome = self.consider(newcomer.user())?;
         if self.len() >= MAX_USERS {
-            return Err(Refused::Failed(ENOMEM));
+            return Err(ENOMEM.into());
         }
-        self.members.reserve().map_err(Refused::Failed)?;
+        self.members.reserve()?;
         Ok(Proposal {
             users: self,
             newcomer,
@@ -382,7 +399,7 @@ impl<T: Identity> Users<T> {
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
-    pub fn consider(&self, newcomer: &User<T>) -> Result<Outcome, Conflict> {
+    pub fn consider(&self, newcomer: &User<T>) -> Result<Outcome, Refused> {
         let page = PAGE_SIZE as u64;
         let needs = newcomer.needs();
         let constraints = needs.effective();
@@ -394,10 +411,12 @@ impl<T: Identity> Users<T> {
             // What all need stays as it is, and that is possible.
             return Ok(plain(self.meet));
         }
-        let refused = |misfit, with| Conflict {
-            who: newcomer.name,
-            misfit,
-            with,
+        let refused = |misfit, with| {
+            Refused::Conflict(Conflict {
+                who: newcomer.name(),
+                misfit,
+                with,
+            })
         };
         if let Some(misfit) = constraints.impossible(self.len, page) {
             return Err(refused(misfit, Party::Itself));
@@ -407,7 +426,7 @@ impl<T: Identity> Users<T> {
         let Some(misfit) = stranger.or_else(|| self.impossible(&meet.placement)) else {
             return Ok(plain(meet));
         };
-        self.unified(newcomer).ok_or_else(|| {
+        self.unified(newcomer)?.ok_or_else(|| {
             let (misfit, with) = self.opponent(&constraints.placement, misfit);
             refused(misfit, with)
         })
@@ -442,8 +461,8 @@ impl<T: Identity> Users<T> {
     }
 
     /// How a newcomer could join although it has no class of memory in common with some user: by
-    /// the nearest common ancestor of them all whose constraints count for more.
-    fn unified(&self, newcomer: &User<T>) -> Option<Outcome> {
+    /// the nearest common ancestor of them all whose constraints count for more. `ENOMEM`.
+    fn unified(&self, newcomer: &User<T>) -> Result<Option<Outcome>> {
         let page = PAGE_SIZE as u64;
         let needs = newcomer.needs();
         let is_apart = |user: &User<T>| {
@@ -451,17 +470,22 @@ impl<T: Identity> Users<T> {
             own.is_disjoint(user.constraints()) || own.is_disjoint(&user.needs.own())
         };
         if !self.iter().any(is_apart) {
-            return None;
+            return Ok(None);
         }
-        let device = newcomer.data.device()?;
-        let (unified, ancestor) = device::find_ancestor(&device, |ancestor, declared| {
+        let Some(device) = newcomer.data.device() else {
+            return Ok(None);
+        };
+        let found = device::find_ancestor(&device, |ancestor, declared| {
             let is_below = |user: &User<T>| user.data.is_below(ancestor);
             let unified = unify(needs, &declared, self.iter(), is_below)?;
             Some((unified, declared))
-        })?;
+        });
+        let Some((unified, ancestor)) = found else {
+            return Ok(None);
+        };
         let unified = unified.effective();
         let mut outcome = Outcome {
-            ancestor: Some(ancestor),
+            ancestor: Some(KBox::new(ancestor, GFP_KERNEL)?),
             meet: self.base.meet(unified),
         };
         let mut possible = unified.impossible(self.len, page).is_none();
@@ -471,7 +495,7 @@ impl<T: Identity> Users<T> {
             outcome.meet = outcome.meet.meet(&constraints);
         }
         possible &= self.impossible(&outcome.meet.placement).is_none();
-        possible.then_some(outcome)
+        Ok(possible.then_some(outcome))
     }
 
     /// Which one user makes `misfit` together with a newcomer's `placement`.
@@ -487,7 +511,7 @@ impl<T: Identity> Users<T> {
             // By itself, where an ancestor stands for it that does not stand for the newcomer.
             for other in [user.constraints().placement, user.needs.own().placement] {
                 if stands_against(&other) {
-                    return (against(&other), Party::Device(*user.name()));
+                    return (against(&other), Party::Device(user.name()));
                 }
             }
         }
@@ -510,6 +534,17 @@ impl<T: Identity> Users<T> {
                 .iter()
                 .fold(self.base, |meet, user| meet.meet(user.constraints()));
         }
+    }
+
+    /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless somebody else has
+    /// it. The exporter has taken out of it what is not to be kept.
+    pub fn keep_spare(&mut self, user: UserRef<T>) {
+        self.spare = Arc::into_unique_or_drop(user).map(|user| Newcomer(user, PhantomData));
+    }
+
+    /// A newcomer that need not be allocated, if there is one.
+    pub fn take_spare(&mut self) -> Option<Newcomer<T>> {
+        self.spare.take()
     }
 
     /// Lets users go back from an ancestor's needs to their own, where none with whom they could
@@ -547,7 +582,7 @@ impl<T: Identity> Users<T> {
         }
         self.iter().find_map(|user| {
             let misfit = user.constraints().misfit(memory, page)?;
-            Some((*user.name(), misfit))
+            Some((user.name(), misfit))
         })
     }
 

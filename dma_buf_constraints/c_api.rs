@@ -59,6 +59,10 @@ struct Attached {
 }
 
 impl Identity for Attached {
+    fn name(&self) -> Name {
+        device::name(&self.device)
+    }
+
     fn device(&self) -> Option<ARef<Device>> {
         Some(self.device.clone())
     }
@@ -191,7 +195,7 @@ fn newcomer(device: &Device) -> Result<Newcomer<Attached>> {
         device: device.into(),
         ancestors: Ancestors::of(device, &needs)?,
     };
-    Newcomer::new(needs, device::name(device), attached, GFP_KERNEL)
+    Newcomer::new(&needs, attached, GFP_KERNEL)
 }
 
 /// Tells a C caller why a device was refused.
@@ -199,8 +203,8 @@ fn newcomer(device: &Device) -> Result<Newcomer<Attached>> {
 /// # Safety
 ///
 /// `conflict` is NULL or to be filled in.
-unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: impl Into<Refused>) -> Error {
-    match refused.into() {
+unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: Refused) -> Error {
+    match refused {
         Refused::Conflict(reason) => {
             if !conflict.is_null() {
                 // SAFETY: It is to be filled in, as the caller promises.

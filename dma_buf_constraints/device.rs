@@ -271,15 +271,21 @@ pub fn as_raw(device: &Device) -> *mut bindings::device {
 
 /// A device as messages name it: `vivid.0`, or with its driver in front where the device's own
 /// name does not tell what it is, `edu 0000:00:05.0`.
+///
+/// Without the driver where that may be going now: the device is in use by whoever binds drivers.
 pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
-    // SAFETY: The reference proves that the device is alive.
-    let driver = unsafe { c::dbc_device_driver(as_raw(device)) };
+    let settled = Settled::new(device);
+    let driver = match &settled {
+        // SAFETY: The reference proves that the device is alive.
+        Some(settled) if settled.is_locked => unsafe { c::dbc_device_driver(as_raw(device)) },
+        _ => core::ptr::null(),
+    };
     if driver.is_null() {
         return Name::new(device_name);
     }
-    // SAFETY: A driver's name is a string that lives as long as the driver. That one is bound, as
-    // in `needs`; like the kernel's own messages, this reads it without a lock.
+    // SAFETY: A driver's name is a string that lives as long as the driver, which stays bound as
+    // long as the device is locked.
     let driver = unsafe { CStr::from_char_ptr(driver) }.to_bytes();
     if device_name.starts_with(driver) {
         return Name::new(device_name);

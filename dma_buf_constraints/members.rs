@@ -36,19 +36,22 @@ pub struct Member<T> {
 // is in, or a reference that nobody else has, and both are shared only where the thing can be.
 unsafe impl<T: Send> Sync for Member<T> {}
 
+/// The thing is not pinned with the member.
+impl<T> Unpin for Member<T> {}
+
 impl<T> Member<T> {
     /// Makes a thing that is in no set yet. `ENOMEM`.
     pub(crate) fn new(thing: T, flags: Flags) -> Result<UniqueArc<Self>> {
-        let member = Self {
+        // Made where it stays: it can be large.
+        Ok(UniqueArc::new_uninit(flags)?.write(Self {
             place: Atomic::new(0),
             thing: UnsafeCell::new(thing),
-        };
-        Ok(UniqueArc::new(member, flags)?)
+        }))
     }
 
     /// The thing of a member that nobody else has. Whoever calls this is shared only where the thing
     /// can be.
-    pub(crate) fn unique(member: &UniqueArc<Self>) -> &T {
+    pub(crate) fn unique(member: &Pin<UniqueArc<Self>>) -> &T {
         // SAFETY: It is in no set, and only this reference leads to it.
         unsafe { &*member.thing.get() }
     }
@@ -79,7 +82,7 @@ impl<T> Members<T> {
     }
 
     /// Puts in a thing, for which there is room.
-    pub(crate) fn push(&mut self, member: UniqueArc<Member<T>>) -> Arc<Member<T>> {
+    pub(crate) fn push(&mut self, member: Pin<UniqueArc<Member<T>>>) -> Arc<Member<T>> {
         // INVARIANT: It is unique, and so in no other set.
         let member = Arc::from(member);
         member.place.store(self.len(), Relaxed);
