@@ -58,7 +58,7 @@ impl kernel::fmt::Display for model::Conflict {
     }
 }
 
-/// Bindings to `helpers.c` and the C headers of this module.
+/// Bindings to `helpers.h` and the C headers of this module.
 #[allow(
     clippy::all,
     dead_code,

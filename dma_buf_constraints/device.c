@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What struct device tells: inline functions and macros of the kernel, for the
+ * Rust half of dma_buf_constraints.
+ */
+
+#include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
+#include <linux/iommu-dma.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
+#include <linux/module.h>
+
+#include "helpers.h"
+
+/* What dma_get_max_seg_size() answers for a device that says nothing. */
+#define UNSET_SEGMENT_SIZE	SZ_64K
+
+/*
+ * Whether an IOMMU translates addresses for the device. Other DMA operations
+ * (Xen's) count as none: their bounces are then found after mapping.
+ */
+static bool translated(struct device *dev)
+{
+	return use_dma_iommu(dev);
+}
+
+/*
+ * The last physical address that @dev reaches by bus addresses up to @limit;
+ * false where it reaches none. Holes in what it reaches are not looked at.
+ */
+static bool last_reachable(struct device *dev, u64 limit, u64 *last)
+{
+	const struct bus_dma_region *map = dev->dma_range_map;
+	bool found = false;
+
+	if (!map) {
+		*last = limit;
+		return true;
+	}
+	*last = 0;
+	for (; map->size; map++) {
+		if (map->dma_start > limit)
+			continue;
+		*last = max(*last, map->cpu_start +
+				   min(map->size - 1, limit - map->dma_start));
+		found = true;
+	}
+	return found;
+}
+
+/* A boundary mask as the core means it: one less than a power of two. */
+static u64 boundary_mask(unsigned long mask)
+{
+	u64 boundary = (u64)mask + 1;
+
+	/* None, or one that says nothing of whole pages: not set. */
+	if (!mask || !boundary || mask < PAGE_SIZE - 1)
+		return U64_MAX;
+	return (1ULL << ilog2(boundary)) - 1;
+}
+
+void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
+{
+	const struct device_dma_parameters *parms = dev->dma_parms;
+
+	facts->can_dma = dev->dma_mask && *dev->dma_mask;
+	facts->access_mask = U64_MAX;
+	facts->max_address = U64_MAX;
+	facts->max_segment_size = U64_MAX;
+	facts->segment_boundary_mask = U64_MAX;
+	facts->alignment = 1;
+	facts->coherent = dev_is_dma_coherent(dev);
+
+	if (facts->can_dma && !translated(dev))
+		facts->can_dma =
+			last_reachable(dev, min_not_zero(*dev->dma_mask,
+							 dev->bus_dma_limit),
+				       &facts->max_address);
+	if (!parms)
+		return;
+#ifdef DMA_BUF_HAS_ACCESS_CONSTRAINTS
+	facts->access_mask = dma_get_access_constraints_mask(dev);
+#endif
+	/*
+	 * 64 KiB is what buses set for devices that never said anything: a
+	 * default, not a limit of the hardware.
+	 */
+	if (parms->max_segment_size >= PAGE_SIZE &&
+	    parms->max_segment_size != UNSET_SEGMENT_SIZE &&
+	    parms->max_segment_size != UINT_MAX)
+		facts->max_segment_size = parms->max_segment_size;
+	facts->segment_boundary_mask = boundary_mask(parms->segment_boundary_mask);
+	/*
+	 * Bits of an address that a bounce has to keep. A start aligned to them
+	 * has none of them set.
+	 */
+	if (parms->min_align_mask && parms->min_align_mask < SZ_2G)
+		facts->alignment = 1ULL << fls(parms->min_align_mask);
+}
+
+/* Whether no device of this architecture ever needs cache maintenance. */
+bool dbc_always_coherent(void)
+{
+	return !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_DEVICE) &&
+	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU) &&
+	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU_ALL);
+}
+
+/* The name of the driver of a device, or NULL. It may unbind at any time. */
+const char *dbc_device_driver(struct device *dev)
+{
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+
+	return driver ? driver->name : NULL;
+}
+
+/* The name of the bus of a device, or NULL. */
+const char *dbc_device_bus(struct device *dev)
+{
+	return dev->bus ? dev->bus->name : NULL;
+}
+
+/* Locks a device to which a driver is bound; -ENODEV, -EINTR, and not locked. */
+int dbc_device_lock_bound(struct device *dev)
+{
+	if (device_lock_interruptible(dev))
+		return -EINTR;
+	if (dev->driver)
+		return 0;
+	device_unlock(dev);
+	return -ENODEV;
+}
+
+bool dbc_device_trylock(struct device *dev)
+{
+	return device_trylock(dev);
+}
+
+void dbc_device_unlock(struct device *dev)
+{
+	device_unlock(dev);
+}
