@@ -69,7 +69,7 @@ pub(crate) struct Exposed {
     /// Whether anything: it does not move any more.
     pub(crate) told: bool,
     /// The table that lists it.
-    pub(crate) table: Option<KBox<Table>>,
+    pub(crate) table: Option<Pin<KBox<Table>>>,
 }
 
 impl Exposed {

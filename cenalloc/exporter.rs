@@ -208,15 +208,17 @@ impl Buffer {
         let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
         // told to forget it where it changes, in `relocate` and `take_back`, and where what a user
-        // needs does, in `admit`.
+        // needs does, in `admit`. The importer keeps the device bound that asks for a mapping.
         let result =
             unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
         if result.is_ok() {
             backing.sync_for_device(tables.device(), direction);
         }
         if let Err(MapError::Bounced) = result {
+            // SAFETY: The importer is mapping, and keeps its device bound until it detaches.
+            let bound = unsafe { tables.device().as_bound() };
             let conflict = Conflict {
-                who: device::name(tables.device()),
+                who: device::name(bound),
                 misfit: Misfit {
                     field: Field::MaxAddress,
                     wanted: constraints.placement.max_address,

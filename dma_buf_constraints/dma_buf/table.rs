@@ -83,7 +83,7 @@ pub struct Pages<'a> {
 /// # Invariants
 ///
 /// Holds an `sg_table` that is zeroed, or whose entries are all set: allocated, or the only one in
-/// place. It stays where it is from then on.
+/// place. The table then points to that one, and is pinned.
 pub struct Table {
     raw: Opaque<bindings::sg_table>,
     /// The entry of a table that has one.
@@ -106,7 +106,7 @@ impl Table {
     /// # Safety
     ///
     /// `pages` tells the truth: with struct pages the memory has some, and without it is one run.
-    pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<KBox<Self>> {
+    pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<Pin<KBox<Self>>> {
         let Pages {
             runs,
             has_struct_pages,
@@ -116,7 +116,7 @@ impl Table {
             _ => None,
         };
         let count = cut.count(runs);
-        let table = KBox::init(
+        let table = KBox::into_pin(KBox::init(
             init!(Self {
                 raw: Opaque::zeroed(),
                 one: Opaque::zeroed(),
@@ -125,9 +125,9 @@ impl Table {
                 bare,
             }),
             GFP_KERNEL,
-        )?;
+        )?);
         let raw = table.as_raw();
-        // SAFETY: The table is ours, boxed and zeroed. On failure it stays so.
+        // SAFETY: The table is ours, pinned and zeroed. On failure it stays so.
         unsafe {
             if table.is_allocated {
                 to_result(bindings::sg_alloc_table(raw, count, bindings::GFP_KERNEL))?;
@@ -156,7 +156,7 @@ impl Table {
         device: &Device,
         pages: Pages<'_>,
         constraints: &Constraints,
-    ) -> Result<KBox<Self>> {
+    ) -> Result<Pin<KBox<Self>>> {
         let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
         let SegmentLimits {
             max_size,
@@ -165,7 +165,9 @@ impl Table {
         // SAFETY: The caller's promise.
         let mut table = unsafe { Self::new(pages, &cut)? };
         // SAFETY: The caller's promise.
-        table.one_by_one |= unsafe { c::dbc_would_merge(as_raw(device), max_size, boundary_mask) };
+        let merges = unsafe { c::dbc_would_merge(as_raw(device), max_size, boundary_mask) };
+        // SAFETY: Nothing is moved.
+        unsafe { table.as_mut().get_unchecked_mut() }.one_by_one |= merges;
         Ok(table)
     }
 
@@ -292,7 +294,7 @@ impl Drop for Table {
 
 /// A table that is mapped for a device.
 struct Mapped<M> {
-    table: KBox<Table>,
+    table: Pin<KBox<Table>>,
     direction: DataDirection,
     /// Keeps the memory that it shows.
     memory: M,
@@ -305,13 +307,14 @@ struct Mapped<M> {
 ///
 /// # Invariants
 ///
-/// - The tables in `mapped` are mapped for `device` in their direction; `idle` is not mapped.
+/// - The tables in `mapped` are mapped for `device` in their direction, and while there are any it
+///   is bound to its driver; `idle` is not mapped. All were made for it.
 /// - `idle` was made from the memory that is there now: [`forget`](Self::forget) is called when
 ///   memory changes.
 pub struct Tables<M> {
     device: ARef<Device>,
     mapped: Few<Mapped<M>>,
-    idle: Option<KBox<Table>>,
+    idle: Option<Pin<KBox<Table>>>,
 }
 
 impl<M> Tables<M> {
@@ -357,6 +360,9 @@ impl<M> Tables<M> {
     ///   run. `memory` keeps it allocated.
     /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came
     ///   between.
+    /// - The device stays bound to its driver until it has no mapping left. For an exporter that is
+    ///   what the importer owes that asks for a mapping: the core maps for attached devices alone,
+    ///   and the DMA API wants them bound.
     pub unsafe fn map(
         &mut self,
         pages: Pages<'_>,
@@ -368,12 +374,12 @@ impl<M> Tables<M> {
         let table = match self.idle.take() {
             Some(table) => table,
             None => {
-                // SAFETY: The caller's promise; the device is bound by its type.
+                // SAFETY: The caller's promise.
                 unsafe { Table::for_device(&self.device, pages, constraints)? }
             }
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
-        // device is bound by its type.
+        // caller keeps the device bound.
         if let Err(error) = unsafe { table.map(&self.device, direction) } {
             self.idle = Some(table);
             return Err(error);

@@ -96,7 +96,7 @@ fn pages(runs: &[Run]) -> Pages<'_> {
 }
 
 /// A table of `runs`, cut to `limits`.
-fn table(runs: &[Run], limits: &SegmentLimits) -> Result<KBox<Table>> {
+fn table(runs: &[Run], limits: &SegmentLimits) -> Result<Pin<KBox<Table>>> {
     let cut = Cut::new(limits, PAGE).map_err(|_| EINVAL)?;
     // SAFETY: The runs are memory of blocks.
     unsafe { Table::new(pages(runs), &cut) }
@@ -242,7 +242,7 @@ mod cases {
         let runs = [part(block.run()?, 0, 6), part(block.run()?, 7, 1)];
         let mut constraints = Constraints::ANY;
         constraints.segments = limits(4 * PAGE, 0);
-        let mut tables = Tables::new(device.user());
+        let mut tables = Tables::new((&**device.bound()).into());
         let first = map(&mut tables, &runs, &constraints, DataDirection::ToDevice);
         // SAFETY: The device is bound.
         if unsafe { c::dbc_phys_would_bounce(as_raw(device.bound()), runs[0].start, runs[0].len) } {
@@ -290,7 +290,7 @@ mod cases {
         let runs = [block.run()?];
         let mut too_small = Constraints::ANY;
         too_small.segments.max_size = PAGE - 1;
-        let mut tables = Tables::new(device.user());
+        let mut tables = Tables::new((&**device.bound()).into());
         let result = map(&mut tables, &runs, &too_small, DataDirection::ToDevice);
         assert!(matches!(result, Err(MapError::Failed(EINVAL))));
         let result = map(&mut tables, &runs, &Constraints::ANY, DataDirection::None);
