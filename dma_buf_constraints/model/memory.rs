@@ -74,6 +74,9 @@ pub struct Cut {
     max_inner: u64,
     /// As [`SegmentLimits::boundary_mask`]; the boundary is a multiple of the granule.
     boundary_mask: u64,
+    /// How far behind its physical address the device sees a byte, modulo 2^64: the boundary is
+    /// one of the addresses that it sees.
+    offset: u64,
 }
 
 impl Cut {
@@ -101,6 +104,7 @@ impl Cut {
             max_size: min(limits.max_size, LONGEST_SEGMENT),
             max_inner: min(max_inner, LONGEST_SEGMENT),
             boundary_mask: limits.boundary_mask,
+            offset: 0,
         })
     }
 
@@ -108,7 +112,8 @@ impl Cut {
     const fn first_len(&self, run: &Run) -> u64 {
         // Bytes up to the next boundary, less one: this cannot overflow where the mask is all
         // ones.
-        let to_boundary = self.boundary_mask - (run.start & self.boundary_mask);
+        let seen = run.start.wrapping_add(self.offset);
+        let to_boundary = self.boundary_mask - (seen & self.boundary_mask);
         let mut len = run.len;
         if len > self.max_size {
             len = self.max_inner;
@@ -139,6 +144,20 @@ impl Cut {
             cut: *self,
             rest: None,
             runs,
+            offset: None,
+        }
+    }
+
+    /// As [`segments`](Self::segments), for a device that sees each run as far behind its physical
+    /// address as `offset` tells, a multiple of the granule.
+    pub const fn segments_at<'a>(
+        &self,
+        runs: &'a [Run],
+        offset: &'a dyn Fn(&Run) -> u64,
+    ) -> Segments<'a> {
+        Segments {
+            offset: Some(offset),
+            ..self.segments(runs)
         }
     }
 
@@ -155,12 +174,14 @@ impl Cut {
 }
 
 /// Iterates over the segments of one device's table.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Segments<'a> {
     cut: Cut,
     /// What is left of the run before `runs`.
     rest: Option<Run>,
     runs: &'a [Run],
+    /// [`Cut::offset`] of a run.
+    offset: Option<&'a dyn Fn(&Run) -> u64>,
 }
 
 impl Iterator for Segments<'_> {
@@ -172,6 +193,9 @@ impl Iterator for Segments<'_> {
             None => {
                 let (first, others) = self.runs.split_first()?;
                 self.runs = others;
+                if let Some(offset) = self.offset {
+                    self.cut.offset = offset(first);
+                }
                 *first
             }
         };

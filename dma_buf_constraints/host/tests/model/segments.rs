@@ -13,7 +13,8 @@ use crate::{
 use dma_buf_constraints_host::model::{
     Constraints,
     Placement,
-    Run, //
+    Run,
+    Segments, //
 };
 use proptest::{
     prelude::*,
@@ -92,6 +93,30 @@ proptest! {
             prop_assert_eq!(Some(own.len() as u64), oracle::fewest(&c, run, layout.page));
         }
         prop_assert_eq!(cut.count(&layout.runs), segments.len() as u32);
+    }
+
+    /// What the device sees is cut as memory is that lies where the device sees it.
+    #[test]
+    fn boundaries_are_those_that_the_device_sees((c, layout) in to_cut(), by: u32) {
+        let cut = c.cut(layout.page).unwrap();
+        let granule = oracle::granule(&c, layout.page);
+        // Each run at a distance of its own, and not beyond the last address.
+        let offset = |run: &Run| {
+            let room = (u64::MAX - run.last()) / granule;
+            (u64::from(by) ^ (run.start / granule)).min(room) * granule
+        };
+        let seen: Vec<_> = layout
+            .runs
+            .iter()
+            .map(|run| Run { start: run.start + offset(run), ..*run })
+            .collect();
+        let lens = |segments: Segments<'_>| segments.map(|segment| segment.len).collect::<Vec<_>>();
+        let segments: Vec<_> = cut.segments_at(&layout.runs, &offset).collect();
+        by_run(&segments, &layout.runs)?;
+        prop_assert_eq!(
+            lens(cut.segments_at(&layout.runs, &offset)),
+            lens(cut.segments(&seen))
+        );
     }
 
     #[test]
