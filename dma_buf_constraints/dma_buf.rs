@@ -47,7 +47,20 @@ pub use table::{
 };
 pub use vmap::KernelMapping;
 
-use kernel::bindings;
+use crate::device::as_raw;
+use kernel::{
+    bindings,
+    device::Device, //
+};
+
+/// Whether memory may be mapped for `device`: it has a DMA mask.
+fn does_dma(device: &Device) -> bool {
+    // SAFETY: The reference keeps the device. Where its mask is, it was told before it was bound.
+    unsafe {
+        let mask = (*as_raw(device)).dma_mask;
+        !mask.is_null() && mask.read_volatile() != 0
+    }
+}
 
 /// The direction that the C core handed over.
 fn direction(raw: bindings::dma_data_direction) -> DataDirection {

@@ -4,6 +4,7 @@
 
 use super::{
     buffer::DmaBuf,
+    does_dma,
     exporter::Shared, //
 };
 use core::ptr::NonNull;
@@ -69,9 +70,17 @@ impl Attachment {
 
     /// Attaches `device` dynamically: `follower` is told when memory moves. As [`new`](Self::new).
     ///
+    /// There is no safe way to use such an attachment, since memory can move as soon as
+    /// [`map`](Self::map) has returned.
+    ///
     /// # Safety
     ///
-    /// The device stays bound to its driver until the attachment is dropped.
+    /// - The device stays bound to its driver until the attachment is dropped.
+    /// - Its driver lets the device work on a mapping only while the attachment is pinned, or by
+    ///   fences: with the reservation lock held it makes sure that memory has not moved since it
+    ///   was mapped, waits for the fences of others, and adds one that signals when the device has
+    ///   ended.
+    /// - What is mapped is unmapped within bounded time when memory moves: exporters wait for it.
     pub unsafe fn new_dynamic(
         dmabuf: ARef<DmaBuf>,
         device: &Device<Bound>,
@@ -104,7 +113,7 @@ impl Attachment {
             return Err(EINVAL);
         }
         let _lock = self.dmabuf.lock();
-        // SAFETY: By the type's invariants; the lock is held.
+        // SAFETY: The attachment is dynamic, and the lock is held.
         to_result(unsafe { bindings::dma_buf_pin(self.raw.as_ptr()) })?;
         self.pins += 1;
         Ok(())
@@ -126,12 +135,18 @@ impl Attachment {
 
     /// Maps the buffer for the device; takes the reservation lock, may sleep, may allocate.
     ///
-    /// On an error the attachment comes back beside it. `EINVAL` for no direction.
+    /// On an error the attachment comes back beside it. `EINVAL` for no direction; `ENODEV` for a
+    /// device without a DMA mask, for which the DMA API forbids it, and not every exporter looks.
     pub fn map(self, direction: DataDirection) -> Result<Mapping, (Error, Self)> {
         if matches!(direction, DataDirection::None) {
             return Err((EINVAL, self));
         }
-        // SAFETY: By the type's invariants.
+        // SAFETY: Who made the attachment keeps its device until it is dropped.
+        if !does_dma(unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }) {
+            return Err((ENODEV, self));
+        }
+        // SAFETY: By the type's invariants it is attached. Its device does DMA and is bound, and
+        // where memory can move, the driver looks to it, as who made the attachment says.
         let table = from_err_ptr(unsafe {
             bindings::dma_buf_map_attachment_unlocked(self.raw.as_ptr(), direction.into())
         });
@@ -152,18 +167,17 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         while self.unpin().is_ok() {}
-        // SAFETY: By the type's invariants; a `Mapping` that used it has owned it.
+        // SAFETY: It is attached by the type's invariants, and a `Mapping` would own it.
         unsafe { bindings::dma_buf_detach(self.dmabuf.as_raw(), self.raw.as_ptr()) };
     }
 }
 
 /// A dynamic importer: it need not unmap before memory moves.
 pub trait Follower: Send + Sync {
-    /// The memory moves. What is mapped shows the old memory, which may still be read and no
-    /// longer be written, and has to be unmapped within bounded time; a new mapping shows the new
-    /// memory.
+    /// The memory moves. What is mapped shows the old memory, and has to be unmapped, as
+    /// [`Attachment::new_dynamic`] asks for; a new mapping shows the new memory.
     ///
-    /// Called with the reservation lock of the buffer held.
+    /// Called with the reservation lock of the buffer held, which dropping a [`Mapping`] takes.
     fn memory_moves(&self);
 }
 
@@ -245,7 +259,7 @@ unsafe impl Sync for MappedTable {}
 
 impl Drop for MappedTable {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants it is mapped so, and the attachment is still there.
         unsafe {
             bindings::dma_buf_unmap_attachment_unlocked(
                 self.attachment.as_ptr(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a device is given when it maps: segments that keep each of its limits. */
 
+#include <linux/dma-heap.h>
+
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 
@@ -402,6 +404,27 @@ TEST_F(buffer, device_without_dma_cannot_map)
 	EXPECT_EQ(0, map(self->importer, device, NULL));
 	EXPECT_EQ(-ENODEV, map(self->importer, cpu, NULL));
 	EXPECT_EQ(1, buffer_number(self->fd, "maps"));
+}
+
+/* Nor does the importer let it map what others export: the DMA API forbids it. */
+TEST_F(buffer, device_without_dma_cannot_map_from_a_heap)
+{
+	struct dma_heap_allocation_data data = { .len = PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
+	int heap = open_device("/dev/dma_heap/system");
+	int attachment;
+
+	ASSERT_LE(0, heap);
+	ASSERT_EQ(0, call(heap, DMA_HEAP_IOCTL_ALLOC, &data));
+	attachment = join(self->importer, data.fd, DEVICE(.flags = IMPORTER_NO_DMA));
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(-ENODEV, map(self->importer, attachment, NULL));
+	EXPECT_EQ(0, detach(self->importer, attachment));
+	attachment = join(self->importer, data.fd, DEVICE());
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(0, map(self->importer, attachment, NULL));
+	EXPECT_EQ(0, detach(self->importer, attachment));
+	close(data.fd);
+	close(heap);
 }
 
 TEST_F(buffer, without_memory_in_reach)

@@ -224,9 +224,11 @@ impl ImporterFile {
                 if request.flags & c::IMPORTER_DYNAMIC != 0 {
                     // SAFETY: The device stays bound until it is dropped, by the invariants of
                     // `ImporterDevice`; the user that holds the attachment holds the device, too.
+                    // Nothing ever works on what is mapped, as there is no hardware. It is unmapped
+                    // when the program says so that has opened the node, or ends: a test of root.
                     unsafe { Attachment::new_dynamic(buffer, &device, moves) }
                 } else {
-                    // SAFETY: As above.
+                    // SAFETY: The device stays bound, as above.
                     unsafe { Attachment::new(buffer, &device) }
                 }
             })
