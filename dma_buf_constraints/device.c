@@ -18,7 +18,7 @@
 
 /*
  * Whether an IOMMU translates addresses for the device. Other DMA operations
- * (Xen's) count as none: their bounces are then found after mapping.
+ * (Xen's) count as none.
  */
 static bool translated(struct device *dev)
 {

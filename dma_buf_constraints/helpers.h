@@ -46,20 +46,33 @@ void dbc_device_unlock(struct device *dev);
 
 void *dbc_kvmalloc(size_t count, size_t size);
 
+/**
+ * struct dbc_dma_limits - what the DMA API wants of a table for a device
+ * @max_segment_size: bytes; a default where the device's driver never said
+ * @segment_boundary_mask: one less than a power of two
+ * @merges: mapping may make one segment of several, up to these limits
+ * @has_offsets: DMA addresses are not the physical ones
+ */
+struct dbc_dma_limits {
+	u64 max_segment_size;
+	u64 segment_boundary_mask;
+	bool merges;
+	bool has_offsets;
+};
+
+bool dbc_bounces_all(struct device *dev);
+dma_addr_t dbc_dma_address(struct device *dev, u64 start, u64 len);
+struct dbc_dma_limits dbc_dma_limits(struct device *dev);
+
 void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one);
 struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
 				   bool has_pages);
-bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len);
-bool dbc_would_merge(struct device *dev, u64 max_size, u64 boundary_mask);
-int dbc_map_entries(struct device *dev, struct sg_table *table, u64 start,
-		    enum dma_data_direction dir);
-void dbc_unmap_entries(struct device *dev, struct sg_table *table,
-		       enum dma_data_direction dir);
-bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table);
-void dbc_sync_for_cpu(struct device *dev, struct sg_table *table, bool has_pages,
-		      enum dma_data_direction dir);
-void dbc_sync_for_device(struct device *dev, struct sg_table *table,
-			 bool has_pages, enum dma_data_direction dir);
+int dbc_map_table(struct device *dev, struct sg_table *table, bool one_by_one,
+		  u64 start, enum dma_data_direction dir);
+void dbc_unmap_table(struct device *dev, struct sg_table *table, bool one_by_one,
+		     enum dma_data_direction dir);
+void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,
+		    enum dma_data_direction dir, bool to_device);
 
 bool dbc_killed(void);
 void dbc_fault_unlock(struct vm_fault *vmf);

@@ -4,9 +4,12 @@
  * kernel, for the Rust half of dma_buf_constraints.
  */
 
+#include <linux/cc_platform.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/iommu-dma.h>
+#include <linux/limits.h>
+#include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/scatterlist.h>
 #include <linux/swiotlb.h>
@@ -14,12 +17,76 @@
 #include "helpers.h"
 
 /*
- * Whether an IOMMU translates addresses for the device. Other DMA operations
- * (Xen's) count as none: their bounces are then found after mapping.
+ * Whether the device gets at memory where it lies: no IOMMU translates for it, nor
+ * has it DMA operations of its own (Xen's), of which nothing is known here.
  */
-static bool translated(struct device *dev)
+static bool is_direct(struct device *dev)
 {
-	return use_dma_iommu(dev);
+	return !use_dma_iommu(dev) && !get_dma_ops(dev);
+}
+
+/*
+ * Whether all that is mapped for the device is bounced: with swiotlb=force, and in
+ * guests with encrypted memory, which no device sees (force_dma_unencrypted(),
+ * which modules cannot ask).
+ */
+bool dbc_bounces_all(struct device *dev)
+{
+	return is_direct(dev) && (is_swiotlb_force_bounce(dev) ||
+				  cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT));
+}
+
+/* How many bytes, up to @len, lie in one region of the bus from @start on. */
+static u64 len_in_region(const struct device *dev, u64 start, u64 len)
+{
+	const struct bus_dma_region *map = dev->dma_range_map;
+
+	if (!map)
+		return len;
+	for (; map->size; map++)
+		if (start >= map->cpu_start &&
+		    start - map->cpu_start < map->size)
+			return min(len, map->size - (start - map->cpu_start));
+	return 0;
+}
+
+/*
+ * The DMA address of memory for a device with a DMA mask, or DMA_MAPPING_ERROR
+ * where the DMA layer would bounce some of it, or could not map it: where the
+ * device does not reach all of it by addresses that follow each other. The
+ * physical address where mapping alone tells the other.
+ */
+dma_addr_t dbc_dma_address(struct device *dev, u64 start, u64 len)
+{
+	dma_addr_t first = phys_to_dma(dev, start);
+	u64 done, here;
+
+	if (!is_direct(dev))
+		return start;
+	if (dbc_bounces_all(dev))
+		return DMA_MAPPING_ERROR;
+	for (done = 0; done < len; done += here) {
+		here = len_in_region(dev, start + done, len - done);
+		if (!here || phys_to_dma(dev, start + done) != first + done)
+			return DMA_MAPPING_ERROR;
+	}
+	if (first + (len - 1) > min_not_zero(*dev->dma_mask, dev->bus_dma_limit))
+		return DMA_MAPPING_ERROR;
+	return first;
+}
+
+/* What a table has to keep to that is mapped as a whole. */
+struct dbc_dma_limits dbc_dma_limits(struct device *dev)
+{
+	u64 boundary = (u64)dma_get_seg_boundary(dev) + 1;
+
+	return (struct dbc_dma_limits) {
+		.max_segment_size = dma_get_max_seg_size(dev),
+		.segment_boundary_mask =
+			boundary ? rounddown_pow_of_two(boundary) - 1 : U64_MAX,
+		.merges = !is_direct(dev),
+		.has_offsets = is_direct(dev) && dev->dma_range_map,
+	};
 }
 
 /* A table whose only entry is not allocated by itself. */
@@ -38,37 +105,6 @@ struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
 
 	sg_set_page(sg, page, len, offset_in_page(start));
 	return sg_next(sg);
-}
-
-/*
- * Whether the DMA layer would copy memory for the device, which it must not
- * even try with memory without struct pages: it has no address to copy from.
- * Likewise where the device reaches not all of it.
- */
-bool dbc_phys_would_bounce(struct device *dev, u64 start, u64 len)
-{
-	dma_addr_t first, last;
-
-	/* Guests with encrypted memory, which no device sees, force it, too. */
-	if (translated(dev))
-		return false;
-	if (is_swiotlb_force_bounce(dev))
-		return true;
-	first = phys_to_dma(dev, start);
-	last = phys_to_dma(dev, start + (len - 1));
-	return first == DMA_MAPPING_ERROR || last == DMA_MAPPING_ERROR ||
-	       last - first != len - 1 ||
-	       last > min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
-}
-
-/*
- * Whether segments have to be mapped one by one: an IOMMU's driver makes one of
- * neighbours, by what the DMA parameters say and not by what was declared.
- */
-bool dbc_would_merge(struct device *dev, u64 max_size, u64 boundary_mask)
-{
-	return translated(dev) && (max_size < dma_get_max_seg_size(dev) ||
-				   boundary_mask < dma_get_seg_boundary(dev));
 }
 
 /*
@@ -93,15 +129,17 @@ static void unmap_entries(struct device *dev, struct sg_table *table,
 }
 
 /*
- * Maps a table entry by entry. Without struct pages, for which dma_map_sgtable()
- * would look, it is one run from @start on.
+ * Maps a table, as a whole or entry by entry. Without struct pages, for which
+ * dma_map_sgtable() would look, it is one run from @start on.
  */
-int dbc_map_entries(struct device *dev, struct sg_table *table, u64 start,
-		    enum dma_data_direction dir)
+int dbc_map_table(struct device *dev, struct sg_table *table, bool one_by_one,
+		  u64 start, enum dma_data_direction dir)
 {
 	struct scatterlist *sg;
 	unsigned int i;
 
+	if (!one_by_one)
+		return dma_map_sgtable(dev, table, dir, 0);
 	for_each_sgtable_sg(table, sg, i) {
 		u64 phys = sg_page(sg) ? sg_phys(sg) : start;
 		dma_addr_t addr = dma_map_phys(dev, phys, sg->length, dir,
@@ -119,57 +157,35 @@ int dbc_map_entries(struct device *dev, struct sg_table *table, u64 start,
 	return 0;
 }
 
-void dbc_unmap_entries(struct device *dev, struct sg_table *table,
-		       enum dma_data_direction dir)
+void dbc_unmap_table(struct device *dev, struct sg_table *table, bool one_by_one,
+		     enum dma_data_direction dir)
 {
-	unmap_entries(dev, table, table->nents, dir);
-	table->nents = 0;
+	if (one_by_one)
+		unmap_entries(dev, table, table->nents, dir);
+	else
+		dma_unmap_sgtable(dev, table, dir, 0);
 }
 
-/*
- * Whether the DMA layer put other memory in place of the table's. Where nothing
- * translates, it maps entry by entry, so a different address is a bounce; an
- * IOMMU maps whole pages in place.
- */
-bool dbc_sg_table_bounced(struct device *dev, struct sg_table *table)
+void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,
+		    enum dma_data_direction dir, bool to_device)
 {
 	struct scatterlist *sg;
 	int i;
 
-	if (translated(dev))
-		return false;
-	for_each_sgtable_dma_sg(table, sg, i)
-		if (sg_dma_address(sg) != phys_to_dma(dev, sg_phys(sg)))
-			return true;
-	return false;
-}
-
-void dbc_sync_for_cpu(struct device *dev, struct sg_table *table, bool has_pages,
-		      enum dma_data_direction dir)
-{
-	struct scatterlist *sg;
-	int i;
-
-	if (has_pages) {
-		dma_sync_sgtable_for_cpu(dev, table, dir);
-		return;
-	}
-	for_each_sgtable_dma_sg(table, sg, i)
-		dma_sync_single_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
-					dir);
-}
-
-void dbc_sync_for_device(struct device *dev, struct sg_table *table,
-			 bool has_pages, enum dma_data_direction dir)
-{
-	struct scatterlist *sg;
-	int i;
-
-	if (has_pages) {
+	if (!one_by_one && to_device) {
 		dma_sync_sgtable_for_device(dev, table, dir);
-		return;
+	} else if (!one_by_one) {
+		dma_sync_sgtable_for_cpu(dev, table, dir);
+	} else {
+		for_each_sgtable_dma_sg(table, sg, i) {
+			dma_addr_t addr = sg_dma_address(sg);
+
+			if (to_device)
+				dma_sync_single_for_device(dev, addr,
+							   sg_dma_len(sg), dir);
+			else
+				dma_sync_single_for_cpu(dev, addr,
+							sg_dma_len(sg), dir);
+		}
 	}
-	for_each_sgtable_dma_sg(table, sg, i)
-		dma_sync_single_for_device(dev, sg_dma_address(sg),
-					   sg_dma_len(sg), dir);
 }

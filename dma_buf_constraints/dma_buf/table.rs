@@ -2,6 +2,7 @@
 
 //! The mapped tables of one attachment, on the exporter's side.
 
+use super::does_dma;
 use crate::{
     c,
     device::as_raw,
@@ -10,7 +11,8 @@ use crate::{
         Constraints,
         Cut,
         Run,
-        SegmentLimits, //
+        SegmentLimits,
+        Segments, //
     },
 };
 use core::ptr::NonNull;
@@ -90,64 +92,76 @@ pub struct Table {
     one: Opaque<bindings::scatterlist>,
     /// Whether the entries are allocated.
     is_allocated: bool,
-    /// The memory, where it has no struct pages: there is one run of it.
-    bare: Option<Run>,
-    /// Whether entries are mapped one by one: without struct pages, or where an IOMMU's driver
-    /// would make larger ones of them than the device takes.
-    one_by_one: bool,
+    /// Whether each entry is mapped by itself, rather than the table as a whole.
+    is_one_by_one: bool,
+    /// Where entries without struct pages start.
+    bare_start: u64,
 }
 
 // SAFETY: The table is plain memory without ties to a thread.
 unsafe impl Send for Table {}
 
 impl Table {
-    /// A table of `pages`, in segments as `cut` says. `ENOMEM`.
+    /// Makes a table of `pages`, in segments as `cut` says. `ENOMEM`.
     ///
     /// # Safety
     ///
     /// `pages` tells the truth: with struct pages the memory has some, and without it is one run.
     pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<Pin<KBox<Self>>> {
-        let Pages {
-            runs,
-            has_struct_pages,
-        } = pages;
-        let bare = match runs.first() {
-            Some(run) if !has_struct_pages => Some(*run),
-            _ => None,
-        };
-        let count = cut.count(runs);
+        let segments = cut.segments(pages.runs);
+        // SAFETY: The caller tells the truth of the memory.
+        unsafe { Self::filled(pages, segments, cut.count(pages.runs), false) }
+    }
+
+    /// Makes a table of `segments`, of which there are `count`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), and `segments` are those of `pages`.
+    unsafe fn filled(
+        pages: Pages<'_>,
+        segments: Segments<'_>,
+        count: u32,
+        is_one_by_one: bool,
+    ) -> Result<Pin<KBox<Self>>> {
         let table = KBox::into_pin(KBox::init(
             init!(Self {
                 raw: Opaque::zeroed(),
                 one: Opaque::zeroed(),
                 is_allocated: count != 1,
-                one_by_one: bare.is_some(),
-                bare,
+                is_one_by_one,
+                bare_start: pages.runs.first().map_or(0, |run| run.start),
             }),
             GFP_KERNEL,
         )?);
         let raw = table.as_raw();
-        // SAFETY: The table is ours, pinned and zeroed. On failure it stays so.
+        // SAFETY: The table is zeroed and pinned, and stays zeroed on failure. It then has as many
+        // entries as there are segments, which have struct pages where the caller says so.
         unsafe {
             if table.is_allocated {
                 to_result(bindings::sg_alloc_table(raw, count, bindings::GFP_KERNEL))?;
             } else {
                 c::dbc_sg_table_of_one(raw, table.one.get());
             }
-        }
-        // SAFETY: It has entries now.
-        let mut entry = unsafe { (*raw).sgl };
-        for segment in cut.segments(runs) {
-            // SAFETY: There are as many entries as segments, and the memory has struct pages
-            // where the caller says so.
-            entry = unsafe {
-                c::dbc_sg_set_run(entry, segment.start, segment.len as u32, has_struct_pages)
-            };
+            let mut entry = (*raw).sgl;
+            for Run { start, len } in segments {
+                entry = c::dbc_sg_set_run(entry, start, len as u32, pages.has_struct_pages);
+            }
         }
         Ok(table)
     }
 
-    /// As [`new`](Self::new), for `device`, which needs `constraints`.
+    /// Makes a table of `pages` for `device`, which needs `constraints`. `ENODEV` where it does no
+    /// DMA.
+    ///
+    /// A table that is mapped as a whole obeys the DMA API, too: no entry is longer than
+    /// `dma_get_max_seg_size()`, which is 64 KiB for a device that never said anything. Several
+    /// entries then show one range, with DMA addresses that follow each other.
+    ///
+    /// Elsewhere each segment is mapped by itself, and the DMA API sets no limit to its length:
+    /// where the device takes fewer segments than that makes, and so takes longer ones; where an
+    /// IOMMU's driver would make longer ones than the device takes; and for memory without struct
+    /// pages.
     ///
     /// # Safety
     ///
@@ -156,118 +170,111 @@ impl Table {
         device: &Device,
         pages: Pages<'_>,
         constraints: &Constraints,
-    ) -> Result<Pin<KBox<Self>>> {
-        let cut = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
-        let SegmentLimits {
-            max_size,
-            boundary_mask,
-        } = constraints.segments;
-        // SAFETY: The caller's promise.
-        let mut table = unsafe { Self::new(pages, &cut)? };
-        // SAFETY: The caller's promise.
-        let merges = unsafe { c::dbc_would_merge(as_raw(device), max_size, boundary_mask) };
-        // SAFETY: Nothing is moved.
-        unsafe { table.as_mut().get_unchecked_mut() }.one_by_one |= merges;
-        Ok(table)
+    ) -> Result<Pin<KBox<Self>>, MapError> {
+        if !does_dma(device) {
+            return Err(MapError::Failed(ENODEV));
+        }
+        let (device, runs) = (as_raw(device), pages.runs);
+        // SAFETY: The device is bound and does DMA; its bus tells by then what it reaches.
+        let address = |run: &Run| unsafe { c::dbc_dma_address(device, run.start, run.len) };
+        // DMA_MAPPING_ERROR is all ones.
+        if runs.iter().any(|run| address(run) == u64::MAX) {
+            return Err(MapError::Bounced);
+        }
+        // SAFETY: The device is bound, so that its DMA parameters stay.
+        let api = unsafe { c::dbc_dma_limits(device) };
+        let of_api = SegmentLimits {
+            max_size: api.max_segment_size,
+            boundary_mask: api.segment_boundary_mask,
+        };
+        let of_both = constraints.segments.meet(&of_api);
+        let offset = |run: &Run| address(run).wrapping_sub(run.start);
+        let segments = |cut: &Cut| {
+            if api.has_offsets {
+                cut.segments_at(runs, &offset)
+            } else {
+                cut.segments(runs)
+            }
+        };
+        let count = |cut: &Cut| match api.has_offsets {
+            true => segments(cut).count().try_into().unwrap_or(u32::MAX),
+            false => cut.count(runs),
+        };
+        let most = constraints.placement.max_segments;
+        let is_few = |cut: &Cut| most == u32::MAX || count(cut) <= most;
+
+        let own = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+        let whole = Constraints {
+            segments: of_both,
+            ..*constraints
+        };
+        let is_merged = api.merges && of_both != of_api;
+        let (cut, is_one_by_one) = match whole.cut(PAGE_SIZE as u64) {
+            Ok(whole)
+                if pages.has_struct_pages && !is_merged && (is_few(&whole) || !is_few(&own)) =>
+            {
+                (whole, false)
+            }
+            // Limits of the DMA API below a page cannot be obeyed, nor do they mean anything.
+            _ => (own, true),
+        };
+        // SAFETY: The caller tells the truth of the memory, whose segments these are.
+        Ok(unsafe { Self::filled(pages, segments(&cut), count(&cut), is_one_by_one)? })
     }
 
     /// Maps the table for `device`.
     ///
     /// # Safety
     ///
-    /// It is not mapped, and the device is bound to its driver.
-    unsafe fn map(&self, device: &Device, direction: DataDirection) -> Result<(), MapError> {
+    /// It is not mapped, and was made for this device, which is bound to its driver.
+    unsafe fn map(&self, device: &Device, direction: DataDirection) -> Result {
         if matches!(direction, DataDirection::None) {
-            return Err(MapError::Failed(EINVAL));
+            return Err(EINVAL);
         }
-        let (device, raw) = (as_raw(device), self.as_raw());
-        if self.one_by_one {
-            // SAFETY: The caller's promise.
-            return unsafe { self.map_one_by_one(device, direction) };
-        }
-        // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
-        to_result(unsafe { bindings::dma_map_sgtable(device, raw, direction.into(), 0) })?;
-        // SAFETY: Mapped above.
-        if !unsafe { c::dbc_sg_table_bounced(device, raw) } {
-            return Ok(());
-        }
-        // Nothing is copied back: no device has written, but a CPU may have.
-        let attributes = bindings::DMA_ATTR_SKIP_CPU_SYNC as c_ulong;
-        // SAFETY: Mapped above in this direction.
-        unsafe { bindings::dma_unmap_sgtable(device, raw, direction.into(), attributes) };
-        Err(MapError::Bounced)
-    }
-
-    /// As [`map`](Self::map), entry by entry.
-    ///
-    /// # Safety
-    ///
-    /// As for [`map`](Self::map).
-    unsafe fn map_one_by_one(
-        &self,
-        device: *mut bindings::device,
-        direction: DataDirection,
-    ) -> Result<(), MapError> {
-        let mut start = 0;
-        if let Some(run) = self.bare {
-            start = run.start;
-            // SAFETY: The device is bound, as the caller promises.
-            if unsafe { c::dbc_phys_would_bounce(device, run.start, run.len) } {
-                return Err(MapError::Bounced);
-            }
-        }
-        // SAFETY: By the type's invariants the table is filled; the rest is the caller's promise.
-        to_result(unsafe { c::dbc_map_entries(device, self.as_raw(), start, direction.into()) })?;
-        Ok(())
+        // SAFETY: By the type's invariants the table is filled. The device is bound, as the caller
+        // says, and does DMA, or there was no table for it.
+        to_result(unsafe {
+            c::dbc_map_table(
+                as_raw(device),
+                self.as_raw(),
+                self.is_one_by_one,
+                self.bare_start,
+                direction.into(),
+            )
+        })
     }
 
     /// Unmaps the table.
     ///
     /// # Safety
     ///
-    /// It is mapped for `device` in `direction`.
+    /// It is mapped for `device`, which is bound to its driver, in `direction`.
     unsafe fn unmap(&self, device: &Device, direction: DataDirection) {
-        let (device, raw) = (as_raw(device), self.as_raw());
-        // SAFETY: The caller's promise.
+        // SAFETY: It is mapped as the caller says, in the way that the table itself tells.
         unsafe {
-            if self.one_by_one {
-                c::dbc_unmap_entries(device, raw, direction.into());
-            } else {
-                bindings::dma_unmap_sgtable(device, raw, direction.into(), 0);
-            }
-        }
-    }
-
-    /// Makes what the device wrote visible to the CPU.
-    ///
-    /// # Safety
-    ///
-    /// The table is mapped for `device` in `direction`.
-    unsafe fn sync_for_cpu(&self, device: &Device, direction: DataDirection) {
-        // SAFETY: The caller's promise.
-        unsafe {
-            c::dbc_sync_for_cpu(
+            c::dbc_unmap_table(
                 as_raw(device),
                 self.as_raw(),
-                self.bare.is_none(),
+                self.is_one_by_one,
                 direction.into(),
             )
         };
     }
 
-    /// Makes what the CPU wrote visible to the device.
+    /// Makes what one side wrote visible to the other: to the device, or else to the CPU.
     ///
     /// # Safety
     ///
-    /// The table is mapped for `device` in `direction`.
-    unsafe fn sync_for_device(&self, device: &Device, direction: DataDirection) {
-        // SAFETY: The caller's promise.
+    /// As for [`unmap`](Self::unmap).
+    unsafe fn sync(&self, device: &Device, direction: DataDirection, to_device: bool) {
+        // SAFETY: As in `unmap`.
         unsafe {
-            c::dbc_sync_for_device(
+            c::dbc_sync_table(
                 as_raw(device),
                 self.as_raw(),
-                self.bare.is_none(),
+                self.is_one_by_one,
                 direction.into(),
+                to_device,
             )
         };
     }
@@ -350,9 +357,9 @@ impl<M> Tables<M> {
 
     /// Maps `pages` for the device, in segments as `constraints` say. `memory` keeps them.
     ///
-    /// Fails with what `dma_map_sgtable` fails with, with `ENOMEM`, with `EINVAL` for no direction,
-    /// and where the DMA layer would bounce the memory: the device and the CPU would not see the
-    /// same bytes.
+    /// Fails with what `dma_map_sgtable` fails with, with `ENODEV` for a device without a DMA mask,
+    /// with `ENOMEM`, with `EINVAL` for no direction, and, without trying, where the DMA layer
+    /// would bounce the memory: the device and the CPU would not see the same bytes.
     ///
     /// # Safety
     ///
@@ -373,16 +380,14 @@ impl<M> Tables<M> {
         self.mapped.reserve()?;
         let table = match self.idle.take() {
             Some(table) => table,
-            None => {
-                // SAFETY: The caller's promise.
-                unsafe { Table::for_device(&self.device, pages, constraints)? }
-            }
+            // SAFETY: The caller tells the truth of the memory, and keeps the device bound.
+            None => unsafe { Table::for_device(&self.device, pages, constraints)? },
         };
-        // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one. The
-        // caller keeps the device bound.
+        // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one, and both
+        // were made for this device, which the caller keeps bound.
         if let Err(error) = unsafe { table.map(&self.device, direction) } {
             self.idle = Some(table);
-            return Err(error);
+            return Err(error.into());
         }
         let reference = table.reference();
         // There is room: it was reserved above.
@@ -405,7 +410,7 @@ impl<M> Tables<M> {
             direction,
             memory,
         } = self.mapped.take(is_it)?;
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants it was mapped so, for a device that is bound.
         unsafe { table.unmap(&self.device, direction) };
         if reuse(&memory) {
             self.idle = Some(table);
@@ -421,16 +426,16 @@ impl<M> Tables<M> {
     /// Makes what the device wrote visible to the CPU.
     pub fn sync_for_cpu(&self) {
         for mapped in &self.mapped {
-            // SAFETY: By the type's invariants.
-            unsafe { mapped.table.sync_for_cpu(&self.device, mapped.direction) };
+            // SAFETY: By the type's invariants it is mapped so, for a device that is bound.
+            unsafe { mapped.table.sync(&self.device, mapped.direction, false) };
         }
     }
 
     /// Makes what the CPU wrote visible to the device, then calls `and_then` for each mapping.
     pub fn sync_for_device(&self, and_then: impl Fn(&M, &Device, DataDirection)) {
         for mapped in &self.mapped {
-            // SAFETY: By the type's invariants.
-            unsafe { mapped.table.sync_for_device(&self.device, mapped.direction) };
+            // SAFETY: By the type's invariants it is mapped so, for a device that is bound.
+            unsafe { mapped.table.sync(&self.device, mapped.direction, true) };
             and_then(&mapped.memory, &self.device, mapped.direction);
         }
     }
@@ -439,9 +444,9 @@ impl<M> Tables<M> {
 impl<M> Drop for Tables<M> {
     /// An importer that detaches with a mapping has a bug; its mapping ends here.
     fn drop(&mut self) {
-        while let Some(mapped) = self.mapped.take(|_| true) {
-            // SAFETY: By the type's invariants.
-            unsafe { mapped.table.unmap(&self.device, mapped.direction) };
+        while let Some(mapped) = self.mapped.last_mut() {
+            let table = mapped.table.reference();
+            self.unmap(table, |_| false);
         }
     }
 }

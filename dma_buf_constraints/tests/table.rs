@@ -21,9 +21,12 @@ use crate::{
         SegmentLimits, //
     }, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -109,8 +112,74 @@ fn map(
     constraints: &Constraints,
     direction: DataDirection,
 ) -> Result<TableRef, MapError> {
-    // SAFETY: Each test has one set of runs, and drops its tables before its blocks.
+    // SAFETY: Each test has one set of runs and constraints for its tables, which it drops before
+    // its blocks and its device.
     unsafe { tables.map(pages(runs), "memory", constraints, direction) }
+}
+
+/// No tables yet, for `device`, which is to be dropped after them.
+fn tables_for(device: &TestDevice) -> Tables<&'static str> {
+    Tables::new((&**device.bound()).into())
+}
+
+/// A region of a bus: what `struct bus_dma_region` is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Region {
+    memory: u64,
+    bus: u64,
+    size: u64,
+}
+
+/// Lets `device` reach memory through two regions of its bus alone, of which the one ends and the
+/// other starts at the address `middle`: that one shifts addresses by `shift`, this one by
+/// `other`.
+fn set_regions(device: &TestDevice, middle: u64, shift: u64, other: u64) -> Result {
+    let regions = [
+        Region {
+            memory: 0,
+            bus: shift,
+            size: middle,
+        },
+        Region {
+            memory: middle,
+            bus: middle + other,
+            size: 1 << 40,
+        },
+        Region {
+            memory: 0,
+            bus: 0,
+            size: 0,
+        },
+    ];
+    let regions = KBox::into_raw(KBox::new(regions, GFP_KERNEL)?);
+    // SAFETY: The device is ours, and nothing is mapped for it. It frees the regions, which end
+    // with one of no size.
+    unsafe { (*as_raw(device.bound())).dma_range_map = regions.cast() };
+    Ok(())
+}
+
+/// What a mapping shows the device.
+fn seen(mapping: TableRef) -> KVec<Run> {
+    // SAFETY: It is mapped, as each test sees to.
+    let table = unsafe { SGTable::from_raw(mapping.as_raw()) };
+    let mut seen = KVec::new();
+    for entry in table.iter() {
+        let run = Run {
+            start: entry.dma_address(),
+            len: entry.dma_len(),
+        };
+        if seen.push(run, GFP_KERNEL).is_err() {
+            break;
+        }
+    }
+    seen
+}
+
+/// Whether all memory is bounced here, as with swiotlb=force.
+fn bounces(device: &TestDevice) -> bool {
+    // SAFETY: The device is bound.
+    unsafe { c::dbc_bounces_all(as_raw(device.bound())) }
 }
 
 /// The entries of a table, as the DMA layer finds them.
@@ -242,11 +311,9 @@ mod cases {
         let runs = [part(block.run()?, 0, 6), part(block.run()?, 7, 1)];
         let mut constraints = Constraints::ANY;
         constraints.segments = limits(4 * PAGE, 0);
-        let mut tables = Tables::new((&**device.bound()).into());
+        let mut tables = tables_for(&device);
         let first = map(&mut tables, &runs, &constraints, DataDirection::ToDevice);
-        // SAFETY: The device is bound.
-        if unsafe { c::dbc_phys_would_bounce(as_raw(device.bound()), runs[0].start, runs[0].len) } {
-            // As with swiotlb=force.
+        if bounces(&device) {
             assert!(matches!(first, Err(MapError::Bounced)));
             assert!(!tables.is_mapped());
             return Ok(());
@@ -263,15 +330,7 @@ mod cases {
         let segments = [part(runs[0], 0, 4), part(runs[0], 4, 2), runs[1]];
         for mapping in [first, second] {
             assert_eq!(tables.segments(mapping), 3);
-            // SAFETY: It is mapped.
-            let table = unsafe { SGTable::from_raw(mapping.as_raw()) };
-            assert!(table
-                .iter()
-                .map(|entry| Run {
-                    start: entry.dma_address(),
-                    len: entry.dma_len(),
-                })
-                .eq(segments));
+            assert_eq!(&seen(mapping)[..], &segments[..]);
         }
 
         assert_eq!(tables.unmap(first, |_| true), Some("memory"));
@@ -290,12 +349,165 @@ mod cases {
         let runs = [block.run()?];
         let mut too_small = Constraints::ANY;
         too_small.segments.max_size = PAGE - 1;
-        let mut tables = Tables::new((&**device.bound()).into());
+        let mut tables = tables_for(&device);
         let result = map(&mut tables, &runs, &too_small, DataDirection::ToDevice);
         assert!(matches!(result, Err(MapError::Failed(EINVAL))));
         let result = map(&mut tables, &runs, &Constraints::ANY, DataDirection::None);
         assert!(matches!(result, Err(MapError::Failed(EINVAL))));
         assert!(!tables.is_mapped());
+        Ok(())
+    }
+
+    const KIB_64: u64 = 65536;
+
+    #[test]
+    fn no_entry_is_longer_than_the_api_says() -> Result {
+        // It has never said anything: 64 KiB.
+        let device = TestDevice::new(c"dbc_test_default", None)?;
+        if bounces(&device) {
+            return Ok(());
+        }
+        let block = Block::new((4 * KIB_64 / PAGE).ilog2())?;
+        let run = block.run()?;
+        let mut tables = tables_for(&device);
+        let mapping = map(
+            &mut tables,
+            &[run],
+            &Constraints::ANY,
+            DataDirection::ToDevice,
+        )?;
+        assert!(entries(mapping.as_raw()).all(|entry| u64::from(entry.length) == KIB_64));
+        // One range all the same.
+        let parts = [0, 1, 2, 3].map(|part| Run {
+            start: run.start + part * KIB_64,
+            len: KIB_64,
+        });
+        assert_eq!(&seen(mapping)[..], &parts[..]);
+        Ok(())
+    }
+
+    #[test]
+    fn few_segments_are_longer_than_the_default() -> Result {
+        let device = TestDevice::new(c"dbc_test_few", None)?;
+        if bounces(&device) {
+            return Ok(());
+        }
+        let block = Block::new((4 * KIB_64 / PAGE).ilog2())?;
+        let run = block.run()?;
+        for (most, count) in [(1, 1), (3, 1), (4, 4)] {
+            let mut constraints = Constraints::ANY;
+            constraints.placement.max_segments = most;
+            let mut tables = tables_for(&device);
+            let mapping = map(&mut tables, &[run], &constraints, DataDirection::ToDevice)?;
+            assert_eq!(tables.segments(mapping), count);
+            tables.sync_for_cpu();
+            tables.sync_for_device(|_, _, _| {});
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn range_over_two_regions_is_judged_as_a_whole() -> Result {
+        const GIB: u64 = 1 << 30;
+        let device = TestDevice::new(c"dbc_test_regions", None)?;
+        let block = Block::new(3)?;
+        let run = block.run()?;
+        let (front, back) = (part(run, 0, 4), part(run, 4, 4));
+        set_regions(&device, back.start, 0, GIB)?;
+        let to_device = DataDirection::ToDevice;
+        let mut tables = tables_for(&device);
+        let result = map(&mut tables, &[run], &Constraints::ANY, to_device);
+        assert!(matches!(result, Err(MapError::Bounced)));
+        assert!(!tables.is_mapped());
+        if bounces(&device) {
+            return Ok(());
+        }
+        // Each half is reached.
+        let both = [front, back];
+        let mapping = map(&mut tables, &both, &Constraints::ANY, to_device)?;
+        let shifted = Run {
+            start: back.start + GIB,
+            ..back
+        };
+        assert_eq!(&seen(mapping)[..], &[front, shifted][..]);
+        Ok(())
+    }
+
+    #[test]
+    fn regions_that_go_on_are_one() -> Result {
+        let device = TestDevice::new(c"dbc_test_seamless", None)?;
+        if bounces(&device) {
+            return Ok(());
+        }
+        let block = Block::new(3)?;
+        let run = block.run()?;
+        set_regions(&device, run.start + 4 * PAGE, 0, 0)?;
+        let mut tables = tables_for(&device);
+        let mapping = map(
+            &mut tables,
+            &[run],
+            &Constraints::ANY,
+            DataDirection::ToDevice,
+        )?;
+        assert_eq!(&seen(mapping)[..], &[run][..]);
+        Ok(())
+    }
+
+    #[test]
+    fn memory_beyond_the_mask_is_not_tried() -> Result {
+        let device = TestDevice::new(c"dbc_test_mask", None)?;
+        let block = Block::new(1)?;
+        let run = block.run()?;
+        // SAFETY: The device is ours, and nothing is mapped for it.
+        unsafe { (*as_raw(device.bound())).coherent_dma_mask = run.last() - 1 };
+        let mut tables = tables_for(&device);
+        let result = map(
+            &mut tables,
+            &[run],
+            &Constraints::ANY,
+            DataDirection::ToDevice,
+        );
+        assert!(matches!(result, Err(MapError::Bounced)));
+        Ok(())
+    }
+
+    #[test]
+    fn boundary_is_one_of_dma_addresses() -> Result {
+        let device = TestDevice::new(c"dbc_test_boundary", None)?;
+        if bounces(&device) {
+            return Ok(());
+        }
+        let block = Block::new(3)?;
+        let run = block.run()?;
+        // A page further on the bus: boundaries before the pages 3 and 7.
+        set_regions(&device, run.start, PAGE, PAGE)?;
+        let mut constraints = Constraints::ANY;
+        constraints.segments = limits(u64::MAX, 4 * PAGE);
+        let mut tables = tables_for(&device);
+        let mapping = map(&mut tables, &[run], &constraints, DataDirection::ToDevice)?;
+        let parts = [(1, 3), (4, 4), (8, 1)].map(|(first, count)| part(run, first, count));
+        assert_eq!(&seen(mapping)[..], &parts[..]);
+        Ok(())
+    }
+
+    #[test]
+    fn device_without_dma_cannot_map() -> Result {
+        let device = TestDevice::new(c"dbc_test_no_dma", None)?;
+        // SAFETY: The device is ours, and nothing is mapped for it.
+        let mask =
+            unsafe { mem::replace(&mut (*as_raw(device.bound())).dma_mask, ptr::null_mut()) };
+        let block = Block::new(0)?;
+        let runs = [block.run()?];
+        let mut tables = tables_for(&device);
+        let result = map(
+            &mut tables,
+            &runs,
+            &Constraints::ANY,
+            DataDirection::ToDevice,
+        );
+        assert!(matches!(result, Err(MapError::Failed(ENODEV))));
+        // SAFETY: As above.
+        unsafe { (*as_raw(device.bound())).dma_mask = mask };
         Ok(())
     }
 }

@@ -427,6 +427,52 @@ TEST_F(buffer, device_without_dma_cannot_map_from_a_heap)
 	close(heap);
 }
 
+/* --- 64 KiB, the segment size of a device that never said anything --------- */
+
+#define UNSAID	.parms_max_segment_size = 64 * KIB
+
+/* As far as the DMA addresses follow each other, as videobuf2 and DRM look at it. */
+static __u64 contiguous_len(const struct mapping *mapping)
+{
+	__u64 next = mapping->segments[0].address;
+	__u32 i;
+
+	for (i = 0; i < mapping->count && mapping->segments[i].address == next; i++)
+		next += mapping->segments[i].len;
+	return next - mapping->segments[0].address;
+}
+
+/* The DMA API is given no longer ones, and the memory is still one range. */
+TEST_F(buffer, default_segment_size_cuts_the_table)
+{
+	int linear = join(self->importer, self->fd, DEVICE(.max_segments = 1));
+	int unsaid = join(self->importer, self->fd, DEVICE(UNSAID));
+	__u32 i;
+
+	ASSERT_EQ(0, map(self->importer, linear, &one));
+	ASSERT_EQ(1, one.count);
+	ASSERT_EQ(0, map(self->importer, unsaid, &two));
+	EXPECT_EQ(BUFFER_LEN / (64 * KIB), two.count);
+	for (i = 0; i < two.count; i++)
+		EXPECT_GE(64 * KIB, two.segments[i].len);
+	EXPECT_EQ(BUFFER_LEN, contiguous_len(&two));
+	EXPECT_TRUE(same_memory(&one, &two));
+}
+
+/* Who takes few segments has said that they may be longer. */
+TEST_F(buffer, few_segments_are_longer_than_the_default)
+{
+	int two_of_them = join(self->importer, self->fd, DEVICE(UNSAID, .max_segments = 2));
+	int linear = join(self->importer, self->fd, DEVICE(UNSAID, .max_segments = 1));
+
+	ASSERT_EQ(0, map(self->importer, linear, &one));
+	EXPECT_EQ(1, one.count);
+	EXPECT_EQ(BUFFER_LEN, mapping_len(&one));
+	ASSERT_EQ(0, map(self->importer, two_of_them, &two));
+	EXPECT_GE(2, two.count);
+	EXPECT_TRUE(same_memory(&one, &two));
+}
+
 TEST_F(buffer, without_memory_in_reach)
 {
 	int fd = create(LOW_MEMORY);
