@@ -41,43 +41,14 @@ FINE = re.compile(r'kfence: initialized|kasan: KernelAddressSanitizer initialize
                   r'kobject: kobject_add_internal failed for .* \(error: -12 |'
                   r'[Cc]orruption (check|scan)|x86/mm: Memory corruption')
 
-# vivid is the kernel's own, and maps longer segments than it claims to support: it
-# never says how long they may be, which DMA-API takes for 64 KiB.
-KNOWN = re.compile(r'DMA-API: vivid .* segment longer than device claims to support .* '
-                   r'\[max=65536\]')
-# What else its report has.
-PART_OF_KNOWN = re.compile(KNOWN.pattern + r'|WARNING:|Call [Tt]race:')
-
 # The module that commits bugs says so: then reports are what the command looks for.
 PLANTED = 'cenalloc_bugs: planted bug'
-
-
-def without_known(lines):
-    """The lines without reports, from "cut here" to "end trace", of one warning each that
-    is KNOWN."""
-    kept, report = [], []
-    for line in lines:
-        if 'cut here ]' in line:
-            kept += report
-            report = [line]
-        elif report:
-            report.append(line)
-            if '---[ end trace' in line:
-                text = '\n'.join(report)
-                others = any(BAD.search(line) and not PART_OF_KNOWN.search(line)
-                             for line in report)
-                if not KNOWN.search(text) or text.count('WARNING:') > 1 or others:
-                    kept += report
-                report = []
-        else:
-            kept.append(line)
-    return kept + report
 
 
 def findings(log):
     """The parts of the log that a healthy kernel does not write."""
     with open(log, encoding='utf-8', errors='replace') as f:
-        lines = without_known(line.rstrip() for line in f)
+        lines = [line.rstrip() for line in f]
     if any(PLANTED in line for line in lines):
         return []
     parts, end = [], 0
