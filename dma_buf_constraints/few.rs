@@ -30,7 +30,7 @@ pub fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
 /// Room for `count` elements of `size` bytes. Not generic: what it calls is this module's alone.
 #[inline(never)]
 fn room(count: usize, size: usize) -> Option<NonNull<c_void>> {
-    // SAFETY: No requirements; the product is checked.
+    // SAFETY: It takes any numbers, and fails where their product overflows.
     NonNull::new(unsafe { c::dbc_kvmalloc(count, size) })
 }
 

@@ -84,8 +84,6 @@ int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,
 void *dbc_direct_address(u64 start);
 void dbc_pages_of_run(struct page **pages, u64 start, unsigned long count);
 void *dbc_vmap(struct page **pages, unsigned int count);
-void *dbc_map_memory(u64 start, u64 len);
-void dbc_unmap_memory(void *address);
 void dbc_vunmap(void *address);
 
 int dbc_set_name(struct dma_buf *dmabuf, const char *name);

@@ -4,7 +4,6 @@
  * kernel, for the Rust half of dma_buf_constraints.
  */
 
-#include <linux/io.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -115,17 +114,6 @@ void *dbc_vmap(struct page **pages, unsigned int count)
 void dbc_vunmap(void *address)
 {
 	vunmap(address);
-}
-
-/* A kernel address of memory without struct pages. */
-void *dbc_map_memory(u64 start, u64 len)
-{
-	return memremap(start, len, MEMREMAP_WB);
-}
-
-void dbc_unmap_memory(void *address)
-{
-	memunmap(address);
 }
 
 /* What DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */

@@ -88,7 +88,7 @@ impl<'a> Fault<'a> {
         let map = |run: &Run, run_offset: u64, start: u64, stop: u64| {
             // SAFETY: The fault handler holds the lock that keeps the vma. The range lies in the
             // vma, by the bounds above, and the vma was set up for page frames without struct
-            // pages. The memory is the buffer's, as the caller promises.
+            // pages. The caller keeps the memory until its pages are taken out again.
             to_result(unsafe {
                 c::dbc_vma_fill(
                     self.vma.as_ptr(),

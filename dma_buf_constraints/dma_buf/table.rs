@@ -80,7 +80,7 @@ pub struct Pages<'a> {
     pub has_struct_pages: bool,
 }
 
-/// A table of segments, not mapped.
+/// A table of segments.
 ///
 /// # Invariants
 ///
@@ -425,18 +425,22 @@ impl<M> Tables<M> {
 
     /// Makes what the device wrote visible to the CPU.
     pub fn sync_for_cpu(&self) {
-        for mapped in &self.mapped {
-            // SAFETY: By the type's invariants it is mapped so, for a device that is bound.
-            unsafe { mapped.table.sync(&self.device, mapped.direction, false) };
-        }
+        self.sync(false);
     }
 
     /// Makes what the CPU wrote visible to the device, then calls `and_then` for each mapping.
     pub fn sync_for_device(&self, and_then: impl Fn(&M, &Device, DataDirection)) {
+        self.sync(true);
+        for mapped in &self.mapped {
+            and_then(&mapped.memory, &self.device, mapped.direction);
+        }
+    }
+
+    /// Makes what one side wrote visible to the other.
+    fn sync(&self, to_device: bool) {
         for mapped in &self.mapped {
             // SAFETY: By the type's invariants it is mapped so, for a device that is bound.
-            unsafe { mapped.table.sync(&self.device, mapped.direction, true) };
-            and_then(&mapped.memory, &self.device, mapped.direction);
+            unsafe { mapped.table.sync(&self.device, mapped.direction, to_device) };
         }
     }
 }

@@ -3,7 +3,10 @@
 //! The kernel's own address of a buffer's memory.
 
 use super::table::Pages;
-use crate::c;
+use crate::{
+    c,
+    model::Run, //
+};
 use core::ptr::{
     self,
     NonNull, //
@@ -50,15 +53,17 @@ impl KernelMapping {
             runs,
             has_struct_pages,
         } = pages;
-        if let [run] = runs {
-            let (address, kind) = if has_struct_pages {
-                // SAFETY: The memory has struct pages, as the caller promises.
-                let address = unsafe { c::dbc_direct_address(run.start) };
-                (address, Kind::Direct)
-            } else {
-                // SAFETY: The memory is the caller's, and not otherwise known to the kernel.
-                let address = unsafe { c::dbc_map_memory(run.start, run.len) };
-                (address, Kind::Memory)
+        if let [Run { start, len }] = *runs {
+            // SAFETY: The caller tells whether the memory has struct pages. Without, the kernel
+            // knows it as the caller's alone, who keeps it.
+            let (address, kind) = unsafe {
+                if has_struct_pages {
+                    (c::dbc_direct_address(start), Kind::Direct)
+                } else {
+                    let cached = bindings::MEMREMAP_WB as c_ulong;
+                    let address = bindings::memremap(start, len as usize, cached);
+                    (address, Kind::Memory)
+                }
             };
             if let Some(address) = NonNull::new(address) {
                 // INVARIANT: As the calls say.
@@ -76,8 +81,8 @@ impl KernelMapping {
         let mut rest = pages.as_mut_slice();
         for run in runs {
             let (here, behind) = rest.split_at_mut((run.len / page) as usize);
-            // SAFETY: `here` has room for as many pages as the run has. They have struct pages, as
-            // the caller promises.
+            // SAFETY: `here` has room for as many pages as the run has, of which the caller tells
+            // that they have struct pages.
             unsafe { c::dbc_pages_of_run(here.as_mut_ptr(), run.start, here.len()) };
             rest = behind;
         }
@@ -98,12 +103,15 @@ impl KernelMapping {
 
 impl Drop for KernelMapping {
     fn drop(&mut self) {
-        match self.kind {
-            Kind::Direct => {}
-            // SAFETY: By the type's invariants.
-            Kind::Pages => unsafe { c::dbc_vunmap(self.address.as_ptr()) },
-            // SAFETY: By the type's invariants.
-            Kind::Memory => unsafe { c::dbc_unmap_memory(self.address.as_ptr()) },
+        let address = self.address.as_ptr();
+        // SAFETY: By the type's invariants the address is from the counterpart of what undoes it,
+        // and it is undone once.
+        unsafe {
+            match self.kind {
+                Kind::Direct => {}
+                Kind::Pages => c::dbc_vunmap(address),
+                Kind::Memory => bindings::memunmap(address),
+            }
         }
     }
 }
