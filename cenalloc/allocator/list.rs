@@ -77,7 +77,9 @@ impl Code {
     /// whoever has a reference.
     fn keep(self) -> Option<Kept> {
         // SAFETY: The allocator is registered, so that its module has not gone; NULL is allowed.
-        unsafe { c::cenalloc_module_get(self.0) }.then(|| Kept(self))
+        let is_kept = unsafe { c::cenalloc_module_get(self.0) };
+        // Made only where there is a reference to give back: its drop does that.
+        is_kept.then(|| Kept(self))
     }
 }
 

@@ -5,6 +5,7 @@
  */
 
 #include <pthread.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
@@ -690,6 +691,78 @@ TEST_F(outside, module_stays_while_a_buffer_has_its_memory)
 	self->fd = create(LEN);
 	EXPECT_EQ(0, allocate(self->fd));
 	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
+	ASSERT_EQ(0, load("cenalloc_c_allocator"));
+	self->outside = open_outside();
+	ASSERT_LE(0, self->outside);
+}
+
+/* A process that loads or unloads the module of the allocators, which takes a while. */
+static pid_t begin(const char *command)
+{
+	pid_t child = fork();
+
+	if (!child)
+		_exit(system(command));
+	return child;
+}
+
+static int end(pid_t child)
+{
+	int status;
+
+	return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+/*
+ * An allocator is asked while its module starts, and while it goes: it gives nothing,
+ * and the module has as many references as before.
+ */
+TEST_F(outside, module_that_comes_and_goes)
+{
+	int fds[2], i, kmsg;
+	pid_t child;
+
+	close(self->outside);
+	ASSERT_EQ(0, unload_patiently("cenalloc_c_allocator"));
+	for (i = 0; i < 2; i++)
+		fds[i] = create(LEN);
+	kmsg = open_log();
+
+	child = begin("modprobe cenalloc_c_allocator coming=2000 going=2000");
+	for (i = 0; i < 200 && !*find_allocator("early").name; i++)
+		usleep(5000);
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, declare_needs(fds[i], "early",
+					   NEEDS(.access_mask = C_ALLOCATOR_EARLY_CLASS)));
+	/* Its initializer's own reference is one. */
+	EXPECT_EQ(1, count_module_users("cenalloc_c_allocator"));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(-ENOMEM, allocate(fds[0]));
+	EXPECT_EQ(1, count_module_users("cenalloc_c_allocator"));
+	EXPECT_EQ(0, end(child));
+	EXPECT_EQ(0, settled_module_users("cenalloc_c_allocator", 0));
+
+	/* There, it gives memory, and an open file alone keeps it. */
+	EXPECT_EQ(0, allocate(fds[0]));
+	self->outside = open_outside();
+	EXPECT_EQ(2, count_module_users("cenalloc_c_allocator"));
+	close(fds[0]);
+	EXPECT_EQ(1, settled_module_users("cenalloc_c_allocator", 1));
+	EXPECT_EQ(-EWOULDBLOCK, unload("cenalloc_c_allocator"));
+	close(self->outside);
+	EXPECT_EQ(0, settled_module_users("cenalloc_c_allocator", 0));
+
+	child = begin("rmmod cenalloc_c_allocator");
+	for (i = 0; i < 200 && !access("/dev/cenalloc_c_allocator", F_OK); i++)
+		usleep(5000);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(-ENOMEM, allocate(fds[1]));
+	EXPECT_EQ(0, end(child));
+	EXPECT_FALSE(is_loaded("cenalloc_c_allocator"));
+	EXPECT_FALSE(is_logged(kmsg, "*cut here*"));
+	close(fds[1]);
+	close(kmsg);
+
 	ASSERT_EQ(0, load("cenalloc_c_allocator"));
 	self->outside = open_outside();
 	ASSERT_LE(0, self->outside);

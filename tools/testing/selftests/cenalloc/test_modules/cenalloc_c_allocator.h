@@ -168,4 +168,7 @@ struct c_allocator_told {
 
 #define C_ALLOCATOR_MISUSED_CLASS	0x10000000000ULL	/* bit 40 */
 
+/* That of the allocator "early", which the module adds where its parameter coming= is not 0. */
+#define C_ALLOCATOR_EARLY_CLASS		0x20000000000ULL	/* bit 41 */
+
 #endif /* _CENALLOC_C_ALLOCATOR_H */

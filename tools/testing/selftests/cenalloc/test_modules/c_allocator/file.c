@@ -23,6 +23,14 @@
 
 static struct cenalloc_device *cenalloc;
 
+static unsigned int coming;
+module_param(coming, uint, 0444);
+MODULE_PARM_DESC(coming, "Milliseconds that the module still initializes with an allocator added");
+
+static unsigned int going;
+module_param(going, uint, 0444);
+MODULE_PARM_DESC(going, "Milliseconds that the module exits with its allocators still there");
+
 /* All allocators that were added, by handle. */
 static DEFINE_XARRAY_ALLOC(allocators);
 
@@ -229,12 +237,45 @@ static struct miscdevice device = {
 	.fops = &allocator_fops,
 };
 
+/* Adds an allocator that stays as long as the module, before anybody can use it. */
+static int __init add_early(void)
+{
+	static const struct c_allocator_add add = {
+		.name = "early",
+		.type = C_ALLOCATOR_EARLY_CLASS,
+	};
+	struct faulty *faulty = kzalloc_obj(*faulty);
+	int ret;
+
+	if (!faulty)
+		return -ENOMEM;
+	faulty_init(faulty, &add);
+	ret = xa_insert(&allocators, 0, faulty, GFP_KERNEL);
+	if (!ret)
+		ret = cenalloc_device_add_allocator(cenalloc, &faulty->allocator);
+	if (ret) {
+		xa_erase(&allocators, 0);
+		kfree(faulty);
+		return ret;
+	}
+	msleep(coming);
+	return 0;
+}
+
 static int __init allocator_init(void)
 {
+	int ret;
+
 	cenalloc = cenalloc_get_device();
 	if (IS_ERR(cenalloc))
 		return PTR_ERR(cenalloc);
-	return misc_register(&device);
+	ret = misc_register(&device);
+	if (ret || !coming)
+		return ret;
+	ret = add_early();
+	if (ret)
+		misc_deregister(&device);
+	return ret;
 }
 module_init(allocator_init);
 
@@ -244,6 +285,7 @@ static void __exit allocator_exit(void)
 	unsigned long handle;
 
 	misc_deregister(&device);
+	msleep(going);
 	/* No buffer has memory of them, or this module would have to stay. */
 	xa_for_each(&allocators, handle, faulty)
 		WARN_ON(remove(faulty, handle));
