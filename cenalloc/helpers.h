@@ -121,9 +121,9 @@ void cenalloc_pool_free(struct gen_pool *pool, unsigned long pfn,
 
 void cenalloc_copy(u64 to, u64 from, u64 len);
 
-struct mem_cgroup *cenalloc_payer_get(void);
-void cenalloc_payer_put(struct mem_cgroup *payer);
-struct mem_cgroup *cenalloc_payer_enter(struct mem_cgroup *payer);
+struct obj_cgroup *cenalloc_payer_get(void);
+void cenalloc_payer_put(struct obj_cgroup *payer);
+struct mem_cgroup *cenalloc_payer_enter(struct obj_cgroup *payer);
 void cenalloc_payer_leave(struct mem_cgroup *before);
 
 struct device *cenalloc_find_device(const char *bus, const char *name);

@@ -266,23 +266,39 @@ void cenalloc_copy(u64 to, u64 from, u64 len)
 	}
 }
 
-/* The memory cgroup of the current process, with a reference; NULL without. */
-struct mem_cgroup *cenalloc_payer_get(void)
+/*
+ * Who pays for what the current process allocates, with a reference that keeps no
+ * memory cgroup: when one is removed, its parent pays. NULL where there are none.
+ */
+struct obj_cgroup *cenalloc_payer_get(void)
 {
-	return get_mem_cgroup_from_mm(current->mm);
+	struct obj_cgroup *payer = NULL;
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(current->mm), *each;
+
+	rcu_read_lock();
+	for (each = memcg; each && !payer; each = parent_mem_cgroup(each)) {
+		payer = rcu_dereference(each->nodeinfo[numa_node_id()]->objcg);
+		if (payer && !obj_cgroup_tryget(payer))
+			payer = NULL;
+	}
+	rcu_read_unlock();
+	mem_cgroup_put(memcg);
+#endif
+	return payer;
 }
 
-void cenalloc_payer_put(struct mem_cgroup *payer)
+void cenalloc_payer_put(struct obj_cgroup *payer)
 {
-	mem_cgroup_put(payer);
+	obj_cgroup_put(payer);
 }
 
-struct mem_cgroup *cenalloc_payer_enter(struct mem_cgroup *payer)
+struct mem_cgroup *cenalloc_payer_enter(struct obj_cgroup *payer)
 {
-	return set_active_memcg(payer);
+	return set_active_memcg(payer ? get_mem_cgroup_from_objcg(payer) : NULL);
 }
 
 void cenalloc_payer_leave(struct mem_cgroup *before)
 {
-	set_active_memcg(before);
+	mem_cgroup_put(set_active_memcg(before));
 }

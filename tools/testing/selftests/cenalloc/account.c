@@ -297,12 +297,35 @@ TEST_F(account, limit_at_a_move)
 	munmap(memory, LEN);
 }
 
-/* The creator is gone with its cgroup, and still pays. */
+static int count_dying(void)
+{
+	char text[1024], line[64];
+
+	slurp(ROOT "/cgroup.stat", text, sizeof(text));
+	if (!find_line(text, "nr_dying_subsys_memory ", line, sizeof(line)))
+		return -1;
+	return atoi(line + strlen("nr_dying_subsys_memory "));
+}
+
+/*
+ * The creator is gone with its cgroup: the next above pays. No buffer, with memory or
+ * without, keeps the cgroup.
+ */
 TEST_F(account, cgroup_that_was_removed)
 {
+	int i, fd;
+
+	ASSERT_EQ(0, enter("payer"));
+	fd = create(LEN);
+	ASSERT_EQ(0, allocate(fd));
+	ASSERT_EQ(0, enter("user"));
 	ASSERT_EQ(0, rmdir(ROOT "/payer"));
+	for (i = 0; i < 200 && count_dying(); i++)
+		usleep(10000);
+	EXPECT_EQ(0, count_dying());
 	ASSERT_EQ(0, allocate(self->fd));
 	EXPECT_GT((__s64)SLACK, current_bytes("user") - self->user);
+	close(fd);
 	close(self->fd);
 	self->fd = -1;
 	ASSERT_EQ(0, mkdir(ROOT "/payer", 0755));
