@@ -2,8 +2,8 @@
 
 //! All allocators: those of this module, and those that others registered.
 //!
-//! The list is never changed: whoever adds or removes an allocator makes a new one, so that a
-//! reader needs no lock while it asks allocators, which may take long.
+//! The list is never changed: whoever adds an allocator makes a new one, so that a reader needs no
+//! lock while it asks allocators, which may take long. One that is removed is passed by.
 
 use super::{
     builtin,
@@ -26,7 +26,6 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
             Full,
             Relaxed, //
@@ -38,10 +37,6 @@ use kernel::{
         },
         Arc,
         SpinLock, //
-    },
-    time::{
-        delay::fsleep,
-        Delta, //
     }, //
 };
 
@@ -107,10 +102,9 @@ pub(crate) struct Entry {
     code: Option<Code>,
     /// Bytes that buffers have from it.
     used: Atomic<u64>,
-    /// Buffers that have memory from it.
-    live: Atomic<usize>,
-    /// Whether it is being removed: nobody may call it any more.
-    closed: Atomic<bool>,
+    /// Buffers that have memory from it, or are asking for some; below 0 once it is removed: then
+    /// nobody may call it any more.
+    live: Atomic<isize>,
     /// Who calls it, which may take long.
     #[pin]
     calls: Srcu,
@@ -134,7 +128,6 @@ impl Entry {
                 code,
                 used: Atomic::new(0),
                 live: Atomic::new(0),
-                closed: Atomic::new(false),
                 calls <- new_srcu!(),
             }),
             GFP_KERNEL,
@@ -162,7 +155,7 @@ impl Entry {
     }
 
     /// The most bytes that it can give to one buffer, and whether always in one run; nothing
-    /// while it is being removed.
+    /// once it is removed.
     pub(crate) fn promises(&self) -> Option<(u64, bool)> {
         let call = self.enter()?;
         Some((call.max_len(), call.is_contiguous()))
@@ -231,26 +224,36 @@ impl Entry {
         Ok((call.allocate(need, devices)?, lease))
     }
 
-    /// The right to call the allocator; nothing where it is being removed.
+    /// Whether it was removed.
+    fn is_removed(&self) -> bool {
+        self.live.load(Relaxed) < 0
+    }
+
+    /// The right to call the allocator; nothing once it is removed.
     fn enter(&self) -> Option<Call<'_>> {
         if let Some(allocator) = &self.builtin {
             // The allocators of this module stay as long as it does.
             return Some(Call::Builtin(allocator));
         }
         let call = self.calls.read_lock();
-        if self.closed.load(Acquire) {
-            return None;
-        }
+        // Taken away when it is removed, before those who call it are waited for.
         let allocator = self.outside.lock().clone()?;
         Some(Call::Outside(allocator, call))
     }
 
-    /// Keeps everybody from calling the allocator, and waits for those who do.
+    /// Keeps everybody from calling the allocator, waits for those who do, and lets it go. The
+    /// memory that buffers have of it keeps what it needs by itself.
     fn close(&self) {
-        self.closed.xchg(true, Full);
+        let allocator = self.outside.lock().take();
         self.calls.synchronize();
+        if allocator.is_some_and(|allocator| allocator.is_selective()) {
+            SELECTIVE.fetch_sub(1, Relaxed);
+        }
     }
 }
+
+/// What is added to `live` of an allocator that is removed.
+const REMOVED: isize = isize::MIN / 2;
 
 /// A call of an allocator that is listed.
 enum Call<'a> {
@@ -298,14 +301,19 @@ impl Lease {
             Some(code) => Some(code.keep()?),
             None => None,
         };
-        entry.live.fetch_add(1, Relaxed);
+        let was_removed = entry.live.fetch_add(1, Full) < 0;
         // INVARIANT: Counted and kept above.
-        Some(Self {
+        let lease = Self {
             entry: entry.clone(),
             allocator: Some(call.allocator().clone()),
             len: 0,
             _kept: kept,
-        })
+        };
+        if was_removed {
+            // Dropped, it is not counted any more.
+            return None;
+        }
+        Some(lease)
     }
 
     /// Counts `len` bytes as used.
@@ -365,11 +373,9 @@ pub(super) fn selective() -> usize {
 pub(crate) struct Snapshot(Option<Arc<List>>);
 
 impl Snapshot {
-    pub(crate) fn iter(&self) -> core::slice::Iter<'_, Arc<Entry>> {
-        match &self.0 {
-            Some(list) => list.iter(),
-            None => [].iter(),
-        }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let entries = self.0.iter().flat_map(|list| list.iter());
+        entries.filter(|entry| !entry.is_removed())
     }
 }
 
@@ -378,7 +384,8 @@ pub(crate) fn snapshot() -> Snapshot {
     Snapshot(LIST.lock().clone())
 }
 
-/// Replaces the list by one that `change` made of it. `ENOMEM`, and what `change` fails with.
+/// Replaces the list by one that `change` made of it, without those that were removed meanwhile.
+/// `ENOMEM`, and what `change` fails with.
 fn replace(change: impl FnOnce(&mut List) -> Result) -> Result {
     let _change = CHANGE.lock();
     let mut list = List::new();
@@ -492,45 +499,21 @@ impl Registration {
     }
 
     /// As [`remove`](Self::remove); after it, there is nothing left for a drop to do.
+    ///
+    /// Needs no memory: what stays in the list is passed by, and goes with the next change.
     pub(crate) fn try_remove(&self) -> Result {
-        let entry = &self.0;
-        // Those who have memory from it need not be disturbed.
-        if entry.live.load(Acquire) > 0 {
-            return Err(EBUSY);
-        }
-        entry.close();
-        // Somebody may have been quicker.
-        if entry.live.load(Acquire) > 0 {
-            entry.closed.store(false, Relaxed);
-            return Err(EBUSY);
-        }
-        self.unlist();
+        // From the moment in which nobody has memory of it on, nobody gets any.
+        self.0.live.cmpxchg(0, REMOVED, Full).map_err(|_| EBUSY)?;
+        self.0.close();
         Ok(())
-    }
-
-    /// Takes the allocator, which is closed, off the list.
-    fn unlist(&self) {
-        let others = |list: &mut List| {
-            list.retain(|entry| !Arc::ptr_eq(entry, &self.0));
-            Ok(())
-        };
-        // It has to go, since its code may: a few bytes are there sooner or later.
-        while replace(others).is_err() {
-            fsleep(Delta::from_millis(1));
-        }
-        // Whoever still reads an old list finds nothing. Memory keeps what it needs by itself.
-        let allocator = self.0.outside.lock().take();
-        if allocator.is_some_and(|allocator| allocator.is_selective()) {
-            SELECTIVE.fetch_sub(1, Relaxed);
-        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if !self.0.closed.load(Relaxed) {
+        if !self.0.is_removed() {
+            self.0.live.fetch_add(REMOVED, Full);
             self.0.close();
-            self.unlist();
         }
     }
 }
