@@ -141,15 +141,24 @@ pub(crate) struct Unserved {
     pub(crate) misfit: Misfit,
 }
 
-/// How near an allocator comes that has this `misfit`: one that the users can reach is nearer than
-/// one that they cannot, one that serves them nearer than one that does not, and one with memory
-/// enough nearer than one without.
-fn nearness(misfit: &Misfit) -> u32 {
-    match misfit.field {
-        Field::AccessMask => 0,
-        Field::Device => 1,
-        Field::Length => 2,
-        _ => 3,
+impl Unserved {
+    /// Whether the allocator comes nearer than `other`, or as near and is more special.
+    ///
+    /// One that the users can reach is nearer than one that they cannot, one that serves them nearer
+    /// than one that does not, and one with memory enough nearer than one without. Of those that lack
+    /// the same, the one that lacks least.
+    fn is_nearer_than(&self, other: &Self) -> bool {
+        let rank = |field| match field {
+            Field::AccessMask => 0,
+            Field::Device => 1,
+            Field::Length => 2,
+            _ => 3,
+        };
+        let (one, other) = (&self.misfit, &other.misfit);
+        if one.field == other.field && one.field != Field::AccessMask {
+            return one.found.abs_diff(one.wanted) <= other.found.abs_diff(other.wanted);
+        }
+        rank(one.field) >= rank(other.field)
     }
 }
 
@@ -160,13 +169,15 @@ pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserv
         let Some(misfit) = entry.misfit(need, devices) else {
             return Ok(());
         };
-        // Of those that come equally near, the more special one.
-        let is_nearer = |other: &Unserved| nearness(&misfit) >= nearness(&other.misfit);
-        if nearest.as_ref().is_none_or(is_nearer) {
-            nearest = Some(Unserved {
-                allocator: *entry.name(),
-                misfit,
-            });
+        let unserved = Unserved {
+            allocator: *entry.name(),
+            misfit,
+        };
+        if nearest
+            .as_ref()
+            .is_none_or(|nearest| unserved.is_nearer_than(nearest))
+        {
+            nearest = Some(unserved);
         }
     }
     match nearest {
