@@ -16,7 +16,10 @@ mod system_contig;
 
 pub(crate) mod pages;
 
-use crate::provision::Provision;
+use crate::{
+    c,
+    provision::Provision, //
+};
 use dma_buf_constraints::model::{
     Field,
     Misfit,
@@ -24,6 +27,7 @@ use dma_buf_constraints::model::{
     Placement, //
 };
 use kernel::{
+    alloc::AllocError,
     device::Device,
     prelude::*,
     sync::Arc, //
@@ -51,6 +55,60 @@ pub struct Need {
     pub placement: Placement,
     /// Whether to give up where the process is being killed.
     pub killable: bool,
+}
+
+impl Need {
+    /// Whether to give up now: the process is being killed.
+    pub(crate) fn is_over(&self) -> bool {
+        // SAFETY: The call looks at the current process alone.
+        self.killable && unsafe { c::cenalloc_killed() }
+    }
+
+    /// Why there was no memory: an attempt also ends where the process is being killed.
+    pub(crate) fn shortage(&self) -> Shortage {
+        if self.is_over() {
+            Shortage::Killed
+        } else {
+            Shortage::Memory
+        }
+    }
+}
+
+/// Why an allocator gives no memory now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// The memory cgroup that pays is at its limit. Nobody else is asked: memory that is not
+    /// charged is no way around a limit.
+    Charge,
+    /// It has none that suits. The next allocator is asked.
+    Memory,
+    /// The process is being killed.
+    Killed,
+}
+
+impl From<Error> for Shortage {
+    fn from(error: Error) -> Self {
+        if error == EINTR {
+            Self::Killed
+        } else {
+            Self::Memory
+        }
+    }
+}
+
+impl From<AllocError> for Shortage {
+    fn from(_: AllocError) -> Self {
+        Self::Memory
+    }
+}
+
+impl From<Shortage> for Error {
+    fn from(shortage: Shortage) -> Self {
+        match shortage {
+            Shortage::Charge | Shortage::Memory => ENOMEM,
+            Shortage::Killed => EINTR,
+        }
+    }
 }
 
 /// The devices that are to share the memory, as far as users are devices.
@@ -128,11 +186,8 @@ pub unsafe trait Allocator: Send + Sync {
     }
 
     /// Zeroed memory for `need`, which [`could`](Self::could) and [`matches`](Self::matches) have
-    /// accepted.
-    ///
-    /// `ENOMEM` where there is none now, `EINTR` where the caller is being killed; any other error
-    /// counts as `ENOMEM`.
-    fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision>;
+    /// accepted. Any error but `EINTR` is [`Shortage::Memory`].
+    fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision, Shortage>;
 }
 
 /// Why no allocator could ever satisfy a need: the one that comes nearest, and what it lacks.

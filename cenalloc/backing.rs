@@ -9,7 +9,8 @@ use crate::{
         Devices,
         Entry,
         Lease,
-        Need, //
+        Need,
+        Shortage, //
     },
     c,
     provision::{
@@ -236,8 +237,8 @@ impl Backing {
 /// Memory for `need` that `fits`, from the first allocator that has it.
 ///
 /// `fits` has the last word: what an allocator could give is decided before the memory is seen.
-/// Fails with `ENOMEM` where all are out of it, with `EINTR` where the caller is being killed,
-/// and with `EINVAL` where nobody could.
+/// Fails with `ENOMEM` where all are out of it, or whoever pays is at its limit; with `EINTR` where
+/// the caller is being killed, and with `EINVAL` where nobody could.
 pub(crate) fn provide(
     need: &Need,
     devices: &Devices<'_>,
@@ -248,11 +249,17 @@ pub(crate) fn provide(
         if entry.misfit(need, devices).is_some() {
             continue;
         }
-        let provided = Entry::allocate(entry, need, devices);
-        match provided.and_then(|(given, lease)| Backing::new(given, need.len, lease)) {
+        failure = ENOMEM;
+        let (given, lease) = match Entry::allocate(entry, need, devices) {
+            Ok(given) => given,
+            Err(Shortage::Memory) => continue,
+            Err(shortage) => return Err(shortage.into()),
+        };
+        match Backing::new(given, need.len, lease) {
             Ok(backing) if fits(&backing) => return Ok(backing),
-            Err(error) if error == EINTR => return Err(error),
-            Ok(_) | Err(_) => failure = ENOMEM,
+            // The same is short for the next.
+            Err(ENOMEM) => break,
+            Ok(_) | Err(_) => {}
         }
     }
     Err(failure)

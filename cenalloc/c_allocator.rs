@@ -10,7 +10,8 @@ use crate::{
         Code,
         Description,
         Devices,
-        Need, //
+        Need,
+        Shortage, //
     },
     c,
     provision::{
@@ -187,9 +188,9 @@ unsafe impl Allocator for CAllocator {
         all && (!nobody || serves(ptr::null_mut()))
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         // Whatever it fails with counts as that: with another error, nobody else might be asked.
-        self.provide(need).map_err(|_| ENOMEM)
+        self.provide(need).map_err(|_| Shortage::Memory)
     }
 }
 

@@ -43,7 +43,8 @@ pub use crate::{
         Description,
         Devices,
         Need,
-        Registration, //
+        Registration,
+        Shortage, //
     },
     handle::Handle,
     provision::{

@@ -37,6 +37,22 @@ struct cenalloc_zones {
 };
 
 /**
+ * struct cenalloc_range - contiguous pages from inside a zone
+ * @zone: the kind of zone
+ * @gfp: its GFP flags
+ * @end: the first page frame that is too high
+ * @count: how many pages
+ * @align: they start at a multiple of so many, a power of two
+ */
+struct cenalloc_range {
+	unsigned int zone;
+	gfp_t gfp;
+	u64 end;
+	unsigned long count;
+	unsigned long align;
+};
+
+/**
  * struct cenalloc_run - a range of addresses
  * @first: first address
  * @last: last address
@@ -72,18 +88,18 @@ struct cenalloc_dma_source {
 	int node;
 };
 
-void cenalloc_zones_below(u64 max_address, struct cenalloc_zones *zones);
+struct cenalloc_zones cenalloc_zones_below(u64 max_address);
 u64 cenalloc_lowest_address(void);
 u64 cenalloc_total_memory(void);
 
 gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound);
 u64 cenalloc_page_address(struct page *page);
 struct page *cenalloc_address_page(u64 address);
-struct page *cenalloc_alloc_range(unsigned int type, u64 max_address,
-				  unsigned long count, unsigned int order,
-				  u64 *cursor);
+bool cenalloc_is_there(unsigned int order, gfp_t zone);
+struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor);
+void cenalloc_range_free(u64 address, unsigned long count);
 void cenalloc_clear(u64 address, unsigned long count);
-void cenalloc_free_split(u64 address, unsigned long count);
+void cenalloc_pages_free(u64 address, unsigned long count);
 void cenalloc_trim(struct page *page, unsigned int order, unsigned long count);
 
 struct cma *cenalloc_cma_area(unsigned int index);

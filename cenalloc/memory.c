@@ -4,14 +4,18 @@
  * zone, its bytes, and who pays for it.
  */
 
+#include <linux/cpuset.h>
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/mm.h>
+#include <linux/vmstat.h>
 
 #include "helpers.h"
 
@@ -56,27 +60,31 @@ static bool zone_span(enum zone_type type, u64 *first, u64 *last)
 	return found;
 }
 
-void cenalloc_zones_below(u64 max_address, struct cenalloc_zones *zones)
+struct cenalloc_zones cenalloc_zones_below(u64 max_address)
 {
+	struct cenalloc_zones zones = {};
 	u64 first, last;
 	size_t i;
 
-	memset(zones, 0, sizeof(*zones));
-	for (i = 0; i < ARRAY_SIZE(zones_upwards); i++) {
+	/* Any zone will do: that takes no flags. */
+	if (max_address == U64_MAX)
+		zones.has_sure = true;
+	for (i = 0; i < ARRAY_SIZE(zones_upwards) && max_address != U64_MAX; i++) {
 		if (!zone_span(zones_upwards[i].zone, &first, &last))
 			continue;
 		if (first > max_address)
 			break;
 		if (last <= max_address) {
-			zones->has_sure = true;
-			zones->sure = zones_upwards[i].gfp;
+			zones.has_sure = true;
+			zones.sure = zones_upwards[i].gfp;
 		} else {
-			zones->has_maybe = true;
-			zones->maybe = zones_upwards[i].gfp;
-			zones->maybe_zone = zones_upwards[i].zone;
+			zones.has_maybe = true;
+			zones.maybe = zones_upwards[i].gfp;
+			zones.maybe_zone = zones_upwards[i].zone;
 			break;
 		}
 	}
+	return zones;
 }
 
 /* The first address of memory that the page allocator manages. */
@@ -115,6 +123,19 @@ gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound)
 	return (gfp | __GFP_NORETRY) & ~__GFP_RECLAIM;
 }
 
+/*
+ * Whether a block is there that a memory cgroup could not be charged for: the page
+ * allocator has the same answer to both.
+ */
+bool cenalloc_is_there(unsigned int order, gfp_t zone)
+{
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY | zone, order);
+
+	if (page)
+		__free_pages(page, order);
+	return page;
+}
+
 u64 cenalloc_page_address(struct page *page)
 {
 	return page_to_phys(page);
@@ -125,63 +146,185 @@ struct page *cenalloc_address_page(u64 address)
 	return pfn_to_page(PHYS_PFN(address));
 }
 
-#ifdef CONFIG_CONTIG_ALLOC
-/* Whether nothing in a range is beyond moving, as far as a glance tells. */
-static bool may_be_had(struct zone *zone, unsigned long pfn, unsigned long count)
-{
-	for (; count--; pfn++) {
-		struct page *page;
+static unsigned int uncharged_mib = 64;
+module_param(uncharged_mib, uint, 0644);
+MODULE_PARM_DESC(uncharged_mib,
+		 "Most MiB that all buffers have from inside a zone, which no memory cgroup pays for (default: 64)");
 
-		page = pfn_to_online_page(pfn);
-		if (!page || page_zone(page) != zone || PageReserved(page) ||
-		    PageSlab(page) || PageHuge(page))
-			return false;
-	}
-	return true;
+#ifdef CONFIG_CONTIG_ALLOC
+
+static DEFINE_MUTEX(range_lock);
+
+/* Pages that buffers have from inside a zone. They grow under range_lock alone. */
+static atomic_long_t range_pages;
+
+/* Whether a zone has @count pages to spare; a count of the kernel's that is a little old. */
+static bool has_room(struct zone *zone, unsigned long count)
+{
+	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
+	unsigned long kept = zone_page_state(zone, NR_FREE_CMA_PAGES) + low_wmark_pages(zone);
+
+	return free >= kept + count;
 }
-#endif
 
 /*
- * @count contiguous zeroed pages of a zone up to @max_address, from a multiple of
- * 2^@order pages on, the lowest there are from @cursor on: movable pages in the
- * way are moved. Each page has a reference of its own. The kernel does not charge
- * such pages.
+ * Makes room as the page allocator does, which reclaims other memory: as many pages
+ * as are wanted, and what it may go below the low watermark, are taken and given
+ * back.
  */
-struct page *cenalloc_alloc_range(unsigned int type, u64 max_address,
-				  unsigned long count, unsigned int order,
-				  u64 *cursor)
+static void make_room(struct zone *zone, gfp_t flags, unsigned long count)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | flags;
+	struct page *page, *next;
+	LIST_HEAD(pages);
+
+	count += low_wmark_pages(zone) - min_wmark_pages(zone);
+	while (count-- && !cenalloc_killed()) {
+		page = alloc_pages_node(zone_to_nid(zone), gfp, 0);
+		if (!page)
+			break;
+		list_add(&page->lru, &pages);
+	}
+	list_for_each_entry_safe(page, next, &pages, lru)
+		__free_page(page);
+}
+
+/* What page->private says of pages that buffers have from inside a zone. */
+#define RANGE_PAGE	((unsigned long)&range_pages)
+
+/*
+ * The first page of a range that is beyond moving, as far as a glance tells; @end if
+ * there is none. A page in use that is neither reclaimed nor mapped is a driver's.
+ */
+static unsigned long first_obstacle(struct zone *zone, unsigned long pfn, unsigned long end)
+{
+	for (; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (!page || page_zone(page) != zone || PageReserved(page) ||
+		    PageSlab(page) || PageHuge(page))
+			break;
+		if (!page_ref_count(page) && page_private(page) == RANGE_PAGE)
+			break;
+		if (page_ref_count(page) && !PageLRU(page) && !page->mapping &&
+		    !page_has_movable_ops(page))
+			break;
+	}
+	return pfn;
+}
+
+/* Whether @count pages more are within the limit. */
+static bool is_within_limit(unsigned long count)
+{
+	u64 most = (u64)READ_ONCE(uncharged_mib) << (20 - PAGE_SHIFT);
+
+	return atomic_long_read(&range_pages) + (u64)count <= most;
+}
+
+static void set_private(unsigned long pfn, unsigned long count, unsigned long private)
+{
+	while (count--)
+		set_page_private(pfn_to_page(pfn++), private);
+}
+
+/*
+ * Takes one range, if that leaves the zone its reserves and is within the limit. The
+ * pages are frozen: they have no reference. Ranges can share a block of pages then,
+ * whereas the kernel takes none of a block with pages that are in use and stay.
+ */
+static int take_range(struct zone *zone, unsigned long pfn, unsigned long count)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+	int ret;
+
+	ret = mutex_lock_killable(&range_lock);
+	if (ret)
+		return ret;
+	if (!is_within_limit(count) || !has_room(zone, count)) {
+		ret = -ENOMEM;
+	} else {
+		ret = alloc_contig_frozen_range(pfn, pfn + count, ACR_FLAGS_NONE, gfp);
+		if (!ret) {
+			atomic_long_add(count, &range_pages);
+			set_private(pfn, count, RANGE_PAGE);
+		}
+	}
+	mutex_unlock(&range_lock);
+	return ret;
+}
+
+/*
+ * Takes the lowest range of @want from @cursor on; 0 where there is none. What does
+ * not move is passed by, with the rest of its block where only the kernel saw it.
+ */
+static unsigned long search_zone(struct zone *zone, const struct cenalloc_range *want,
+				 unsigned long cursor)
+{
+	unsigned long pfn = ALIGN(max(zone->zone_start_pfn, cursor), want->align);
+	unsigned long end = min_t(u64, zone_end_pfn(zone), want->end);
+	unsigned long obstacle;
+	int ret;
+
+	while (pfn + want->count <= end && !cenalloc_killed()) {
+		cond_resched();
+		obstacle = first_obstacle(zone, pfn, pfn + want->count);
+		if (obstacle < pfn + want->count) {
+			pfn = ALIGN(obstacle + 1, want->align);
+			continue;
+		}
+		ret = take_range(zone, pfn, want->count);
+		if (!ret)
+			return pfn;
+		if (ret != -EBUSY)
+			break;
+		pfn = ALIGN(pageblock_end_pfn(pfn), want->align);
+	}
+	return 0;
+}
+
+#endif /* CONFIG_CONTIG_ALLOC */
+
+/*
+ * Contiguous zeroed pages of a kind of zone that the process may use, the lowest
+ * there are from @cursor on: movable pages in the way are moved. The kernel does not
+ * charge such pages, so that their number is limited. NULL where there are none, the
+ * limit is reached, or the zone would have fewer free pages than its low watermark.
+ */
+struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor)
 {
 #ifdef CONFIG_CONTIG_ALLOC
-	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
-	unsigned long step = 1UL << order;
+	unsigned long pfn;
 	int nid;
 
 	for_each_online_node(nid) {
-		struct zone *zone = &NODE_DATA(nid)->node_zones[type];
-		unsigned long pfn, end;
+		struct zone *zone = &NODE_DATA(nid)->node_zones[want->zone];
 
-		if (!managed_zone(zone))
+		if (!managed_zone(zone) || !node_isset(nid, cpuset_current_mems_allowed))
 			continue;
-		pfn = ALIGN(max_t(unsigned long, zone->zone_start_pfn,
-				  PHYS_PFN(*cursor)), step);
-		end = min_t(u64, zone_end_pfn(zone),
-			    (max_address >> PAGE_SHIFT) +
-			    ((max_address & ~PAGE_MASK) == ~PAGE_MASK));
-		for (; pfn + count <= end; pfn += step) {
-			cond_resched();
-			if (cenalloc_killed())
-				return NULL;
-			if (!may_be_had(zone, pfn, count))
-				continue;
-			if (alloc_contig_range(pfn, pfn + count, ACR_FLAGS_NONE,
-					       gfp))
-				continue;
-			*cursor = PFN_PHYS((u64)pfn + count);
-			return pfn_to_page(pfn);
-		}
+		if (!is_within_limit(want->count))
+			break;
+		if (!has_room(zone, want->count))
+			make_room(zone, want->gfp, want->count);
+		pfn = search_zone(zone, want, PHYS_PFN(*cursor));
+		if (!pfn)
+			continue;
+		*cursor = PFN_PHYS((u64)pfn + want->count);
+		return pfn_to_page(pfn);
 	}
 #endif
 	return NULL;
+}
+
+/* Gives such pages back. */
+void cenalloc_range_free(u64 address, unsigned long count)
+{
+#ifdef CONFIG_CONTIG_ALLOC
+	unsigned long pfn = PHYS_PFN(address);
+
+	set_private(pfn, count, 0);
+	free_contig_frozen_range(pfn, count);
+	atomic_long_sub(count, &range_pages);
+#endif
 }
 
 /* Zeroes pages that nobody else has. */
@@ -197,7 +340,7 @@ void cenalloc_clear(u64 address, unsigned long count)
 }
 
 /* Frees pages with a reference each. */
-void cenalloc_free_split(u64 address, unsigned long count)
+void cenalloc_pages_free(u64 address, unsigned long count)
 {
 	unsigned long pfn = PHYS_PFN(address);
 

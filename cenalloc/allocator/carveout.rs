@@ -12,7 +12,8 @@ use super::{
     Allocator,
     Description,
     Devices,
-    Need, //
+    Need,
+    Shortage, //
 };
 use crate::{
     c,
@@ -162,7 +163,7 @@ unsafe impl Allocator for Carveout {
         self.0.reserved.extent.could(need)
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let piece = KBox::new(Range::take(&self.0, need)?, GFP_KERNEL)?;
         let run = piece.run;
         let provision = if self.0.reserved.has_struct_pages {

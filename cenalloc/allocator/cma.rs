@@ -11,7 +11,8 @@ use super::{
     Allocator,
     Description,
     Devices,
-    Need, //
+    Need,
+    Shortage, //
 };
 use crate::{
     c,
@@ -165,13 +166,13 @@ unsafe impl Allocator for Cma {
         extent::any_could(self.places(), need)
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let count = (need.len / PAGE_SIZE as u64) as usize;
         let order = pages::order_of(need.placement.alignment);
         // SAFETY: By the invariants of `Area`.
         let page = unsafe { c::cenalloc_cma_alloc(self.area.0.as_ptr(), count, order) };
         let Some(page) = NonNull::new(page) else {
-            return Err(pages::failure(need));
+            return Err(need.shortage());
         };
         // INVARIANT: Just allocated.
         let memory = CmaMemory {
@@ -184,7 +185,7 @@ unsafe impl Allocator for Cma {
             start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             len: need.len,
         };
-        Provision::new(KBox::new(memory, GFP_KERNEL)?, [run])
+        Ok(Provision::new(KBox::new(memory, GFP_KERNEL)?, [run])?)
     }
 }
 

@@ -13,7 +13,8 @@ use super::{
     Allocator,
     Description,
     Devices,
-    Need, //
+    Need,
+    Shortage, //
 };
 use crate::{
     c,
@@ -129,22 +130,22 @@ unsafe impl Allocator for DmaCoherent {
         }
     }
 
-    fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision> {
+    fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision, Shortage> {
         // Memory starts at a multiple of the power of two that its length reaches.
         let len = need.len.max(need.placement.alignment);
         let source = c::cenalloc_dma_source {
             max_address: need.placement.max_address,
             ..source(devices)
         };
-        let len = usize::try_from(len).map_err(|_| ENOMEM)?;
+        let len = usize::try_from(len).map_err(|_| Shortage::Memory)?;
         let memory =
-            DmaMemory::new(self.device.clone(), source, len).ok_or_else(|| pages::failure(need))?;
+            DmaMemory::new(self.device.clone(), source, len).ok_or_else(|| need.shortage())?;
         let run = Run {
             // SAFETY: Just allocated.
             start: unsafe { c::cenalloc_page_address(memory.page.as_ptr()) },
             len: need.len,
         };
-        Provision::new(KBox::new(memory, GFP_KERNEL)?, [run])
+        Ok(Provision::new(KBox::new(memory, GFP_KERNEL)?, [run])?)
     }
 }
 

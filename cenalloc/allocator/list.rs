@@ -9,7 +9,8 @@ use super::{
     builtin,
     Allocator,
     Devices,
-    Need, //
+    Need,
+    Shortage, //
 };
 use crate::{
     c,
@@ -218,9 +219,9 @@ impl Entry {
         entry: &Arc<Self>,
         need: &Need,
         devices: &Devices<'_>,
-    ) -> Result<(Provision, Lease)> {
-        let call = entry.enter().ok_or(ENOMEM)?;
-        let lease = Lease::new(entry, &call).ok_or(ENOMEM)?;
+    ) -> Result<(Provision, Lease), Shortage> {
+        let call = entry.enter().ok_or(Shortage::Memory)?;
+        let lease = Lease::new(entry, &call).ok_or(Shortage::Memory)?;
         Ok((call.allocate(need, devices)?, lease))
     }
 

@@ -2,7 +2,10 @@
 
 //! Contiguous chunks of the page allocator, below a given address.
 
-use super::Need;
+use super::{
+    Need,
+    Shortage, //
+};
 use crate::c;
 use core::ptr::NonNull;
 use dma_buf_constraints::model::{
@@ -28,16 +31,26 @@ pub(crate) fn order_of(bytes: u64) -> u32 {
     u64::BITS - (pages - 1).leading_zeros()
 }
 
+/// As what pages were allocated.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// As the page allocator's block of this order, with one reference.
+    Block(u32),
+    /// As the first pages of a block, with a reference each.
+    Split,
+    /// As a range inside a zone, without references; they count against the limit.
+    Range,
+}
+
 /// Zeroed contiguous pages, freed when dropped.
 ///
 /// # Invariants
 ///
-/// The `pages` pages from `address` on are ours: with an `order`, as the page allocator's block
-/// of that order; without, each with a reference of its own.
+/// The `pages` pages from `address` on are ours, and were allocated as `origin` says.
 pub(crate) struct Chunk {
     address: u64,
     pages: usize,
-    order: Option<u32>,
+    origin: Origin,
 }
 
 impl Chunk {
@@ -52,13 +65,16 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        match self.order {
-            // SAFETY: By the type's invariants the block is ours and has one reference.
-            Some(order) => unsafe {
-                bindings::__free_pages(c::cenalloc_address_page(self.address), order)
-            },
-            // SAFETY: By the type's invariants the pages are ours, with a reference each.
-            None => unsafe { c::cenalloc_free_split(self.address, self.pages) },
+        let (address, pages) = (self.address, self.pages);
+        // SAFETY: By the type's invariants the pages are ours, and were allocated so.
+        unsafe {
+            match self.origin {
+                Origin::Block(order) => {
+                    bindings::__free_pages(c::cenalloc_address_page(address), order)
+                }
+                Origin::Split => c::cenalloc_pages_free(address, pages),
+                Origin::Range => c::cenalloc_range_free(address, pages),
+            }
         }
     }
 }
@@ -66,131 +82,144 @@ impl Drop for Chunk {
 /// What a [`Source`] may do for a chunk.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
-    /// Reclaim and move other memory, and wait for it.
+    /// Reclaim and move other memory, and wait for it. What fails then decides: see [`Shortage`].
     pub(crate) reclaim: bool,
     /// Where the limit divides a zone, search the zone from its low end, moving what is in the
     /// way: dear, but the page allocator itself hands out high addresses first.
     pub(crate) search: bool,
 }
 
-/// Where memory up to an address comes from.
-pub(crate) struct Source {
-    max_address: u64,
+/// Where memory for a need comes from.
+pub(crate) struct Source<'a> {
+    need: &'a Need,
     zones: c::cenalloc_zones,
     /// Where the next search starts.
     cursor: u64,
 }
 
-impl Source {
-    /// Memory up to `max_address`.
-    pub(crate) fn below(max_address: u64) -> Self {
-        let mut zones = c::cenalloc_zones {
-            sure: 0,
-            maybe: 0,
-            maybe_zone: 0,
-            has_sure: false,
-            has_maybe: false,
-        };
-        if max_address == u64::MAX {
-            // Any zone will do: that takes no flags.
-            zones.has_sure = true;
-        } else {
-            // SAFETY: `zones` is ours to write.
-            unsafe { c::cenalloc_zones_below(max_address, &mut zones) };
-        }
+impl<'a> Source<'a> {
+    /// Memory that `need` can be satisfied with.
+    pub(crate) fn new(need: &'a Need) -> Self {
+        // SAFETY: The call looks at the kernel's zones alone.
+        let zones = unsafe { c::cenalloc_zones_below(need.placement.max_address) };
         Self {
-            max_address,
+            need,
             zones,
             cursor: 0,
         }
     }
 
-    /// A chunk of `pages` pages, 2^`order` or less, that starts at a multiple of 2^`order` pages.
+    /// A chunk of `pages` pages, 2^`order` or less, that starts at a multiple of 2^`order` pages,
+    /// or, found by a search, as it needs to be aligned.
     ///
     /// Where the limit divides a zone, the zones below come last: they are small and belong to
     /// devices that reach nothing else.
-    pub(crate) fn chunk(&mut self, order: u32, pages: usize, effort: Effort) -> Option<Chunk> {
+    pub(crate) fn chunk(
+        &mut self,
+        order: u32,
+        pages: usize,
+        effort: Effort,
+    ) -> Result<Chunk, Shortage> {
         let pages = pages.min(1 << order);
         if self.zones.has_maybe {
-            let low = self.low(order, pages, effort);
-            if low.is_some() {
-                return low;
+            match self.low(order, pages, effort) {
+                Err(Shortage::Memory) if self.zones.has_sure => {}
+                decided => return decided,
             }
         }
         if !self.zones.has_sure {
-            return None;
+            return Err(Shortage::Memory);
         }
-        take(order, pages, effort.reclaim, true, self.zones.sure)
+        self.take(order, pages, effort.reclaim, true, self.zones.sure)
     }
 
     /// From the zone that the limit divides.
-    fn low(&mut self, order: u32, pages: usize, effort: Effort) -> Option<Chunk> {
+    ///
+    /// What a search finds is charged to nobody, so that it needs to be possible to charge as much.
+    fn low(&mut self, order: u32, pages: usize, effort: Effort) -> Result<Chunk, Shortage> {
         // Most of what comes back can be too high, and is not worth zeroing.
-        if let Some(chunk) = take(order, pages, false, false, self.zones.maybe) {
-            if chunk.run().last() <= self.max_address {
+        let zone = self.zones.maybe;
+        match self.take(order, pages, effort.reclaim, false, zone) {
+            Ok(chunk) if chunk.run().last() <= self.need.placement.max_address => {
                 // SAFETY: The chunk is ours.
                 unsafe { c::cenalloc_clear(chunk.address, chunk.pages) };
-                return Some(chunk);
+                return Ok(chunk);
             }
+            Err(Shortage::Memory) if effort.reclaim => {}
+            Err(shortage) => return Err(shortage),
+            Ok(_) => {}
         }
         if !effort.search {
-            return None;
+            return Err(Shortage::Memory);
         }
-        let mut page = self.search(order, pages);
+        let mut page = self.search(pages);
         if page.is_none() && self.cursor != 0 {
             // What was too small for larger chunks was passed by.
             self.cursor = 0;
-            page = self.search(order, pages);
+            page = self.search(pages);
         }
-        let page = page?;
-        // INVARIANT: Pages that are ours, with a reference each.
-        Some(Chunk {
+        let page = page.ok_or_else(|| self.need.shortage())?;
+        // INVARIANT: Pages that are ours, as a range.
+        Ok(Chunk {
             // SAFETY: Just allocated.
             address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             pages,
-            order: None,
+            origin: Origin::Range,
         })
     }
 
-    fn search(&mut self, order: u32, pages: usize) -> Option<NonNull<bindings::page>> {
-        // SAFETY: The cursor is ours to write; no requirements on the rest.
-        NonNull::new(unsafe {
-            c::cenalloc_alloc_range(
-                self.zones.maybe_zone,
-                self.max_address,
-                pages,
-                order,
-                &mut self.cursor,
-            )
+    fn search(&mut self, pages: usize) -> Option<NonNull<bindings::page>> {
+        let placement = &self.need.placement;
+        let want = c::cenalloc_range {
+            zone: self.zones.maybe_zone,
+            gfp: self.zones.maybe,
+            end: placement.max_address.saturating_add(1) / PAGE_SIZE as u64,
+            count: pages,
+            align: 1 << order_of(placement.alignment),
+        };
+        // SAFETY: Both are ours; the kind of zone is one that there is.
+        NonNull::new(unsafe { c::cenalloc_range_alloc(&want, &mut self.cursor) })
+    }
+
+    /// The first `pages` pages of a block of the page allocator; what is left of it is given back.
+    fn take(
+        &self,
+        order: u32,
+        pages: usize,
+        reclaim: bool,
+        zero: bool,
+        zone: bindings::gfp_t,
+    ) -> Result<Chunk, Shortage> {
+        let whole = pages == 1 << order;
+        // SAFETY: No requirements on the arguments; the order is one of the page allocator's.
+        let page = NonNull::new(unsafe {
+            let gfp = c::cenalloc_gfp(reclaim, zero, whole && order > 0) | zone;
+            bindings::alloc_pages(gfp, order)
+        });
+        let Some(page) = page else {
+            // SAFETY: The order is one of the page allocator's, and the flags are a zone's.
+            let is_there = || unsafe { c::cenalloc_is_there(order, zone) };
+            return Err(match self.need.shortage() {
+                Shortage::Memory if reclaim && is_there() => Shortage::Charge,
+                shortage => shortage,
+            });
+        };
+        if !whole {
+            // SAFETY: The block was just allocated, not compound.
+            unsafe { c::cenalloc_trim(page.as_ptr(), order, pages) };
+        }
+        // INVARIANT: A block of `order` that is ours, or its first pages, with a reference each.
+        Ok(Chunk {
+            // SAFETY: Just allocated.
+            address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
+            pages,
+            origin: if whole {
+                Origin::Block(order)
+            } else {
+                Origin::Split
+            },
         })
     }
-}
-
-/// The first `pages` pages of a block of the page allocator; what is left of it is given back.
-fn take(
-    order: u32,
-    pages: usize,
-    reclaim: bool,
-    zero: bool,
-    zone: bindings::gfp_t,
-) -> Option<Chunk> {
-    let whole = pages == 1 << order;
-    // SAFETY: No requirements on the arguments; the order is one of the page allocator's.
-    let page = NonNull::new(unsafe {
-        let gfp = c::cenalloc_gfp(reclaim, zero, whole && order > 0) | zone;
-        bindings::alloc_pages(gfp, order)
-    })?;
-    if !whole {
-        // SAFETY: The block was just allocated, not compound.
-        unsafe { c::cenalloc_trim(page.as_ptr(), order, pages) };
-    }
-    // INVARIANT: A block of `order` that is ours, or its first pages, with a reference each.
-    Some(Chunk {
-        // SAFETY: Just allocated.
-        address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
-        pages,
-        order: whole.then_some(order),
-    })
 }
 
 /// How many bytes of memory the page allocator has.
@@ -245,19 +274,4 @@ pub(crate) unsafe fn clear(run: &Run) {
 pub(crate) unsafe fn copy(to: u64, from: u64, len: u64) {
     // SAFETY: The caller's promise.
     unsafe { c::cenalloc_copy(to, from, len) }
-}
-
-/// Whether the current process is being killed, and should not go on collecting memory.
-pub(crate) fn killed() -> bool {
-    // SAFETY: No requirements.
-    unsafe { c::cenalloc_killed() }
-}
-
-/// Why there was no memory for `need`: a search also ends where the process is being killed.
-pub(crate) fn failure(need: &Need) -> Error {
-    if need.killable && killed() {
-        EINTR
-    } else {
-        ENOMEM
-    }
 }

@@ -12,7 +12,8 @@ use super::{
     Allocator,
     Description,
     Devices,
-    Need, //
+    Need,
+    Shortage, //
 };
 use crate::{
     c,
@@ -65,20 +66,19 @@ unsafe impl Allocator for System {
         pages::within_memory(need)
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
-        let mut source = Source::below(need.placement.max_address);
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
+        let mut source = Source::new(need);
         let mut provision = Provision::chunks();
         let mut rest = need.len;
         // Larger orders than one that failed are not tried again.
         let mut largest = pages::MAX_ORDER;
         while rest > 0 {
-            if need.killable && pages::killed() {
-                return Err(EINTR);
+            if need.is_over() {
+                return Err(Shortage::Killed);
             }
             let left = (need.placement.max_segments as usize).saturating_sub(provision.runs());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
-            let chunk = chunk(&mut source, rest, smallest, &mut largest)
-                .ok_or_else(|| pages::failure(need))?;
+            let chunk = chunk(&mut source, rest, smallest, &mut largest)?;
             rest -= chunk.run().len;
             provision.push(chunk)?;
         }
@@ -87,32 +87,39 @@ unsafe impl Allocator for System {
 }
 
 /// The largest chunk for `rest` bytes that can be had, of an order from `smallest` to `largest`.
-fn chunk(source: &mut Source, rest: u64, smallest: u32, largest: &mut u32) -> Option<Chunk> {
+fn chunk(
+    source: &mut Source<'_>,
+    rest: u64,
+    smallest: u32,
+    largest: &mut u32,
+) -> Result<Chunk, Shortage> {
     let pages = rest / PAGE_SIZE as u64;
     let wanted = pages.ilog2().min(*largest).max(smallest);
-    for order in (smallest..=wanted).rev() {
+    let mut order = wanted;
+    loop {
         // Only the smallest is worth reclaiming other memory for, and only the largest worth a
         // search, unless nothing else is left.
         let effort = Effort {
             reclaim: order == smallest,
             search: order == wanted || order == smallest,
         };
-        let chunk = source.chunk(order, pages as usize, effort);
-        if chunk.is_some() {
-            *largest = order;
-            return chunk;
+        match source.chunk(order, pages as usize, effort) {
+            Err(Shortage::Memory) if order > smallest => order -= 1,
+            result => {
+                *largest = order;
+                return result;
+            }
         }
     }
-    None
 }
 
 /// The smallest order of the next chunk so that `rest` bytes come in `left` aligned segments.
-fn smallest_order(rest: u64, left: u64, alignment: u64) -> Result<u32> {
-    let each = rest.checked_div(left).ok_or(ENOMEM)?;
+fn smallest_order(rest: u64, left: u64, alignment: u64) -> Result<u32, Shortage> {
+    let each = rest.checked_div(left).ok_or(Shortage::Memory)?;
     let each = if each * left < rest { each + 1 } else { each };
     let order = pages::order_of(each).max(pages::order_of(alignment));
     if order > pages::MAX_ORDER {
-        return Err(ENOMEM);
+        return Err(Shortage::Memory);
     }
     Ok(order)
 }

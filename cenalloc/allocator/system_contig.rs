@@ -11,7 +11,8 @@ use super::{
     Allocator,
     Description,
     Devices,
-    Need, //
+    Need,
+    Shortage, //
 };
 use crate::{
     c,
@@ -57,18 +58,23 @@ unsafe impl Allocator for SystemContig {
         pages::within_memory(need)
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
-        let order = pages::order_of(need.len.max(need.placement.alignment));
-        let pages = (need.len / PAGE_SIZE as u64) as usize;
-        let effort = Effort {
-            reclaim: true,
-            search: true,
-        };
-        let chunk = Source::below(need.placement.max_address)
-            .chunk(order, pages, effort)
-            .ok_or_else(|| pages::failure(need))?;
-        let mut provision = Provision::chunks();
-        provision.push(chunk)?;
-        Ok(provision)
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
+        provide(need)
     }
+}
+
+/// One range of the page allocator.
+pub(super) fn provide(need: &Need) -> Result<Provision, Shortage> {
+    let pages = (need.len / PAGE_SIZE as u64) as usize;
+    let effort = Effort {
+        reclaim: true,
+        search: true,
+    };
+    let mut provision = Provision::chunks();
+    provision.push(Source::new(need).chunk(
+        pages::order_of(need.len.max(need.placement.alignment)),
+        pages,
+        effort,
+    )?)?;
+    Ok(provision)
 }

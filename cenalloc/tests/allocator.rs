@@ -9,14 +9,17 @@ use crate::{
             Effort,
             Source, //
         },
-        provide,
         Allocator,
         Description,
         Devices,
         Need,
-        Registration, //
+        Registration,
+        Shortage, //
     },
-    backing::Backing,
+    backing::{
+        provide,
+        Backing, //
+    },
     provision::Provision, //
 };
 use dma_buf_constraints::model::{
@@ -61,7 +64,7 @@ const MAX_LEN: u64 = 4 * PAGE;
 #[derive(Clone, Copy)]
 enum Answer {
     Give,
-    Fail(Error),
+    Fail(Shortage),
 }
 
 /// Gives pages, or an error.
@@ -93,7 +96,7 @@ unsafe impl Allocator for Asked {
         })
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         self.times.fetch_add(1, Relaxed);
         if let Answer::Fail(error) = self.answer {
             return Err(error);
@@ -103,9 +106,9 @@ unsafe impl Allocator for Asked {
             search: false,
         };
         let pages = (need.len / PAGE) as usize;
-        let chunk = Source::below(u64::MAX).chunk(2, pages, effort);
+        let chunk = Source::new(need).chunk(2, pages, effort)?;
         let mut provision = Provision::chunks();
-        provision.push(chunk.ok_or(ENOMEM)?)?;
+        provision.push(chunk)?;
         Ok(provision)
     }
 }
@@ -208,8 +211,8 @@ mod cases {
     #[test]
     fn next_is_asked_where_one_fails() -> Result {
         let class = class();
-        let full = Registered::new(class, 4, Answer::Fail(ENOMEM))?;
-        let odd = Registered::new(class, 3, Answer::Fail(EIO))?;
+        let full = Registered::new(class, 4, Answer::Fail(Shortage::Memory))?;
+        let odd = Registered::new(class, 3, Answer::Fail(EIO.into()))?;
         let gives = Registered::new(class, 2, Answer::Give)?;
         let spare = Registered::new(class, 1, Answer::Give)?;
         assert_eq!(provider(class)?, gives.name);
@@ -232,12 +235,25 @@ mod cases {
     }
 
     #[test]
-    fn nobody_is_asked_for_who_is_killed() -> Result {
-        let class = class();
-        let _high = Registered::new(class, 2, Answer::Fail(EINTR))?;
-        let low = Registered::new(class, 1, Answer::Give)?;
-        assert_eq!(get(&need(class)).err(), Some(EINTR));
-        assert_eq!(low.times(), 0);
+    fn nobody_is_asked_for_who_is_killed_or_may_have_no_more() -> Result {
+        for (shortage, error) in [(Shortage::Killed, EINTR), (Shortage::Charge, ENOMEM)] {
+            let class = class();
+            let _high = Registered::new(class, 2, Answer::Fail(shortage))?;
+            let low = Registered::new(class, 1, Answer::Give)?;
+            assert_eq!(get(&need(class)).err(), Some(error));
+            assert_eq!(low.times(), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nearest_lacks_least() -> Result {
+        // The class of the system's memory, which others have more of.
+        let mut long = need(crate::c::CENALLOC_CLASS_SYSTEM.into());
+        long.len = 1 << 50;
+        let short = Registered::new(crate::c::CENALLOC_CLASS_SYSTEM.into(), 1, Answer::Give)?;
+        assert_ne!(Some((short.name, Field::Length)), lacking(&long));
+        assert_eq!(Some((Name::new(b"system"), Field::Length)), lacking(&long));
         Ok(())
     }
 
@@ -255,7 +271,7 @@ mod cases {
     #[test]
     fn never_is_not_out_of_memory_now() -> Result {
         let class = class();
-        let full = Registered::new(class, 1, Answer::Fail(ENOMEM))?;
+        let full = Registered::new(class, 1, Answer::Fail(Shortage::Memory))?;
         assert_eq!(lacking(&need(class)), None);
         assert_eq!(get(&need(class)).err(), Some(ENOMEM));
         assert_eq!(full.times(), 1);

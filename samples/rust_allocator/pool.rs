@@ -8,7 +8,8 @@ use cenalloc::{
     Devices,
     Need,
     Owner,
-    Provision, //
+    Provision,
+    Shortage, //
 };
 use dma_buf_constraints::model::{
     Field,
@@ -97,7 +98,7 @@ unsafe impl Allocator for PoolAllocator {
         }
     }
 
-    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision> {
+    fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let count = (need.len / PAGE_SIZE as u64) as usize;
         let taken = Taken::new(&self.0, count)?;
         let mut runs = KVec::with_capacity(count, GFP_KERNEL)?;
@@ -110,7 +111,7 @@ unsafe impl Allocator for PoolAllocator {
             };
             runs.push(run, GFP_KERNEL)?;
         }
-        Provision::new(KBox::new(taken, GFP_KERNEL)?, runs)
+        Ok(Provision::new(KBox::new(taken, GFP_KERNEL)?, runs)?)
     }
 }
 

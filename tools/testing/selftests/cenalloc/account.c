@@ -11,6 +11,7 @@
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
+#include "attacks_memory.h"
 #include "touch.h"
 
 #define ROOT	"/tmp/cenalloc-cgroup"
@@ -295,6 +296,55 @@ TEST_F(account, limit_at_a_move)
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
 	EXPECT_EQ(0, wrong_bytes(memory, MIB, 1));
 	munmap(memory, LEN);
+}
+
+/*
+ * A limit inside a zone, above nearly all of it or not, is no way around that of the
+ * cgroup. What is charged to nobody has a limit of its own.
+ */
+TEST_F(account, limit_whatever_is_declared)
+{
+	static const struct {
+		bool low;
+		__u32 max_segments;
+		const char *uncharged;
+	} attacks[] = {
+		{ false, 0, "64" }, { false, 1, "64" },
+		{ true, 0, "64" }, { true, 1, "64" }, { true, 0, "6" }, { true, 1, "0" },
+	};
+	struct holding *holding = new_holding();
+	size_t i;
+
+	ASSERT_NE(MAP_FAILED, (void *)holding);
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "32M"));
+	ASSERT_EQ(0, enter("payer"));
+	for (i = 0; i < ARRAY_SIZE(attacks); i++) {
+		__s64 held, uncharged = atoi(attacks[i].uncharged) * (__s64)MIB;
+		pid_t child;
+
+		ASSERT_EQ(0, write_file(PARAMETERS "uncharged_mib", attacks[i].uncharged));
+		*holding = (struct holding) {
+			.len = 2 * MIB,
+			.most = 128,
+			.needs.max_address = attacks[i].low ? LOW(28) : nearly_all_memory(),
+			.needs.max_segments = attacks[i].max_segments,
+		};
+		child = begin_holding(holding);
+		ASSERT_LT(0, child);
+		EXPECT_EQ(-ENOMEM, holding->error);
+		held = holding->count * (__s64)holding->len;
+		/* The process and its buffers' own data are in the cgroup, too. */
+		EXPECT_GE(held, 8 * (__s64)MIB);
+		EXPECT_LE(held, 32 * (__s64)MIB + (attacks[i].low ? uncharged : 0)) {
+			TH_LOG("%zu: %lld MiB", i, (long long)(held / MIB));
+		}
+		EXPECT_LE(held - current_bytes("payer"), uncharged);
+		end_holding(child);
+		EXPECT_TRUE(settles_at("payer", self->payer));
+	}
+	EXPECT_EQ(0, write_file(PARAMETERS "uncharged_mib", "64"));
+	ASSERT_EQ(0, enter("user"));
+	munmap(holding, PAGE);
 }
 
 static int count_dying(void)

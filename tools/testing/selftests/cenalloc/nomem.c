@@ -6,7 +6,17 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
 #include "touch.h"
+
+/* Of a machine with 320 MiB. */
+#ifdef __aarch64__
+#define MAIN_ZONE	"DMA"
+#define INSIDE_ZONE	(GIB + 256 * MIB - 1)
+#else
+#define MAIN_ZONE	"DMA32"
+#define INSIDE_ZONE	BITS(28)
+#endif
 
 #define BUFFER_LEN	(find_allocator("system").max_len)
 #include "buffer_fixture.h"
@@ -89,6 +99,43 @@ TEST_F(buffer, one_buffer_too_many)
 	EXPECT_LE(counts[0] * 9 / 10, counts[2]);
 	EXPECT_LT(16, counts[0]);
 	EXPECT_EQ(0, counter("oom_kill "));
+}
+
+/* A number of the zone that most memory is in, in pages. */
+static long zone_number(const char *name)
+{
+	static char text[64 * KIB];
+	const char *at = strstr(slurp("/proc/zoneinfo", text, sizeof(text)),
+				"zone    " MAIN_ZONE "\n");
+
+	at = at ? strstr(at, name) : NULL;
+	return at ? strtol(at + strlen(name), NULL, 10) : -1;
+}
+
+/* What is taken from inside a zone is not taken from its reserves. */
+TEST(reserves_of_a_zone)
+{
+	const struct cenalloc_constraints low = {
+		.max_address = INSIDE_ZONE,
+		.max_segments = 1,
+	};
+	int fds[512], i, count = 0;
+
+	ASSERT_EQ(0, write_file("/sys/module/cenalloc/parameters/uncharged_mib", "1024"));
+	for (i = 0; i < (int)ARRAY_SIZE(fds); i++, count++) {
+		fds[i] = create(MIB);
+		ASSERT_EQ(0, declare_needs(fds[i], "low", low));
+		if (allocate(fds[i]))
+			break;
+	}
+	EXPECT_LT(32, count);
+	EXPECT_GT((int)ARRAY_SIZE(fds), count);
+	/* The kernel itself may go a little lower. */
+	EXPECT_LE(zone_number("\n        min ") * 3 / 4, zone_number("\n  pages free "));
+	EXPECT_EQ(0, counter("oom_kill "));
+	for (; count >= 0; count--)
+		close(fds[count]);
+	ASSERT_EQ(0, write_file("/sys/module/cenalloc/parameters/uncharged_mib", "64"));
 }
 
 /* A process that is killed while it waits for much memory goes. */
