@@ -185,6 +185,12 @@ pub unsafe trait Allocator: Send + Sync {
         true
     }
 
+    /// Whether it seems to have memory for `need`, which [`could`](Self::could) has accepted, now.
+    /// Takes none.
+    fn has_room(&self, _need: &Need) -> Result<(), Shortage> {
+        Ok(())
+    }
+
     /// Zeroed memory for `need`, which [`could`](Self::could) and [`matches`](Self::matches) have
     /// accepted. Any error but `EINTR` is [`Shortage::Memory`].
     fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision, Shortage>;
@@ -239,6 +245,21 @@ pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserv
         None => Ok(()),
         Some(unserved) => Err(unserved),
     }
+}
+
+/// Which allocator would seem to provide memory for `need` now, if no device is known.
+pub(crate) fn would_provide(need: &Need) -> Result<Name, Shortage> {
+    for entry in snapshot().iter() {
+        if entry.misfit(need, &Devices::NONE).is_some() {
+            continue;
+        }
+        match entry.has_room(need) {
+            Ok(()) => return Ok(*entry.name()),
+            Err(Shortage::Memory) => {}
+            Err(shortage) => return Err(shortage),
+        }
+    }
+    Err(Shortage::Memory)
 }
 
 /// Whether there is an allocator that may refuse a device for reasons of its own.

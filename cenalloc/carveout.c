@@ -132,6 +132,12 @@ unsigned long cenalloc_pool_alloc(struct gen_pool *pool, unsigned long count,
 	return gen_pool_alloc_algo(pool, count, first_fit, &fit);
 }
 
+/* How many pages are free. */
+unsigned long cenalloc_pool_free_pages(struct gen_pool *pool)
+{
+	return gen_pool_avail(pool);
+}
+
 /* Gives back what was taken. */
 void cenalloc_pool_free(struct gen_pool *pool, unsigned long pfn,
 			unsigned long count)

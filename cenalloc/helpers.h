@@ -91,6 +91,8 @@ struct cenalloc_dma_source {
 struct cenalloc_zones cenalloc_zones_below(u64 max_address);
 u64 cenalloc_lowest_address(void);
 u64 cenalloc_total_memory(void);
+u64 cenalloc_available(u64 max_address);
+u64 cenalloc_may_charge(void);
 
 gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound);
 u64 cenalloc_page_address(struct page *page);
@@ -132,6 +134,7 @@ struct gen_pool *cenalloc_pool_create(unsigned long pfn, unsigned long count);
 void cenalloc_pool_destroy(struct gen_pool *pool);
 unsigned long cenalloc_pool_alloc(struct gen_pool *pool, unsigned long count,
 				  unsigned long align, unsigned long end);
+unsigned long cenalloc_pool_free_pages(struct gen_pool *pool);
 void cenalloc_pool_free(struct gen_pool *pool, unsigned long pfn,
 			unsigned long count);
 

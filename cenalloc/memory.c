@@ -105,6 +105,54 @@ u64 cenalloc_total_memory(void)
 	return PFN_PHYS((u64)totalram_pages());
 }
 
+/* Pages of a zone that can be had: free, or of files and read again when needed. */
+static unsigned long available_pages(struct zone *zone)
+{
+	unsigned long kept = zone_page_state(zone, NR_FREE_CMA_PAGES) + min_wmark_pages(zone);
+	unsigned long pages = zone_page_state(zone, NR_FREE_PAGES) +
+			      zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
+			      zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
+
+	return pages - min(pages, kept);
+}
+
+/* Bytes that can be had up to an address, as far as the kernel's counts tell. */
+u64 cenalloc_available(u64 max_address)
+{
+	u64 pages = 0;
+	int nid, type;
+
+	for_each_online_node(nid) {
+		for (type = 0; type < MAX_NR_ZONES; type++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[type];
+			u64 start = PFN_PHYS((u64)zone->zone_start_pfn);
+
+			if (managed_zone(zone) && start <= max_address)
+				pages += min_t(u64, available_pages(zone),
+					       ((max_address - start) >> PAGE_SHIFT) + 1);
+		}
+	}
+	return pages << PAGE_SHIFT;
+}
+
+/*
+ * The most bytes that the memory cgroup of the current process, and those that it is
+ * in, may have. How much of it is in use does not count: a part can be reclaimed.
+ */
+u64 cenalloc_may_charge(void)
+{
+	u64 pages = U64_MAX >> PAGE_SHIFT;
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(current->mm);
+	struct page_counter *counter;
+
+	for (counter = memcg ? &memcg->memory : NULL; counter; counter = counter->parent)
+		pages = min_t(u64, pages, READ_ONCE(counter->max));
+	mem_cgroup_put(memcg);
+#endif
+	return pages << PAGE_SHIFT;
+}
+
 /*
  * Memory that the caller can do without: no warning, and no other process dies
  * for it. Without @reclaim nothing is reclaimed or moved for it either. Charged

@@ -163,6 +163,16 @@ unsafe impl Allocator for Carveout {
         self.0.reserved.extent.could(need)
     }
 
+    fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        // SAFETY: By the invariants of `Range`.
+        let free = unsafe { c::cenalloc_pool_free_pages(self.0.pool.as_ptr()) };
+        if frame_of(need.len) <= free {
+            Ok(())
+        } else {
+            Err(Shortage::Memory)
+        }
+    }
+
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let piece = KBox::new(Range::take(&self.0, need)?, GFP_KERNEL)?;
         let run = piece.run;

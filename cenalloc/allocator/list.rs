@@ -225,6 +225,11 @@ impl Entry {
         Ok((call.allocate(need, devices)?, lease))
     }
 
+    /// Whether it seems to have memory now for `need`, which has no [`misfit`](Self::misfit).
+    pub(crate) fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        self.enter().ok_or(Shortage::Memory)?.has_room(need)
+    }
+
     /// Whether it was removed.
     fn is_removed(&self) -> bool {
         self.live.load(Relaxed) < 0

@@ -256,6 +256,20 @@ pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
     Ok(())
 }
 
+/// Whether the page allocator seems to have memory for `need` now, and the current process may have
+/// as much.
+pub(super) fn has_room(need: &Need) -> Result<(), Shortage> {
+    // SAFETY: No requirements: it adds up what the kernel counts.
+    if need.len > unsafe { c::cenalloc_may_charge() } {
+        return Err(Shortage::Charge);
+    }
+    // SAFETY: As above.
+    if need.len > unsafe { c::cenalloc_available(need.placement.max_address) } {
+        return Err(Shortage::Memory);
+    }
+    Ok(())
+}
+
 /// Zeroes memory.
 ///
 /// # Safety

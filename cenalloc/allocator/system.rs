@@ -66,6 +66,10 @@ unsafe impl Allocator for System {
         pages::within_memory(need)
     }
 
+    fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        pages::has_room(need)
+    }
+
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let mut source = Source::new(need);
         let mut provision = Provision::chunks();

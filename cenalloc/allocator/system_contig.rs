@@ -58,6 +58,10 @@ unsafe impl Allocator for SystemContig {
         pages::within_memory(need)
     }
 
+    fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        pages::has_room(need)
+    }
+
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         provide(need)
     }

@@ -9,6 +9,7 @@ use crate::{
             Effort,
             Source, //
         },
+        would_provide,
         Allocator,
         Description,
         Devices,
@@ -94,6 +95,13 @@ unsafe impl Allocator for Asked {
             wanted: need.placement.alignment,
             found: PAGE,
         })
+    }
+
+    fn has_room(&self, _need: &Need) -> Result<(), Shortage> {
+        match self.answer {
+            Answer::Give => Ok(()),
+            Answer::Fail(shortage) => Err(shortage),
+        }
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
@@ -243,6 +251,18 @@ mod cases {
             assert_eq!(get(&need(class)).err(), Some(error));
             assert_eq!(low.times(), 0);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn question_takes_no_memory() -> Result {
+        let class = class();
+        let full = Registered::new(class, 2, Answer::Fail(Shortage::Memory))?;
+        let gives = Registered::new(class, 1, Answer::Give)?;
+        assert_eq!(would_provide(&need(class)), Ok(gives.name));
+        assert_eq!((full.times(), gives.times()), (0, 0));
+        drop(gives);
+        assert_eq!(would_provide(&need(class)), Err(Shortage::Memory));
         Ok(())
     }
 

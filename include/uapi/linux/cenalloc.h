@@ -223,7 +223,7 @@ struct cenalloc_allocate {
 #define CENALLOC_ALLOCATE	_IOW('C', 0x04, struct cenalloc_allocate)
 
 /* struct cenalloc_test.result */
-#define CENALLOC_TEST_OK		0	/* memory was there */
+#define CENALLOC_TEST_OK		0	/* memory seems to be there */
 #define CENALLOC_TEST_NO_MEMORY		1	/* could be, but not now */
 #define CENALLOC_TEST_NEVER		2	/* will never be */
 
@@ -254,11 +254,12 @@ struct cenalloc_test {
 };
 
 /*
- * Tells which allocator would provide memory, by taking it and giving it back:
- * "out of memory now" is told apart from "will never work".
+ * Tells which allocator would provide memory, without taking any: "out of memory
+ * now", as far as the kernel's counts and the memory cgroup's limit tell, is told
+ * apart from "will never work".
  *
  * Errors: EINVAL for a length of 0 or one too large to be a file's size, or for
- * constraints that make no sense; EINTR.
+ * constraints that make no sense.
  */
 #define CENALLOC_TEST		_IOWR('C', 0x05, struct cenalloc_test)
 
