@@ -236,6 +236,9 @@ fn lowest() -> u64 {
 
 /// Whether the page allocator has memory in the range, of the length and the alignment that is
 /// needed.
+///
+/// A block is split for a shorter buffer, and cannot grow together again as long as that stays. So
+/// none is aligned more than its length asks for: it would cost others a large block.
 pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
     let max_address = need.placement.max_address;
     let is_within = max_address == u64::MAX || lowest().saturating_add(need.len - 1) <= max_address;
@@ -246,11 +249,12 @@ pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
             found: lowest(),
         });
     }
-    if need.placement.alignment > MAX_CHUNK {
+    let block = (PAGE_SIZE as u64) << order_of(need.len).min(MAX_ORDER);
+    if need.placement.alignment > block {
         return Err(Misfit {
             field: Field::Alignment,
             wanted: need.placement.alignment,
-            found: MAX_CHUNK,
+            found: block,
         });
     }
     Ok(())

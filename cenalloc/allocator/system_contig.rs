@@ -75,10 +75,6 @@ pub(super) fn provide(need: &Need) -> Result<Provision, Shortage> {
         search: true,
     };
     let mut provision = Provision::chunks();
-    provision.push(Source::new(need).chunk(
-        pages::order_of(need.len.max(need.placement.alignment)),
-        pages,
-        effort,
-    )?)?;
+    provision.push(Source::new(need).chunk(pages::order_of(need.len), pages, effort)?)?;
     Ok(provision)
 }

@@ -278,6 +278,21 @@ mod cases {
     }
 
     #[test]
+    fn page_allocator_keeps_no_block_for_less() -> Result {
+        let mut coarse = need(crate::c::CENALLOC_CLASS_SYSTEM_CONTIG.into());
+        coarse.placement.alignment = 2 * PAGE;
+        assert_eq!(lacking(&coarse), None);
+        coarse.placement.alignment = 4 * PAGE;
+        assert_eq!(
+            lacking(&coarse),
+            Some((Name::new(b"system-contig"), Field::Alignment))
+        );
+        coarse.len = 3 * PAGE;
+        assert_eq!(lacking(&coarse), None);
+        Ok(())
+    }
+
+    #[test]
     fn class_rules_out() -> Result {
         let (red, blue) = (class(), class());
         let red_one = Registered::new(red, 2, Answer::Give)?;

@@ -153,6 +153,22 @@ TEST(alignment_no_power_of_two)
 	}
 }
 
+/* A block of the page allocator is not split for a buffer that keeps it from being whole. */
+TEST(alignment_above_the_length)
+{
+	__u64 len;
+	int fd;
+
+	for (len = PAGE; len <= 2 * MIB; len *= 2) {
+		EXPECT_EQ(-EINVAL, create_aligned(len, 2 * len));
+		fd = create_aligned(len + PAGE, 2 * len);
+		EXPECT_LE(0, fd) {
+			TH_LOG("length %#llx", len + PAGE);
+		}
+		close(fd);
+	}
+}
+
 TEST(alignment_beyond_every_allocator)
 {
 	EXPECT_EQ(-EINVAL, create_aligned(PAGE, 1ULL << 63));

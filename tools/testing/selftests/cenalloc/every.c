@@ -165,7 +165,7 @@ TEST_F(memory, is_aligned)
 	/* Something odd before each, so that alignment does not come by itself. */
 	for (i = 0; i < ARRAY_SIZE(alignments); i++) {
 		fds[2 * i] = take(PAGE, PLACE());
-		fds[2 * i + 1] = take(5 * PAGE, PLACE(.alignment = alignments[i]));
+		fds[2 * i + 1] = take(alignments[i], PLACE(.alignment = alignments[i]));
 		ASSERT_LE(0, fds[2 * i + 1]);
 		EXPECT_EQ(0, address(fds[2 * i + 1]) % alignments[i]);
 	}

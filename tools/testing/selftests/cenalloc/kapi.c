@@ -66,7 +66,7 @@ TEST_F(driver, sequence)
 
 TEST_F(driver, sequence_with_alignment)
 {
-	struct c_importer_run run = { .len = PAGE, .align = MIB };
+	struct c_importer_run run = { .len = MIB, .align = MIB };
 
 	ASSERT_EQ(0, call(self->driver, C_IMPORTER_RUN, &run));
 	EXPECT_EQ(0, run.seen[C_IMPORTER_DISPLAY].first_address % MIB);

@@ -156,13 +156,13 @@ FIXTURE_VARIANT_ADD(limits, alignment_of_creator) {
 };
 
 FIXTURE_VARIANT_ADD(limits, alignment_longer_than_buffer) {
-	.len = 4 * KIB,
+	.len = 36 * KIB,
 	.device.alignment = 64 * KIB,
 	.allocator = "system",
 };
 
 FIXTURE_VARIANT_ADD(limits, contiguous_aligned) {
-	.len = 64 * KIB,
+	.len = 516 * KIB,
 	.align = 1 * MIB,
 	.device.max_segments = 1,
 	.allocator = "system-contig",

@@ -224,7 +224,7 @@ TEST_F(buffer, conflict_with_an_allocator)
 			CENALLOC_CLASS_DMA_COHERENT, "exotic", "dma-coherent");
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "coarse", NEEDS(.alignment = 1ULL << 40)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ALIGNMENT, 1ULL << 40,
-			4 * MIB, "coarse", "dma-coherent");
+			256 * KIB, "coarse", "dma-coherent");
 }
 
 /* Takes CAP_SYS_ADMIN from this process, which stays root otherwise. */

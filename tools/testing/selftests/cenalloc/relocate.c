@@ -583,7 +583,7 @@ TEST(move_that_suits_all)
 		fds[i] = create(len);
 		ASSERT_LE(0, fds[i]);
 		first = join(importer, fds[i],
-			     i % 2 ? DEVICE(.alignment = 4 * MIB) :
+			     i % 2 ? DEVICE(.alignment = 512 * KIB) :
 			     DEVICE(.max_segments = 3, .max_segment_size = 128 * KIB));
 		ASSERT_LE(0, first);
 		ASSERT_EQ(0, map(importer, first, &one));
@@ -598,7 +598,7 @@ TEST(move_that_suits_all)
 		ASSERT_EQ(0, map(importer, first, &one));
 		EXPECT_GE(BITS(32), last_address(&one));
 		if (i % 2) {
-			EXPECT_EQ(0, one.segments[0].address % (4 * MIB));
+			EXPECT_EQ(0, one.segments[0].address % (512 * KIB));
 		} else {
 			EXPECT_GE(3, one.count);
 			EXPECT_GE(128 * KIB, one.segments[0].len);

@@ -126,7 +126,7 @@ TEST_F(would, never_be_for_lack_of_an_allocator)
 		     .max_segments = 1);
 	EXPECT_NEVER("system", CENALLOC_FIELD_MAX_SEGMENTS, 1, 2, 1 * MIB,
 		     .access_mask = CENALLOC_CLASS_SYSTEM, .max_segments = 1);
-	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_ALIGNMENT, 1 * GIB, 4 * MIB, 1 * MIB,
+	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_ALIGNMENT, 1 * GIB, 1 * MIB, 1 * MIB,
 		     .alignment = 1 * GIB);
 }
 
