@@ -272,8 +272,8 @@ fn builtin() -> Result<KVec<(Description, Arc<dyn Allocator>)>> {
     let mut all = KVec::new();
     system::add(&mut all)?;
     system_contig::add(&mut all)?;
-    cma::add(&mut all)?;
-    dma_coherent::add(&mut all)?;
+    let areas = cma::add(&mut all)?;
+    dma_coherent::add(&mut all, areas)?;
     carveout::add(&mut all)?;
     Ok(all)
 }

@@ -4,6 +4,7 @@
  */
 
 #include <linux/cma.h>
+#include <linux/device.h>
 #include <linux/dma-map-ops.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -12,13 +13,31 @@
 
 #include "helpers.h"
 
-#ifdef CONFIG_DMA_CMA
+/*
+ * Where the addresses end that @user reaches; false where it does no DMA. Its
+ * driver may have gone.
+ */
+bool cenalloc_dma_limit(struct device *user, u64 *limit)
+{
+	if (!user->dma_mask || !*user->dma_mask)
+		return false;
+	*limit = min_not_zero(*user->dma_mask, user->bus_dma_limit);
+	return true;
+}
 
 /* The area of a number from 0 on that the kernel lets modules use, or NULL. */
 struct cma *cenalloc_cma_area(unsigned int index)
 {
 	return dma_contiguous_get_area_by_idx(index);
 }
+
+/* The area of a device, or that of the machine, also for NULL; NULL without one. */
+struct cma *cenalloc_cma_of(struct device *user)
+{
+	return dev_get_cma_area(user);
+}
+
+#ifdef CONFIG_DMA_CMA
 
 const char *cenalloc_cma_name(struct cma *cma)
 {
@@ -121,11 +140,6 @@ void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count)
 }
 
 #else
-
-struct cma *cenalloc_cma_area(unsigned int index)
-{
-	return NULL;
-}
 
 const char *cenalloc_cma_name(struct cma *cma)
 {

@@ -76,18 +76,6 @@ struct cenalloc_carveout {
 	char name[CENALLOC_NAME_LEN];
 };
 
-/**
- * struct cenalloc_dma_source - from where the DMA API takes memory for a device
- * @area: its own area of contiguous memory, or NULL for that of the system
- * @max_address: the last address that all who share the memory reach
- * @node: its node, or NUMA_NO_NODE
- */
-struct cenalloc_dma_source {
-	struct cma *area;
-	u64 max_address;
-	int node;
-};
-
 struct cenalloc_zones cenalloc_zones_below(u64 max_address);
 u64 cenalloc_lowest_address(void);
 u64 cenalloc_total_memory(void);
@@ -104,7 +92,9 @@ void cenalloc_clear(u64 address, unsigned long count);
 void cenalloc_pages_free(u64 address, unsigned long count);
 void cenalloc_trim(struct page *page, unsigned int order, unsigned long count);
 
+bool cenalloc_dma_limit(struct device *user, u64 *limit);
 struct cma *cenalloc_cma_area(unsigned int index);
+struct cma *cenalloc_cma_of(struct device *user);
 const char *cenalloc_cma_name(struct cma *cma);
 unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room);
 u64 cenalloc_cma_sample(struct cma *cma);
@@ -115,18 +105,6 @@ void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
 void cenalloc_clear_mapped(void *memory, size_t len);
 void cenalloc_copy_mapped(void *to, const void *from, size_t len);
 struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
-
-bool cenalloc_dma_is_encrypted(void);
-unsigned int cenalloc_dma_prepare(struct device *dev);
-u64 cenalloc_area_alignment(void);
-bool cenalloc_dma_limit(struct device *user, u64 *limit);
-struct cenalloc_dma_source cenalloc_dma_source(struct device *user);
-struct page *cenalloc_dma_alloc(struct device *dev,
-				const struct cenalloc_dma_source *source,
-				size_t len, dma_addr_t *handle);
-void cenalloc_dma_free(struct device *dev,
-		       const struct cenalloc_dma_source *source, size_t len,
-		       struct page *page, dma_addr_t handle);
 
 const char *cenalloc_carveout_parameter(void);
 bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found);

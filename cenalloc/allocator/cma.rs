@@ -21,32 +21,45 @@ use crate::{
         Provision, //
     }, //
 };
-use core::ptr::NonNull;
-use dma_buf_constraints::model::{
-    Misfit,
-    Name,
-    Run, //
+use core::ptr::{
+    self,
+    NonNull, //
+};
+use dma_buf_constraints::{
+    device::as_raw,
+    model::{
+        Misfit,
+        Name,
+        Run, //
+    }, //
 };
 use kernel::{
     bindings,
+    device::Device,
     page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         SetOnce, //
     }, //
 };
 
-/// Adds the areas that the kernel lets modules use to `all`. `ENOMEM`.
-pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
+/// Adds the areas that the kernel lets modules use to `all`, and returns them. `ENOMEM`.
+pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<KVec<Arc<Area>>> {
+    let mut areas = KVec::new();
     for index in 0.. {
         // SAFETY: No requirements: the call takes any number.
-        let Some(area) = NonNull::new(unsafe { c::cenalloc_cma_area(index) }) else {
+        let Some(raw) = NonNull::new(unsafe { c::cenalloc_cma_area(index) }) else {
             break;
         };
         // INVARIANT: Areas are never taken away.
-        let area = Area(area);
+        let area = Arc::new(Area::new(raw)?, GFP_KERNEL)?;
+        areas.push(area.clone(), GFP_KERNEL)?;
         let description = Description {
             name: area.name(),
             class: c::CENALLOC_CLASS_CMA.into(),
@@ -55,25 +68,28 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
         if all.iter().any(|(other, _)| other.name == description.name) {
             pr_warn!(
                 "a second area of the name {} is not used\n",
-                area.name().as_str()
+                description.name.as_str()
             );
             continue;
         }
-        all.push(
-            (description, Arc::new(Cma::new(area)?, GFP_KERNEL)?),
-            GFP_KERNEL,
-        )?;
+        all.push((description, Arc::new(Cma(area), GFP_KERNEL)?), GFP_KERNEL)?;
     }
-    Ok(())
+    Ok(areas)
 }
 
 /// A CMA area.
 ///
 /// # Invariants
 ///
-/// Points to an area of the kernel; areas are never taken away.
-#[derive(Clone, Copy)]
-struct Area(NonNull<c::cma>);
+/// `raw` points to an area of the kernel; areas are never taken away.
+pub(super) struct Area {
+    raw: NonNull<c::cma>,
+    /// Where areas lie, of which it is one.
+    runs: KVec<Extent>,
+    extent: SetOnce<Extent>,
+    /// Bytes that buffers have from it.
+    taken: Atomic<u64>,
+}
 
 // SAFETY: An area has a lock of its own.
 unsafe impl Send for Area {}
@@ -81,18 +97,88 @@ unsafe impl Send for Area {}
 unsafe impl Sync for Area {}
 
 impl Area {
+    /// `ENOMEM`.
+    fn new(raw: NonNull<c::cma>) -> Result<Self> {
+        let area = Self {
+            raw,
+            runs: runs()?,
+            extent: SetOnce::new(),
+            taken: Atomic::new(0),
+        };
+        area.places();
+        Ok(area)
+    }
+
+    /// Whether it is the area that the DMA API takes for `device`: its own, or that of the machine.
+    pub(super) fn is_of(&self, device: Option<&Device>) -> bool {
+        let device = device.map_or(ptr::null_mut(), as_raw);
+        // SAFETY: The device is alive, or NULL, which the call takes for any.
+        self.raw.as_ptr() == unsafe { c::cenalloc_cma_of(device) }
+    }
+
     fn name(&self) -> Name {
         // SAFETY: By the type's invariants; the name is a string that never changes.
-        let name = unsafe { CStr::from_char_ptr(c::cenalloc_cma_name(self.0.as_ptr())) };
+        let name = unsafe { CStr::from_char_ptr(c::cenalloc_cma_name(self.raw.as_ptr())) };
         Name::new(name.to_bytes())
     }
 
-    /// Which of `runs` the area lies in; nothing as long as not a single page of it could be had to
-    /// look from.
-    fn extent(&self, runs: &[Extent]) -> Option<Extent> {
+    /// Where the area lies, or may lie, as long as not a single page of it could be had to look
+    /// from.
+    fn places(&self) -> &[Extent] {
+        if self.extent.as_ref().is_none() {
+            // SAFETY: By the type's invariants.
+            let sample = unsafe { c::cenalloc_cma_sample(self.raw.as_ptr()) };
+            if let Some(extent) = self.runs.iter().find(|run| run.contains(sample)) {
+                // Who comes second found the same.
+                self.extent.populate(*extent);
+            }
+        }
+        match self.extent.as_ref() {
+            Some(extent) => core::slice::from_ref(extent),
+            None => &self.runs,
+        }
+    }
+
+    /// The most bytes in one range.
+    pub(super) fn max_len(&self) -> u64 {
+        extent::longest(self.places())
+    }
+
+    /// Whether one range for `need` has a place in it, if all of it is free.
+    pub(super) fn could(&self, need: &Need) -> Result<(), Misfit> {
+        extent::any_could(self.places(), need)
+    }
+
+    /// Whether buffers have left so much of it. What others have of it is moved, or not.
+    pub(super) fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        let taken = self.taken.load(Relaxed);
+        if need.len <= self.max_len().saturating_sub(taken) {
+            Ok(())
+        } else {
+            Err(Shortage::Memory)
+        }
+    }
+
+    /// One range for `need`, zeroed, which may lie too high.
+    pub(super) fn take(area: &Arc<Self>, need: &Need) -> Result<(Run, KBox<dyn Owner>), Shortage> {
+        let count = (need.len / PAGE_SIZE as u64) as usize;
+        let order = pages::order_of(need.placement.alignment);
         // SAFETY: By the type's invariants.
-        let sample = unsafe { c::cenalloc_cma_sample(self.0.as_ptr()) };
-        runs.iter().copied().find(|run| run.contains(sample))
+        let page = NonNull::new(unsafe { c::cenalloc_cma_alloc(area.raw.as_ptr(), count, order) });
+        let page = page.ok_or_else(|| need.shortage())?;
+        area.taken.fetch_add(need.len, Relaxed);
+        // INVARIANT: Just allocated, and counted.
+        let memory = CmaMemory {
+            area: area.clone(),
+            page,
+            count,
+        };
+        let run = Run {
+            // SAFETY: Just allocated.
+            start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
+            len: need.len,
+        };
+        Ok((run, KBox::new(memory, GFP_KERNEL)?))
     }
 }
 
@@ -100,7 +186,7 @@ impl Area {
 const MAX_RUNS: usize = 32;
 
 /// Where areas lie, whoever may use them; those that touch look like one. `ENOMEM`.
-pub(super) fn runs() -> Result<KVec<Extent>> {
+fn runs() -> Result<KVec<Extent>> {
     let mut runs = [const { c::cenalloc_run { first: 0, last: 0 } }; MAX_RUNS];
     // SAFETY: The array is ours to write.
     let count = unsafe { c::cenalloc_cma_runs(runs.as_mut_ptr(), MAX_RUNS as u32) };
@@ -118,44 +204,12 @@ pub(super) fn runs() -> Result<KVec<Extent>> {
 }
 
 /// Gives one run of an area, zeroed.
-struct Cma {
-    area: Area,
-    /// Where areas lie, of which it is one.
-    runs: KVec<Extent>,
-    extent: SetOnce<Extent>,
-}
-
-impl Cma {
-    /// `ENOMEM`.
-    fn new(area: Area) -> Result<Self> {
-        let cma = Self {
-            area,
-            runs: runs()?,
-            extent: SetOnce::new(),
-        };
-        cma.places();
-        Ok(cma)
-    }
-
-    /// Where the area lies, or may lie.
-    fn places(&self) -> &[Extent] {
-        if self.extent.as_ref().is_none() {
-            if let Some(extent) = self.area.extent(&self.runs) {
-                // Who comes second found the same.
-                self.extent.populate(extent);
-            }
-        }
-        match self.extent.as_ref() {
-            Some(extent) => core::slice::from_ref(extent),
-            None => &self.runs,
-        }
-    }
-}
+struct Cma(Arc<Area>);
 
 // SAFETY: The memory is of the area, and given back with its owner.
 unsafe impl Allocator for Cma {
     fn max_len(&self) -> u64 {
-        extent::longest(self.places())
+        self.0.max_len()
     }
 
     fn is_contiguous(&self) -> bool {
@@ -163,29 +217,16 @@ unsafe impl Allocator for Cma {
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {
-        extent::any_could(self.places(), need)
+        self.0.could(need)
+    }
+
+    fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        self.0.has_room(need)
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
-        let count = (need.len / PAGE_SIZE as u64) as usize;
-        let order = pages::order_of(need.placement.alignment);
-        // SAFETY: By the invariants of `Area`.
-        let page = unsafe { c::cenalloc_cma_alloc(self.area.0.as_ptr(), count, order) };
-        let Some(page) = NonNull::new(page) else {
-            return Err(need.shortage());
-        };
-        // INVARIANT: Just allocated.
-        let memory = CmaMemory {
-            area: self.area,
-            page,
-            count,
-        };
-        let run = Run {
-            // SAFETY: Just allocated.
-            start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
-            len: need.len,
-        };
-        Ok(Provision::new(KBox::new(memory, GFP_KERNEL)?, [run])?)
+        let (run, owner) = Area::take(&self.0, need)?;
+        Ok(Provision::new(owner, [run])?)
     }
 }
 
@@ -193,9 +234,9 @@ unsafe impl Allocator for Cma {
 ///
 /// # Invariants
 ///
-/// The `count` pages from `page` on are ours, and are of `area`.
+/// The `count` pages from `page` on are ours, are of `area`, and count in its `taken`.
 struct CmaMemory {
-    area: Area,
+    area: Arc<Area>,
     page: NonNull<bindings::page>,
     count: usize,
 }
@@ -211,6 +252,8 @@ unsafe impl Owner for CmaMemory {}
 impl Drop for CmaMemory {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants.
-        unsafe { c::cenalloc_cma_free(self.area.0.as_ptr(), self.page.as_ptr(), self.count) };
+        unsafe { c::cenalloc_cma_free(self.area.raw.as_ptr(), self.page.as_ptr(), self.count) };
+        let len = (self.count * PAGE_SIZE) as u64;
+        self.area.taken.fetch_sub(len, Relaxed);
     }
 }

@@ -68,12 +68,13 @@ pub(super) fn longest(extents: &[Extent]) -> u64 {
 
 /// Whether one run for `need`, no longer than the [`longest`], has a place in one of `extents`.
 pub(super) fn any_could(extents: &[Extent], need: &Need) -> Result<(), Misfit> {
-    let mut result = Ok(());
-    for extent in extents {
-        result = extent.could(need);
-        if result.is_ok() {
-            break;
-        }
+    any_yes(extents.iter().map(|extent| extent.could(need)))
+}
+
+/// Yes if there is one among `answers`, or none at all; otherwise the first no.
+pub(super) fn any_yes<E>(mut answers: impl Iterator<Item = Result<(), E>>) -> Result<(), E> {
+    match answers.next() {
+        Some(Err(no)) if !answers.any(|answer| answer.is_ok()) => Err(no),
+        _ => Ok(()),
     }
-    result
 }

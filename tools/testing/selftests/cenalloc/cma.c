@@ -48,7 +48,8 @@ TEST_F(cma, one_too_many)
 		EXPECT_LE((int)(CMA_MOST / (2 * MIB)), count);
 		EXPECT_GE((int)(CMA_LEN / (2 * MIB)), count);
 		EXPECT_EQ(self->used + count * 2 * MIB, find_allocator(CMA).used);
-		EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, would_be(2 * MIB, OF_CMA()));
+		EXPECT_EQ(CENALLOC_TEST_NO_MEMORY,
+			  would_be(CMA_LEN - count * 2 * MIB + PAGE, OF_CMA()));
 		/* The next who has any. */
 		other = take(2 * MIB, NEEDS(.access_mask = CENALLOC_CLASS_CMA |
 							   CENALLOC_CLASS_CARVEOUT));

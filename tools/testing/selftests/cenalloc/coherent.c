@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory as the DMA API gives it to the most constrained user. For the guest
- * "areas", whose node has an area of its own.
+ * Contiguous memory for the most constrained user. For the guest "areas", whose
+ * machine has one.
  */
 
 #include "kselftest_harness.h"
@@ -9,8 +9,6 @@
 #include "calls.h"
 #include "engine.h"
 #include "places.h"
-
-#define NODE_AREA	"/sys/kernel/mm/cma/numa0/"
 
 static struct mapping mapping;
 
@@ -57,10 +55,6 @@ TEST_F(coherent, addresses_of_the_most_constrained)
 	for (i = 0; i < ARRAY_SIZE(needs); i++) {
 		int fd = take(needs[i].len, COHERENT(.max_address = needs[i].limit));
 
-		if (needs[i].limit < LEAST_MASK) {
-			EXPECT_EQ(-EINVAL, fd);
-			continue;
-		}
 		ASSERT_LE(0, fd) {
 			TH_LOG("limit %#llx", needs[i].limit);
 		}
@@ -97,63 +91,6 @@ TEST_F(coherent, engine_reads_and_writes_it)
 	close(fd);
 }
 
-static long number_of(const char *path)
-{
-	char text[64];
-
-	return strtol(slurp(path, text, sizeof(text)), NULL, 10);
-}
-
-/* A PCI device that reaches all addresses; of those that every guest has. */
-static bool find_wide_device(char *name, size_t size)
-{
-	char path[128], text[64], *parent;
-
-	if (!find_device("virtio", "virtio", text, sizeof(text)))
-		return false;
-	snprintf(path, sizeof(path), "/sys/bus/virtio/devices/%.32s/..", text);
-	parent = realpath(path, NULL);
-	if (!parent)
-		return false;
-	snprintf(name, size, "%s", strrchr(parent, '/') + 1);
-	free(parent);
-	return true;
-}
-
-/* An area that no module can name: the DMA API takes it for devices of its node. */
-TEST_F(coherent, area_of_the_node)
-{
-	char name[64], path[128];
-	long had, given;
-	int fd;
-
-	ASSERT_TRUE(find_wide_device(name, sizeof(name)));
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/numa_node", name);
-	had = number_of(NODE_AREA "alloc_pages_success");
-	given = number_of(NODE_AREA "release_pages_success");
-	EXPECT_EQ(16 * MIB / PAGE, number_of(NODE_AREA "total_pages"));
-
-	/* A device of no node: from the area of the machine. */
-	ASSERT_EQ(0, write_file(path, "-1"));
-	fd = create(2 * MIB);
-	ASSERT_EQ(0, declare_device_with(fd, "pci", name, COHERENT()));
-	ASSERT_EQ(0, allocate(fd));
-	EXPECT_EQ(had, number_of(NODE_AREA "alloc_pages_success"));
-	close(fd);
-
-	ASSERT_EQ(0, write_file(path, "0"));
-	fd = create(2 * MIB);
-	ASSERT_EQ(0, declare_device_with(fd, "pci", name, COHERENT()));
-	ASSERT_EQ(0, allocate(fd));
-	EXPECT_EQ(had + 2 * MIB / PAGE, number_of(NODE_AREA "alloc_pages_success"));
-	EXPECT_LE(4 * GIB, address(fd));
-	/* Back to where it came from, whatever became of the device. */
-	ASSERT_EQ(0, write_file(path, "-1"));
-	close(fd);
-	settled_used("dma-coherent", self->used);
-	EXPECT_EQ(given + 2 * MIB / PAGE, number_of(NODE_AREA "release_pages_success"));
-}
-
 /* The device for which memory was had goes first. */
 TEST_F(coherent, outlives_its_device)
 {
@@ -174,22 +111,28 @@ TEST_F(coherent, outlives_its_device)
 	close(fd);
 }
 
-/* What limits no DMA mask can be. */
+/* Long buffers come from areas alone, and none lies so low. */
 TEST_F(coherent, addresses_that_it_has_not)
 {
-	const __u64 last_of_area = CMA_START + CMA_LEN - 1;
-	int fd = create(PAGE);
-
-	EXPECT_EQ(-EINVAL, declare_needs(fd, "isa", COHERENT(.max_address = LEAST_MASK - 1)));
-	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, query_fields(fd).conflict_field);
-	EXPECT_EQ(LEAST_MASK + 1, query_fields(fd).conflict_found);
-	EXPECT_EQ(0, declare_needs(fd, "isa", COHERENT(.max_address = LEAST_MASK)));
-	close(fd);
-	/* No area lies so low. */
 	EXPECT_EQ(CENALLOC_TEST_NEVER, would_be(8 * MIB, COHERENT(.max_address = CMA_START)));
-	EXPECT_EQ(last_of_area < LEAST_MASK ? CENALLOC_TEST_NEVER : CENALLOC_TEST_OK,
-		  would_be(8 * MIB, COHERENT(.max_address = last_of_area)));
+	EXPECT_EQ(CENALLOC_TEST_OK,
+		  would_be(8 * MIB, COHERENT(.max_address = CMA_START + CMA_LEN - 1)));
 	EXPECT_EQ(CENALLOC_TEST_OK, would_be(8 * MIB, COHERENT(.max_address = BITS(32))));
+}
+
+/* A short buffer has a large alignment from the area, which has it anyway. */
+TEST_F(coherent, alignment_of_the_area)
+{
+	int fds[2], i;
+
+	for (i = 0; i < 2; i++) {
+		fds[i] = take((i + 1) * PAGE, COHERENT(.alignment = 2 * MIB));
+		ASSERT_LE(0, fds[i]);
+		EXPECT_EQ(0, address(fds[i]) % (2 * MIB));
+		EXPECT_LE(CMA_START, address(fds[i]));
+		EXPECT_GT(CMA_START + CMA_LEN, address(fds[i]));
+	}
+	close_all(fds, 2);
 }
 
 TEST_HARNESS_MAIN
