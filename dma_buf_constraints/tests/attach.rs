@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The users of one buffer: who joins, who is refused, and what is left when one leaves.
+//!
+//! That a proposal has the set to itself needs no test: a second one, or a user that leaves before
+//! it is committed, does not compile.
 
 use super::device::TestDevice;
 use crate::{
     attach::{
         Identity,
-        Slot,
+        Newcomer,
+        Refused,
+        UserRef,
         Users,
         MAX_USERS, //
     },
-    device::{
-        self,
-        BoundDevice, //
-    },
+    bound::Kept,
+    device,
     model::{
         Conflict,
         Constraints,
@@ -28,22 +31,39 @@ use crate::{
 use kernel::{
     device::Device,
     page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 /// The length of the buffer.
 const LEN: u64 = 16 * PAGE_SIZE as u64;
 
 /// A user that is no device.
-struct Somebody(&'static str);
+struct Somebody;
 
 impl Identity for Somebody {
-    fn name(&self) -> Name {
-        Name::new(self.0.as_bytes())
+    fn device(&self) -> Option<ARef<Device>> {
+        None
     }
 
-    fn device(&self) -> Option<&Device> {
-        None
+    fn is_below(&self, _ancestor: &Device) -> bool {
+        false
+    }
+}
+
+/// A user that is a device.
+struct Something(Kept);
+
+impl Identity for Something {
+    fn device(&self) -> Option<ARef<Device>> {
+        self.0.device()
+    }
+
+    fn is_below(&self, ancestor: &Device) -> bool {
+        self.0.is_below(ancestor)
     }
 }
 
@@ -68,49 +88,55 @@ fn classes(access_mask: u64) -> Needs {
     needs(|constraints| constraints.placement.access_mask = access_mask)
 }
 
-/// Why somebody could not join.
-struct Refusal {
-    error: Error,
-    conflict: Option<Conflict>,
-}
-
-impl From<Conflict> for Refusal {
-    fn from(conflict: Conflict) -> Self {
-        Self {
-            error: EINVAL,
-            conflict: Some(conflict),
-        }
-    }
-}
-
-impl From<Error> for Refusal {
+impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self {
-            error,
-            conflict: None,
+        Self::Failed(error)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Conflict(_) => EINVAL,
+            Refused::Failed(error) => error,
         }
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        refusal.error
-    }
+/// Somebody who needs `needs`.
+fn newcomer(needs: &Needs, name: &str) -> Result<Newcomer<Somebody>> {
+    Newcomer::new(*needs, Name::new(name.as_bytes()), Somebody, GFP_KERNEL)
 }
 
-/// Lets `who` join, which has `needs`.
+/// Lets somebody join.
 #[expect(clippy::result_large_err, reason = "as large as a conflict")]
-fn join<T: Identity>(users: &mut Users<T>, needs: &Needs, who: T) -> Result<Slot, Refusal> {
-    let proposal = users.consider(needs, &who)?;
-    let place = users.reserve(needs, &who, GFP_KERNEL)?;
-    Ok(users.commit(place, &proposal, who))
+fn join(
+    users: &mut Users<Somebody>,
+    needs: &Needs,
+    name: &str,
+) -> Result<UserRef<Somebody>, Refused> {
+    Ok(users.propose(newcomer(needs, name)?)?.commit())
 }
 
 /// Lets `device` join, with what it needs now.
 #[expect(clippy::result_large_err, reason = "as large as a conflict")]
-fn attach(users: &mut Users<BoundDevice>, device: &TestDevice) -> Result<Slot, Refusal> {
+fn attach(
+    users: &mut Users<Something>,
+    device: &TestDevice,
+) -> Result<UserRef<Something>, Refused> {
     let needs = device::needs(device.bound()).ok_or(EIO)?;
-    join(users, &needs, device.user())
+    let user = Something(device.keep()?);
+    let newcomer = Newcomer::new(needs, device::name(device.bound()), user, GFP_KERNEL)?;
+    Ok(users.propose(newcomer)?.commit())
+}
+
+/// Why somebody was refused, for whom nothing else went wrong.
+fn conflict<T>(joined: Result<T, Refused>) -> Result<Conflict> {
+    match joined {
+        Ok(_) => Err(EEXIST),
+        Err(Refused::Conflict(conflict)) => Ok(conflict),
+        Err(Refused::Failed(error)) => Err(error),
+    }
 }
 
 /// What all need together, and what each needs.
@@ -131,20 +157,20 @@ mod cases {
     fn users_narrow_and_those_who_leave_widen() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
         assert_eq!(*users.meet(), Constraints::ANY);
-        let wide = join(&mut users, &below(u64::from(u32::MAX)), Somebody("wide"))?;
-        let narrow = join(&mut users, &below((1 << 28) - 1), Somebody("narrow"))?;
-        let free = join(&mut users, &Needs::NONE, Somebody("free"))?;
+        let wide = join(&mut users, &below(u64::from(u32::MAX)), "wide")?;
+        let narrow = join(&mut users, &below((1 << 28) - 1), "narrow")?;
+        let free = join(&mut users, &Needs::NONE, "free")?;
         assert_eq!(users.len(), 3);
         assert_eq!(users.meet().placement.max_address, (1 << 28) - 1);
         let binding = users.binding(Field::MaxAddress).ok_or(EINVAL)?;
-        assert_eq!(binding.name(), Name::new(b"narrow"));
+        assert_eq!(*binding.name(), Name::new(b"narrow"));
 
-        users.release(narrow);
-        assert!(users.get(narrow).is_none());
+        users.release(&narrow);
+        assert!(users.get(&narrow).is_none());
         assert_eq!(users.meet().placement.max_address, u64::from(u32::MAX));
-        users.release(free);
+        users.release(&free);
         assert_eq!(users.meet().placement.max_address, u64::from(u32::MAX));
-        users.release(wide);
+        users.release(&wide);
         assert!(users.is_empty());
         assert_eq!(*users.meet(), Constraints::ANY);
         Ok(())
@@ -153,13 +179,11 @@ mod cases {
     #[test]
     fn refusal_names_the_opponent_and_changes_nothing() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
-        join(&mut users, &below(u64::from(u32::MAX)), Somebody("free"))?;
-        join(&mut users, &classes(0b01), Somebody("one"))?;
+        join(&mut users, &below(u64::from(u32::MAX)), "free")?;
+        join(&mut users, &classes(0b01), "one")?;
         let before = needed(&users)?;
 
-        let refusal = join(&mut users, &classes(0b10), Somebody("two"));
-        let conflict = refusal.err().and_then(|refusal| refusal.conflict);
-        let conflict = conflict.ok_or(EINVAL)?;
+        let conflict = conflict(join(&mut users, &classes(0b10), "two"))?;
         assert_eq!(conflict.who, Name::new(b"two"));
         assert_eq!(conflict.with, Party::Device(Name::new(b"one")));
         assert_eq!(conflict.misfit.field, Field::AccessMask);
@@ -170,30 +194,68 @@ mod cases {
     }
 
     #[test]
-    fn room_that_is_not_used_changes_nothing() -> Result {
+    fn proposal_given_up_changes_nothing() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
-        join(&mut users, &classes(0b11), Somebody("one"))?;
+        join(&mut users, &classes(0b11), "one")?;
         let before = needed(&users)?;
 
-        let newcomer = classes(0b10);
-        let two = Somebody("two");
-        let proposal = users.consider(&newcomer, &two).map_err(|_| EINVAL)?;
-        assert_eq!(proposal.meet().placement.access_mask, 0b10);
-        drop(users.reserve(&newcomer, &two, GFP_KERNEL)?);
+        let proposal = users.propose(newcomer(&classes(0b10), "two")?)?;
+        assert_eq!(proposal.outcome().meet().placement.access_mask, 0b10);
+        assert_eq!(proposal.users().len(), 1);
+        let two = proposal.give_up();
         assert_eq!(needed(&users)?[..], before[..]);
+
+        // It may come again, when others have come meanwhile.
+        let three = join(&mut users, &classes(0b01), "three")?;
+        let proposed = users.propose(two).map(|_| ());
+        assert_eq!(conflict(proposed)?.with, Party::Device(Name::new(b"three")));
+        users.release(&three);
+        let two = join(&mut users, &classes(0b10), "two")?;
+        let found = users.get(&two).ok_or(EINVAL)?;
+        assert_eq!(*found.name(), Name::new(b"two"));
+        assert_eq!(users.meet().placement.access_mask, 0b10);
+        Ok(())
+    }
+
+    #[test]
+    fn user_is_in_its_own_set_alone() -> Result {
+        let mut ours = Users::new(Constraints::ANY, LEN);
+        let mut theirs = Users::new(Constraints::ANY, LEN);
+        join(&mut ours, &classes(0b01), "our first")?;
+        let our = join(&mut ours, &classes(0b11), "ours")?;
+        join(&mut theirs, &classes(0b10), "their first")?;
+        let their = join(&mut theirs, &classes(0b10), "theirs")?;
+
+        // Each has the same place in its set.
+        let before = needed(&ours)?;
+        assert!(ours.get(&their).is_none());
+        assert!(ours.get_mut(&their).is_none());
+        ours.release(&their);
+        assert_eq!(needed(&ours)?[..], before[..]);
+        assert!(ours
+            .find(|user| *user.name() == Name::new(b"theirs"))
+            .is_none());
+        assert!(theirs.get(&their).is_some());
+
+        let found = ours.find(|user| *user.name() == Name::new(b"ours"));
+        assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &our)));
+
+        // What a set leaves behind is in none, and its users outlive it.
+        drop(ours);
+        assert!(theirs.get(&our).is_none());
+        theirs.release(&our);
+        assert_eq!(theirs.len(), 2);
         Ok(())
     }
 
     #[test]
     fn need_that_no_memory_satisfies_is_its_own_fault() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
-        let refusal = join(&mut users, &below(LEN - 2), Somebody("small"));
-        let conflict = refusal.err().and_then(|refusal| refusal.conflict);
-        let conflict = conflict.ok_or(EINVAL)?;
+        let conflict = conflict(join(&mut users, &below(LEN - 2), "small"))?;
         assert_eq!(conflict.with, Party::Itself);
         assert_eq!(conflict.misfit.field, Field::MaxAddress);
         assert!(users.is_empty());
-        join(&mut users, &below(LEN - 1), Somebody("just enough"))?;
+        join(&mut users, &below(LEN - 1), "just enough")?;
         Ok(())
     }
 
@@ -201,15 +263,16 @@ mod cases {
     fn there_are_only_so_many_users() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
         for _ in 0..MAX_USERS {
-            join(&mut users, &Needs::NONE, Somebody("one of many"))?;
+            join(&mut users, &Needs::NONE, "one of many")?;
         }
-        let refusal = join(&mut users, &Needs::NONE, Somebody("one too many"));
-        assert_eq!(refusal.err().map(|refusal| refusal.error), Some(ENOMEM));
+        let refused = join(&mut users, &Needs::NONE, "one too many");
+        assert!(matches!(refused, Err(Refused::Failed(ENOMEM))));
         assert_eq!(users.len(), MAX_USERS);
 
-        users.release(Slot::from_index(5));
-        let slot = join(&mut users, &Needs::NONE, Somebody("in its place"))?;
-        assert_eq!(slot.index(), 5);
+        let one = users.find(|_| true).ok_or(EINVAL)?;
+        users.release(&one);
+        join(&mut users, &Needs::NONE, "in its place")?;
+        assert_eq!(users.len(), MAX_USERS);
         Ok(())
     }
 
@@ -229,7 +292,7 @@ mod cases {
         assert_eq!(users.meet().placement.access_mask, 0b100);
         assert!(users.iter().all(|user| user.needs().is_unified()));
 
-        users.release(second);
+        users.release(&second);
         users.restore(|_, _| false);
         assert_eq!(users.meet().placement.access_mask, 0b100);
         users.restore(|_, _| true);
@@ -252,26 +315,35 @@ mod cases {
         let mut users = Users::new(Constraints::ANY, LEN);
         attach(&mut users, &left)?;
         let before = needed(&users)?;
+        let opponent = device::name(left.bound());
         for device in [&right, &stranger] {
-            let refusal = attach(&mut users, device);
-            let conflict = refusal.err().and_then(|refusal| refusal.conflict);
-            let conflict = conflict.ok_or(EINVAL)?;
-            let opponent = device::name(left.bound());
+            let conflict = conflict(attach(&mut users, device))?;
             assert_eq!(conflict.with, Party::Device(opponent));
             assert_eq!(needed(&users)?[..], before[..]);
         }
         Ok(())
     }
-    /// A device that was removed still points to its parent, and no longer keeps it.
+
+    /// Who is known by a declaration is nobody any more when the driver has unbound: it is unified
+    /// with nobody, and what it needed counts until it is released.
     #[test]
-    fn removed_device_has_no_ancestors() -> Result {
-        let parent = TestDevice::new(c"dbc_test_kept_parent", None)?;
-        let child = TestDevice::new(c"dbc_test_removed", Some(&parent))?;
-        let kept = device::reference(child.bound());
-        let nearest = |device: &Device| device::all_ancestors(device).next().map(device::as_raw);
-        assert_eq!(nearest(&kept), Some(device::as_raw(parent.bound())));
-        drop(child);
-        assert_eq!(nearest(&kept), None);
+    fn device_that_went_is_not_unified() -> Result {
+        let parent = TestDevice::new(c"dbc_test_staying_parent", None)?;
+        let left = TestDevice::new(c"dbc_test_going", Some(&parent))?;
+        let right = TestDevice::new(c"dbc_test_staying", Some(&parent))?;
+        parent.declare_classes(0b100, 2)?;
+        left.declare_classes(0b001, 1)?;
+        right.declare_classes(0b010, 1)?;
+
+        let mut users = Users::new(Constraints::ANY, LEN);
+        let gone = attach(&mut users, &left)?;
+        let name = device::name(left.bound());
+        drop(left);
+        let conflict = conflict(attach(&mut users, &right))?;
+        assert_eq!(conflict.with, Party::Device(name));
+        users.release(&gone);
+        attach(&mut users, &right)?;
+        assert_eq!(users.meet().placement.access_mask, 0b010);
         Ok(())
     }
 }
