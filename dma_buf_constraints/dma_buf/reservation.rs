@@ -264,8 +264,9 @@ impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type's invariants.
-        unsafe { self.reservation.state() }
+        // SAFETY: By the type's invariants; while the guard is borrowed, nobody has an exclusive
+        // reference.
+        unsafe { &*self.reservation.state.get() }
     }
 }
 
