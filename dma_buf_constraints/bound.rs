@@ -38,7 +38,10 @@ use kernel::{
         Arc,
         SpinLock, //
     },
-    types::Opaque, //
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
 
 /// The address of a device, and a number that tells entries of one device apart.
@@ -349,7 +352,7 @@ impl Drop for Kept {
 /// # Invariants
 ///
 /// This thread holds the lock of the device, and a driver is bound to it.
-pub struct BoundLock<'a>(&'a Device);
+pub struct BoundLock<'a>(&'a Device, NotThreadSafe);
 
 impl<'a> BoundLock<'a> {
     /// Takes the lock. `ENODEV` where no driver is bound; `EINTR` where a signal comes first.
@@ -358,7 +361,7 @@ impl<'a> BoundLock<'a> {
         to_result(unsafe { c::dbc_device_lock_bound(as_raw(device)) })?;
         // INVARIANT: The call has taken the lock. Where it fails there must be no guard, not even
         // for a moment: its drop unlocks.
-        Ok(Self(device))
+        Ok(Self(device, NotThreadSafe))
     }
 }
 
