@@ -32,8 +32,10 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc,
         SpinLock, //
@@ -58,8 +60,17 @@ enum Entry {
     Kept(Arc<Place>),
 }
 
-/// Where a device is kept, and its ancestors with it, until its driver unbinds.
-type Place = SpinLock<Option<(ARef<Device>, Ancestors)>>;
+/// A device that is kept, and its ancestors with it.
+struct Remembered {
+    device: ARef<Device>,
+    ancestors: Ancestors,
+    /// Not for longer: a bus that goes has no device with a driver, and may come again, at its old
+    /// address, without the notifier.
+    _watched: Watched,
+}
+
+/// Where a device is kept until its driver unbinds.
+type Place = SpinLock<Option<Remembered>>;
 
 kernel::sync::global_lock! {
     /// All entries. Held for a search alone.
@@ -207,7 +218,8 @@ unsafe extern "C" fn notified(
             }
             Entry::Kept(place) => {
                 let device = place.lock().take();
-                LET_GO.fetch_add(1, Relaxed);
+                // Who finds the new number finds the place empty.
+                LET_GO.fetch_add(1, Release);
                 // Without the spinlock.
                 drop(device);
             }
@@ -262,7 +274,7 @@ pub(crate) fn declared(device: &Device) -> Option<Constraints> {
 
 /// How many devices have been let go: where that changes, a [`Kept`] may be over.
 pub fn let_go() -> usize {
-    LET_GO.load(Relaxed)
+    LET_GO.load(Acquire)
 }
 
 /// Memory for a [`Kept`], had before the device is locked.
@@ -291,14 +303,17 @@ impl Room {
         if self.key.0 != address(device) {
             return Err(EINVAL);
         }
-        *self.place.lock() = Some(((&**device).into(), ancestors));
+        *self.place.lock() = Some(Remembered {
+            device: (&**device).into(),
+            ancestors,
+            _watched: self.watched,
+        });
         let same = ENTRIES.lock().as_mut().map(|all| all.insert(self.node));
         // Numbers are not used twice.
         drop(same);
         Ok(Kept {
             place: self.place,
             key: self.key,
-            _watched: self.watched,
         })
     }
 }
@@ -307,14 +322,13 @@ impl Room {
 pub struct Kept {
     place: Arc<Place>,
     key: Key,
-    _watched: Watched,
 }
 
 impl Kept {
     /// The device, unless its driver has unbound.
     pub fn device(&self) -> Option<ARef<Device>> {
         let place = self.place.lock();
-        Some(place.as_ref()?.0.clone())
+        Some(place.as_ref()?.device.clone())
     }
 
     /// Whether its driver has unbound.
@@ -327,7 +341,7 @@ impl Kept {
         let place = self.place.lock();
         place
             .as_ref()
-            .is_some_and(|(_, ancestors)| ancestors.contains(device))
+            .is_some_and(|kept| kept.ancestors.contains(device))
     }
 
     /// Whether it is `device`, and its driver has not unbound.
