@@ -84,6 +84,9 @@ kernel::sync::global_lock! {
     unsafe(uninit) static WATCHES: Mutex<KVec<Arc<Watch>>> = KVec::new();
 }
 
+/// Whether the locks above can be used: where the module is built in, drivers may come earlier.
+static READY: Atomic<bool> = Atomic::new(false);
+
 /// How many declarations of drivers there are: on most systems none, and then nobody need look.
 static DECLARATIONS: Atomic<usize> = Atomic::new(0);
 
@@ -183,6 +186,7 @@ impl Watching {
         // SAFETY: As above.
         unsafe { WATCHES.init() };
         *ENTRIES.lock() = Some(RBTree::new());
+        READY.store(true, Release);
         Self(())
     }
 }
@@ -240,8 +244,11 @@ fn first(device: usize) -> Option<Entry> {
 }
 
 /// Remembers what the driver of `device` declared, in place of what it did before, or nothing.
-/// `ENODEV` where it is on no bus; `ENOMEM`.
+/// `ENODEV` where it is on no bus; `EPROBE_DEFER` where the module has not started yet; `ENOMEM`.
 pub(crate) fn declare(device: &Device<Bound>, constraints: Option<&Constraints>) -> Result {
+    if !READY.load(Acquire) {
+        return Err(EPROBE_DEFER);
+    }
     let key = (address(device), OF_ITS_DRIVER);
     let Some(constraints) = constraints else {
         let old = ENTRIES.lock().as_mut().and_then(|all| all.remove(&key));

@@ -243,7 +243,7 @@ fn policy_of(device: &Device) -> Option<Constraints> {
 /// declaration back.
 ///
 /// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENODEV` where the device is on
-/// no bus, with `ENOMEM`.
+/// no bus, with `EPROBE_DEFER` where the module is built in and has not started yet, with `ENOMEM`.
 pub fn declare(device: &Device<Bound>, constraints: &Constraints) -> Result {
     if invalid(constraints).is_some() {
         return Err(EINVAL);
