@@ -136,11 +136,10 @@ impl Identity for Client {
     }
 
     fn is_below(&self, ancestor: &Device) -> bool {
-        match (&self.attached, &self.declared) {
-            (Some(attached), _) => attached.ancestors.contains(ancestor),
-            (None, Some(Declared::Device(kept))) => kept.is_below(ancestor),
-            (None, Some(Declared::Needs(_)) | None) => false,
-        }
+        // What was declared may bring needs for which the device alone keeps no ancestors.
+        let attached = self.attached.as_ref();
+        attached.is_some_and(|attached| attached.ancestors.contains(ancestor))
+            || matches!(&self.declared, Some(Declared::Device(kept)) if kept.is_below(ancestor))
     }
 }
 
