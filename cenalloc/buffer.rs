@@ -193,21 +193,25 @@ impl Buffer {
         Ok(self.tidied(self.reservation.lock_interruptible()?))
     }
 
-    /// Takes back what was declared for devices whose drivers have unbound since: whoever unbinds
-    /// does not wait for this lock.
     fn tidied<'a>(&self, mut guard: Guard<'a, State>) -> Guard<'a, State> {
+        self.tidy(&mut guard);
+        guard
+    }
+
+    /// Takes back what was declared for devices whose drivers have unbound since: whoever unbinds
+    /// does not wait for the lock.
+    pub(crate) fn tidy(&self, state: &mut State) {
         let let_go = bound::let_go();
-        if guard.let_go != let_go {
-            guard.let_go = let_go;
+        if state.let_go != let_go {
+            state.let_go = let_go;
             let is_over = |user: &User<Client>| {
                 let declared = user.data.declared.as_ref();
                 declared.is_some_and(Declared::is_over)
             };
-            while let Some(user) = guard.users.find(is_over) {
-                self.withdraw(&mut guard, &user);
+            while let Some(user) = state.users.find(is_over) {
+                self.withdraw(state, &user);
             }
         }
-        guard
     }
 
     /// Takes back what was declared for `user`; a device that attached under it stays a user.

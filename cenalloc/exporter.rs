@@ -159,6 +159,7 @@ impl Buffer {
     /// process is being killed.
     fn back<'a>(&self, state: &'a mut State, killable: bool) -> Result<&'a Arc<Backing>> {
         if state.is_empty() {
+            self.tidy(state);
             let need = Need {
                 len: self.len,
                 placement: state.users.meet().placement,
