@@ -143,6 +143,28 @@ TEST_F(memory, of_userspace_that_is_refused)
 	munmap(memory, LEN);
 }
 
+/* A fault may be tried twice; the memory for it is not. */
+TEST_F(memory, of_userspace_that_is_not_there)
+{
+	unsigned int before = calls_of(self->outside, self->handle, C_ALLOCATOR_ALLOCATE);
+	char *memory = map_cpu(self->fd, LEN);
+	int i;
+
+	ASSERT_NE(MAP_FAILED, memory);
+	/* No other allocator stands in for it. */
+	ASSERT_EQ(0, declare_needs(self->fd, "outside", NEEDS(.access_mask = OUTSIDE_CLASS)));
+	ASSERT_EQ(0, set_fault(self->outside, self->handle, C_ALLOCATOR_FAIL, -ENOMEM));
+	for (i = 1; i <= 3; i++) {
+		EXPECT_EQ(SIGBUS, touch(memory, true));
+		EXPECT_EQ(before + i,
+			  calls_of(self->outside, self->handle, C_ALLOCATOR_ALLOCATE));
+	}
+	ASSERT_EQ(0, set_fault(self->outside, self->handle, C_ALLOCATOR_GOOD, 0));
+	EXPECT_EQ(0, touch(memory, true));
+	EXPECT_EQ(before + i, calls_of(self->outside, self->handle, C_ALLOCATOR_ALLOCATE));
+	munmap(memory, LEN);
+}
+
 TEST_F(memory, of_the_kernel)
 {
 	char *memory = map_cpu(self->fd, LEN);

@@ -228,6 +228,77 @@ TEST(threads_at_the_first_use)
 	pthread_barrier_destroy(&barrier);
 }
 
+/*
+ * The first touches, by two threads at once, while a third has the memory moved; in every
+ * other round the fourth takes the mapping and the descriptor away meanwhile. A system call
+ * touches, which says that it could not.
+ */
+static int late_fd;
+
+static void *touch_while_others_change(void *data)
+{
+	struct worker *me = data;
+	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC), ret = 0;
+
+	while (me->rounds < 120) {
+		bool goes_away = me->rounds % 2;
+		char *at;
+
+		if (!me->number) {
+			first_fd = create(64 * KIB);
+			late_fd = dup(first_fd);
+			first_memory = map_cpu(first_fd, 64 * KIB);
+		}
+		pthread_barrier_wait(&barrier);
+		at = first_memory + me->number * PAGE;
+		switch (me->number) {
+		case 0:
+			if (!goes_away)
+				break;
+			close(first_fd);
+			/* In its place, so that nothing else comes there. */
+			if (mmap(first_memory, 64 * KIB, PROT_NONE,
+				 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != first_memory)
+				me->failure = "nothing in place of the buffer";
+			break;
+		case 3:
+			/* No memory of a page and more is there. */
+			ret = declare_needs(late_fd, "late", NEEDS(.max_segments = 1));
+			if (ret && ret != -EBUSY)
+				me->failure = "declared";
+			close(late_fd);
+			break;
+		default:
+			ret = read(zero, at, 1) == 1 ? 0 : -errno;
+			if (ret && (!goes_away || ret != -EFAULT))
+				me->failure = "touched";
+			if (!goes_away)
+				*at = me->number;
+		}
+		pthread_barrier_wait(&barrier);
+		if (!me->number) {
+			if (!goes_away && (first_memory[PAGE] != 1 || first_memory[2 * PAGE] != 2))
+				me->failure = "the bytes that were written";
+			munmap(first_memory, 64 * KIB);
+			if (!goes_away)
+				close(first_fd);
+		}
+		me->rounds++;
+	}
+	close(zero);
+	return NULL;
+}
+
+TEST(threads_that_touch_what_moves_and_goes)
+{
+	unsigned int before = count_buffers();
+
+	ASSERT_EQ(0, pthread_barrier_init(&barrier, NULL, THREADS));
+	run(_metadata, touch_while_others_change, -1, 0);
+	pthread_barrier_destroy(&barrier);
+	EXPECT_EQ(before, settled_buffers(before));
+}
+
 /* Readers of debugfs, while what they read comes and goes. */
 static void *readers_and_writers(void *data)
 {
