@@ -12,6 +12,7 @@
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "modules.h"
+#include "removable.h"
 
 #define LEN		(64 * KIB)
 #define BUFFERS		3
@@ -408,6 +409,90 @@ TEST(declarations_while_the_driver_comes_and_goes)
 	}
 	/* No declaration keeps the module. */
 	EXPECT_EQ(users, settled_module_users("cenalloc", users));
+}
+
+/* A life with a device that is there, or not, or its module is not. */
+static void *use_removable(void *data)
+{
+	struct worker *me = data;
+
+	while (!__atomic_load_n(&shared->stop, __ATOMIC_ACQUIRE)) {
+		int driver = open_device("/dev/" REMOVABLE_NAME), fd = create(LEN);
+
+		MUST(me, fd >= 0);
+		/* Some have memory before, in some number of pieces. */
+		if (pick(me, 2))
+			MUST(me, !allocate(fd));
+		if (pick(me, 4))
+			MAY_FAIL(me, declare_device(fd, "platform", REMOVABLE_NAME), -ENODEV);
+		if (driver >= 0 && pick(me, 4))
+			MAY_FAIL(me, call_number(driver, REMOVABLE_SHARE, fd), -ENODEV);
+		MUST(me, query_fields(fd).user_count <= 1);
+		if (pick(me, 2))
+			MUST(me, !declare_needs(fd, "more", NEEDS(.max_segments = 1)));
+		close(fd);
+		if (driver >= 0)
+			close(driver);
+		shared->rounds[0][me->number]++;
+	}
+	return NULL;
+}
+
+/* One coming and going of the device: as it should, with a failed probe, with its module. */
+static int come_and_go(int round)
+{
+	int ret = bind_removable("unbind");
+
+	if (!ret && round % 3 == 1) {
+		ret = set_removable("fail_probe", true);
+		if (!ret)
+			ret = bind_removable("bind") == -ENODEV ? 0 : -EEXIST;
+		if (!ret)
+			ret = set_removable("fail_probe", false);
+	}
+	if (!ret && round % 3 == 2) {
+		do {
+			ret = unload(REMOVABLE_NAME);
+		} while (ret == -EWOULDBLOCK);
+		return ret ?: load(REMOVABLE_NAME);
+	}
+	return ret ?: bind_removable("bind");
+}
+
+TEST(uses_while_a_device_comes_and_goes)
+{
+	int i, rounds, users, ret = 0;
+	unsigned int buffers = count_buffers();
+	struct worker workers[THREADS] = {};
+	double end;
+
+	ASSERT_EQ(0, load(REMOVABLE_NAME));
+	users = count_module_users("cenalloc");
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)shared);
+	for (i = 0; i < 3; i++) {
+		workers[i].number = i;
+		workers[i].seed = i;
+		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, use_removable, &workers[i]));
+	}
+	end = seconds() + 3 * slower();
+	for (rounds = 0; !ret && (rounds < 6 || seconds() < end); rounds++) {
+		ret = come_and_go(rounds);
+		usleep(1000 * (rounds % 4));
+	}
+	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELEASE);
+	EXPECT_EQ(0, ret);
+	for (i = 0; i < 3; i++) {
+		pthread_join(workers[i].thread, NULL);
+		EXPECT_NULL(workers[i].failure) {
+			TH_LOG("%s: %d", workers[i].failure, workers[i].error);
+		}
+		EXPECT_LT(3, shared->rounds[0][i]);
+	}
+	EXPECT_EQ(0, unload_patiently(REMOVABLE_NAME));
+	EXPECT_EQ(users, settled_module_users("cenalloc", users));
+	EXPECT_EQ(buffers, settled_buffers(buffers));
 }
 
 TEST_HARNESS_MAIN

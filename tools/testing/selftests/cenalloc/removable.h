@@ -24,7 +24,7 @@ static inline int set_removable(const char *parameter, bool value)
 	return write_file(path, value ? "1" : "0");
 }
 
-static void unload_removable(void)
+static inline void unload_removable(void)
 {
 	if (unload_patiently(REMOVABLE_NAME))
 		_exit(KSFT_FAIL);
