@@ -5,8 +5,8 @@
 use crate::c;
 use kernel::bindings;
 
-/// The memory cgroup of the process that made a buffer, or its parent where it was removed: a buffer
-/// keeps no cgroup.
+/// The memory cgroup of the process that made a buffer, or its parent where it was removed: a
+/// buffer keeps no cgroup.
 ///
 /// # Invariants
 ///

@@ -86,7 +86,7 @@ impl Buffer {
         };
         match verdict {
             Verdict::Joined(user) => {
-                let mask = guard.users.meet().placement.access_mask;
+                let mask = guard.users.combined().placement.access_mask;
                 guard.tell_access_mask(dmabuf, mask);
                 Ok(user)
             }
@@ -99,7 +99,7 @@ impl Buffer {
     /// Lets `newcomer` join, if the memory that there is suits it. As [`admit`](Self::admit).
     fn judge(&self, state: &mut State, newcomer: Newcomer<Client>) -> Result<Verdict> {
         let State { users, life, .. } = state;
-        let before = users.meet().placement;
+        let before = users.combined().placement;
         let proposal = match users.propose(newcomer) {
             Ok(proposal) => proposal,
             Err(Refused::Failed(error)) => return Err(error),
@@ -108,7 +108,7 @@ impl Buffer {
                 return Err(EINVAL);
             }
         };
-        let need = self.need(proposal.outcome().meet());
+        let need = self.need(proposal.outcome().combined());
         let device = proposal.newcomer().data.device();
         let devices = Devices::of(proposal.users()).with(device.as_deref());
         let misfit = match life {
@@ -152,14 +152,14 @@ impl Buffer {
         }
     }
 
-    /// Refuses `who`, whom the memory does not suit that there is, and counts it, for the buffer and
-    /// for those who hold its memory. Returns `EBUSY`.
+    /// Refuses `who`, whom the memory does not suit that there is, and counts it, for the buffer
+    /// and for those who hold its memory. Returns `EBUSY`.
     fn too_late(&self, state: &mut State, who: Name, misfit: Misfit) -> Error {
-        state.early = state.early.saturating_add(1);
+        state.late_refusals = state.late_refusals.saturating_add(1);
         for user in state.users.iter_mut() {
             if user.data.holds_memory() {
-                user.data.early = user.data.early.saturating_add(1);
-                trace::early(self.id, user);
+                user.data.late_refusals = user.data.late_refusals.saturating_add(1);
+                trace::late_refusal(self.id, user);
             }
         }
         let conflict = Conflict {
@@ -171,8 +171,8 @@ impl Buffer {
         EBUSY
     }
 
-    /// Moves the buffer to memory that satisfies `need`, and fits all and `newcomer`, which is given
-    /// back.
+    /// Moves the buffer to memory that satisfies `need`, and fits all and `newcomer`, which is
+    /// given back.
     ///
     /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
     /// `EINTR`. On an error the memory is the old one, with its bytes.

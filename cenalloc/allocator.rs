@@ -166,7 +166,7 @@ pub unsafe trait Allocator: Send + Sync {
     /// The most bytes that it can give to one buffer.
     fn max_len(&self) -> u64;
 
-    /// Whether what it gives is always one run.
+    /// Whether what it gives is always one range.
     fn is_contiguous(&self) -> bool;
 
     /// Whether it could ever satisfy `need`: not that memory is free now.
@@ -205,9 +205,9 @@ pub(crate) struct Unserved {
 impl Unserved {
     /// Whether the allocator comes nearer than `other`, or as near and is more special.
     ///
-    /// One that the users can reach is nearer than one that they cannot, one that serves them nearer
-    /// than one that does not, and one with memory enough nearer than one without. Of those that lack
-    /// the same, the one that lacks least.
+    /// One that the users can reach is nearer than one that they cannot, one that serves them
+    /// nearer than one that does not, and one with memory enough nearer than one without. Of those
+    /// that lack the same, the one that lacks least.
     fn is_nearer_than(&self, other: &Self) -> bool {
         let rank = |field| match field {
             Field::AccessMask => 0,

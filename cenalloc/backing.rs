@@ -33,7 +33,7 @@ use dma_buf_constraints::{
     },
     model::{
         Memory,
-        Run, //
+        Range, //
     },
 };
 use kernel::{
@@ -42,16 +42,16 @@ use kernel::{
     sync::Arc, //
 };
 
-/// How many runs are looked through one by one before an index of offsets pays.
+/// How many ranges are looked through one by one before an index of offsets pays.
 const INDEX_ABOVE: usize = 16;
 
 /// A buffer's memory, zeroed when it was provided. Freed when dropped.
 pub(crate) struct Backing {
     /// Frees the memory.
     keep: Keep,
-    /// The memory in the order of the buffer's bytes; neighbours that touch are one run.
-    runs: Few<Run>,
-    /// Where each run starts in the buffer; empty where there are few.
+    /// The memory in the order of the buffer's bytes; neighbours that touch are one range.
+    ranges: Few<Range>,
+    /// Where each range starts in the buffer; empty where there are few.
     offsets: KVVec<u64>,
     len: u64,
     has_struct_pages: bool,
@@ -65,20 +65,20 @@ impl Backing {
     pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Arc<Self>> {
         let Provision {
             keep,
-            runs,
+            ranges,
             has_struct_pages,
         } = provision;
         let mut offsets = KVVec::new();
         let mut offset = 0u64;
-        let count = runs.as_slice().len();
+        let count = ranges.as_slice().len();
         if count > INDEX_ABOVE {
             make_room(&mut offsets, count)?;
         }
-        for run in &runs {
+        for range in &ranges {
             if count > INDEX_ABOVE {
                 offsets.push(offset, GFP_KERNEL)?;
             }
-            offset = offset.checked_add(run.len).ok_or(EINVAL)?;
+            offset = offset.checked_add(range.len).ok_or(EINVAL)?;
         }
         if offset != len {
             return Err(EINVAL);
@@ -88,7 +88,7 @@ impl Backing {
         Arc::init(
             init!(Self {
                 keep,
-                runs,
+                ranges,
                 offsets,
                 len,
                 has_struct_pages,
@@ -108,15 +108,15 @@ impl Backing {
         self.lease.serves(need, devices)
     }
 
-    /// The runs, in the order of the buffer's bytes.
-    pub(crate) fn runs(&self) -> &[Run] {
-        self.runs.as_slice()
+    /// The ranges, in the order of the buffer's bytes.
+    pub(crate) fn ranges(&self) -> &[Range] {
+        self.ranges.as_slice()
     }
 
     /// As the DMA layer and page tables have to be told of it.
     pub(crate) fn pages(&self) -> Pages<'_> {
         Pages {
-            runs: self.runs(),
+            ranges: self.ranges(),
             has_struct_pages: self.has_struct_pages,
         }
     }
@@ -141,10 +141,10 @@ impl Backing {
             };
             return Ok(());
         }
-        let mut pieces = other.runs().iter().copied();
+        let mut pieces = other.ranges().iter().copied();
         let mut piece = pieces.next();
-        for run in self.runs() {
-            let mut to = *run;
+        for range in self.ranges() {
+            let mut to = *range;
             while let Some(from) = piece.as_mut() {
                 let len = from.len.min(to.len);
                 // SAFETY: Both have struct pages, and are this buffer's, which nobody uses while
@@ -170,22 +170,26 @@ impl Backing {
         Memory {
             class: self.allocator().class(),
             coherent: false,
-            runs: self.runs(),
+            ranges: self.ranges(),
         }
     }
 
-    /// Where the memory lies, if it is one run. `EINVAL`, also where its owner says otherwise; what
-    /// its owner fails with.
-    pub(crate) fn phys(&self) -> Result<Run> {
-        let [run] = self.runs() else {
+    /// Where the memory lies, if it is one range. `EINVAL`, also where its owner says otherwise;
+    /// what its owner fails with.
+    pub(crate) fn phys(&self) -> Result<Range> {
+        let [range] = self.ranges() else {
             return Err(EINVAL);
         };
         if let Keep::Owner(owner) = &self.keep {
             if let Some(told) = owner.phys() {
-                return if told? == *run { Ok(*run) } else { Err(EINVAL) };
+                return if told? == *range {
+                    Ok(*range)
+                } else {
+                    Err(EINVAL)
+                };
             }
         }
-        Ok(*run)
+        Ok(*range)
     }
 
     /// A device is about to use what the CPU wrote; the DMA API has done its part.
@@ -207,28 +211,28 @@ impl Backing {
                 return result;
             }
         }
-        let (runs, offset) = self.runs_from(fault.offset()).ok_or(EFAULT)?;
+        let (ranges, offset) = self.ranges_from(fault.offset()).ok_or(EFAULT)?;
         // SAFETY: The caller's promise.
-        unsafe { fault.fill(runs, offset) }
+        unsafe { fault.fill(ranges, offset) }
     }
 
-    /// The run that holds the buffer's byte `offset`, with those behind it, and where it starts
+    /// The range that holds the buffer's byte `offset`, with those behind it, and where it starts
     /// in the buffer.
-    fn runs_from(&self, offset: u64) -> Option<(&[Run], u64)> {
+    fn ranges_from(&self, offset: u64) -> Option<(&[Range], u64)> {
         if offset >= self.len {
             return None;
         }
-        let runs = self.runs();
+        let ranges = self.ranges();
         if !self.offsets.is_empty() {
             let index = self.offsets.partition_point(|start| *start <= offset) - 1;
-            return Some((&runs[index..], self.offsets[index]));
+            return Some((&ranges[index..], self.offsets[index]));
         }
         let mut start = 0;
-        for (index, run) in runs.iter().enumerate() {
-            if offset - start < run.len {
-                return Some((&runs[index..], start));
+        for (index, range) in ranges.iter().enumerate() {
+            if offset - start < range.len {
+                return Some((&ranges[index..], start));
             }
-            start += run.len;
+            start += range.len;
         }
         None
     }

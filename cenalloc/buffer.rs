@@ -92,7 +92,7 @@ pub(crate) struct State {
     /// How many devices had been let go when declarations were last looked through.
     let_go: usize,
     /// How often a user was refused that could have taken part before the buffer had memory.
-    pub(crate) early: u32,
+    pub(crate) late_refusals: u32,
     /// How often the memory moved.
     pub(crate) relocations: u32,
     /// The last refusal, which is rare and large.
@@ -109,7 +109,7 @@ impl State {
             exposed: Exposed::default(),
             touch_failed: false,
             let_go: bound::let_go(),
-            early: 0,
+            late_refusals: 0,
             relocations: 0,
             conflict: None,
         }

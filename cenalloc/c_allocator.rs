@@ -36,7 +36,7 @@ use dma_buf_constraints::{
         Field,
         Misfit,
         Name,
-        Run, //
+        Range, //
     },
 };
 use kernel::{
@@ -203,8 +203,8 @@ impl CAllocator {
         let mut memory = CMemory::new(*self, len, align.max(PAGE_SIZE), need)?;
         memory.allocate()?;
         let provision = if self.has(c::CENALLOC_ALLOCATOR_NO_PAGES) {
-            let run = memory.ask_phys()?;
-            Provision::without_struct_pages(memory, run)
+            let range = memory.ask_phys()?;
+            Provision::without_struct_pages(memory, range)
         } else {
             let entries = memory.entries()?;
             Provision::new(memory, entries)
@@ -287,7 +287,7 @@ impl CMemory {
     }
 
     /// Calls `phys`.
-    fn ask_phys(&self) -> Result<Run> {
+    fn ask_phys(&self) -> Result<Range> {
         let phys = self.allocator.ops.phys.ok_or(ENOMEM)?;
         let (mut start, mut len) = (0, 0);
         // SAFETY: The memory is allocated; the numbers are ours to write.
@@ -300,7 +300,7 @@ impl CMemory {
             clippy::useless_conversion,
             reason = "physical addresses have 32 bits on some architectures"
         )]
-        Ok(Run {
+        Ok(Range {
             start: start.into(),
             len: len as u64,
         })
@@ -331,7 +331,7 @@ impl CMemory {
 
 // SAFETY: That the address is of all the memory is what the header asks of an allocator.
 unsafe impl Owner for CMemory {
-    fn phys(&self) -> Option<Result<Run>> {
+    fn phys(&self) -> Option<Result<Range>> {
         self.allocator.ops.phys?;
         Some(self.ask_phys())
     }
@@ -393,17 +393,17 @@ struct Entries {
 }
 
 impl Iterator for Entries {
-    type Item = Run;
+    type Item = Range;
 
-    fn next(&mut self) -> Option<Run> {
+    fn next(&mut self) -> Option<Range> {
         if self.left == 0 || self.next.is_null() {
             return None;
         }
-        let mut run = Run { start: 0, len: 0 };
+        let mut range = Range { start: 0, len: 0 };
         // SAFETY: The table has as many entries as it says, and stays while the memory is
         // allocated.
-        self.next = unsafe { c::cenalloc_sg_run(self.next, &mut run.start, &mut run.len) };
+        self.next = unsafe { c::cenalloc_sg_run(self.next, &mut range.start, &mut range.len) };
         self.left -= 1;
-        Some(run)
+        Some(range)
     }
 }

@@ -98,11 +98,11 @@ unsafe extern "C" fn cenalloc_phys(
 ) -> c_int {
     from_result(|| {
         // SAFETY: The caller's promise.
-        let run = unsafe { buffer(dmabuf) }?.phys()?;
+        let range = unsafe { buffer(dmabuf) }?.phys()?;
         // SAFETY: The caller's promise.
         unsafe {
-            addr.write(run.start as bindings::phys_addr_t);
-            len.write(run.len as usize);
+            addr.write(range.start as bindings::phys_addr_t);
+            len.write(range.len as usize);
         }
         Ok(0)
     })

@@ -79,7 +79,7 @@ pub(crate) struct Client {
     pub(crate) attached: Option<Attached>,
     pub(crate) declared: Option<Declared>,
     /// How many others were kept out because this one held the memory when they came.
-    pub(crate) early: u32,
+    pub(crate) late_refusals: u32,
 }
 
 impl Client {
@@ -88,7 +88,7 @@ impl Client {
         Self {
             attached: Some(attached),
             declared: None,
-            early: 0,
+            late_refusals: 0,
         }
     }
 
@@ -97,7 +97,7 @@ impl Client {
         Self {
             attached: None,
             declared: Some(declared),
-            early: 0,
+            late_refusals: 0,
         }
     }
 

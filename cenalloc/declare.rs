@@ -85,8 +85,8 @@ impl Buffer {
     ) -> Result {
         let room = Room::new(device, GFP_KERNEL_ACCOUNT)?;
         let mut ancestors = Ancestors::room(GFP_KERNEL_ACCOUNT)?;
-        // The device is looked at under its lock, and not locked for longer: whoever unbinds it does
-        // not wait for memory.
+        // The device is looked at under its lock, and not locked for longer: whoever unbinds it
+        // does not wait for memory.
         let bound = BoundLock::new(device)?;
         let needs = device::needs(&bound).ok_or(ENODEV)?.also(constraints);
         ancestors.find(&bound);
@@ -118,7 +118,8 @@ impl Buffer {
     }
 }
 
-/// A user that is declared. A process declares as many as it likes: its memory cgroup pays for them.
+/// A user that is declared. A process declares as many as it likes: its memory cgroup pays for
+/// them.
 fn newcomer(needs: &Needs, declared: Declared) -> Result<Newcomer<Client>> {
     Newcomer::new(needs, Client::declared(declared), GFP_KERNEL_ACCOUNT)
 }

@@ -40,14 +40,14 @@ pub(crate) fn write_buffer(
         buffer.len,
         life
     )?;
-    write_placement(f, &state.users.meet().placement)?;
+    write_placement(f, &state.users.combined().placement)?;
     write!(
         f,
         " allocator={} users={} maps={} early={} moves={} conflict=\"",
         allocator,
         state.users.len(),
         maps.count(),
-        state.early,
+        state.late_refusals,
         state.relocations
     )?;
     if let Some(conflict) = conflict {
@@ -69,7 +69,7 @@ pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> 
             u8::from(user.data.is_mapped()),
             u8::from(user.data.declared.is_some()),
             u8::from(user.needs().is_unified()),
-            user.data.early
+            user.data.late_refusals
         )?;
     }
     Ok(())

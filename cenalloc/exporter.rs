@@ -162,7 +162,7 @@ impl Buffer {
             self.tidy(state);
             let need = Need {
                 len: self.len,
-                placement: state.users.meet().placement,
+                placement: state.users.combined().placement,
                 killable,
             };
             let users = &state.users;
@@ -223,7 +223,7 @@ impl Buffer {
                 misfit: Misfit {
                     field: Field::MaxAddress,
                     wanted: constraints.placement.max_address,
-                    found: backing.runs().first().map_or(0, |run| run.start),
+                    found: backing.ranges().first().map_or(0, |range| range.start),
                 },
                 with: Party::Bounce,
             };
@@ -304,7 +304,7 @@ unsafe impl Exporter for Buffer {
             Some(found) if found.data.declared.is_some() => found.data.attached = None,
             found => {
                 if let Some(found) = found {
-                    (found.data.attached, found.data.early) = (None, 0);
+                    (found.data.attached, found.data.late_refusals) = (None, 0);
                 }
                 self.dismiss(&mut guard, &user);
                 guard.users.keep_spare(user);
@@ -313,7 +313,7 @@ unsafe impl Exporter for Buffer {
     }
 
     fn access_mask(&self, state: &State) -> u64 {
-        state.users.meet().placement.access_mask
+        state.users.combined().placement.access_mask
     }
 
     fn pin(&self, state: &mut State, user: &Attachment) -> Result {
@@ -390,8 +390,8 @@ unsafe impl Exporter for Buffer {
     fn fault(&self, state: &mut State, fault: &Fault<'_>) -> Result<Touched> {
         match &state.life {
             Life::Empty => Ok(Touched::Unpopulated),
-            // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or when
-            // `relocate` has zapped what userspace sees of it.
+            // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or
+            // when `relocate` has zapped what userspace sees of it.
             Life::Backed(backing) => unsafe { backing.fault(fault) },
             Life::Gone => Err(ENODEV),
         }

@@ -15,7 +15,7 @@ use dma_buf_constraints::{
     dma_buf::Table,
     model::{
         Cut,
-        Run,
+        Range,
         SegmentLimits, //
     },
 };
@@ -34,23 +34,23 @@ fn backing(state: &State) -> Result<&Backing> {
 }
 
 impl Buffer {
-    /// Where the memory lies, if it is one run. `EINVAL` where it is not; `ENODATA` without
+    /// Where the memory lies, if it is one range. `EINVAL` where it is not; `ENODATA` without
     /// memory; what the owner of the memory fails with.
-    pub(crate) fn phys(&self) -> Result<Run> {
+    pub(crate) fn phys(&self) -> Result<Range> {
         let mut guard = self.lock_killable()?;
-        let run = backing(&guard)?.phys()?;
+        let range = backing(&guard)?.phys()?;
         guard.exposed.told = true;
-        Ok(run)
+        Ok(range)
     }
 
-    /// All runs of the memory, in the order of the buffer's bytes. `ENODATA` without memory;
+    /// All ranges of the memory, in the order of the buffer's bytes. `ENODATA` without memory;
     /// `ENOMEM`.
-    pub(crate) fn runs(&self) -> Result<KVVec<Run>> {
+    pub(crate) fn ranges(&self) -> Result<KVVec<Range>> {
         let mut guard = self.lock_killable()?;
-        let mut runs = KVVec::new();
-        runs.extend_from_slice(backing(&guard)?.runs(), GFP_KERNEL)?;
+        let mut ranges = KVVec::new();
+        ranges.extend_from_slice(backing(&guard)?.ranges(), GFP_KERNEL)?;
         guard.exposed.told = true;
-        Ok(runs)
+        Ok(ranges)
     }
 
     /// A table that lists the memory by its pages, there as long as the buffer.

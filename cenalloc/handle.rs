@@ -7,7 +7,7 @@ use dma_buf_constraints::{
     dma_buf::DmaBuf,
     model::{
         Constraints,
-        Run, //
+        Range, //
     },
 };
 use kernel::{
@@ -84,16 +84,16 @@ impl Handle {
 
     /// Where the memory lies. From now on it stays there.
     ///
-    /// `EINVAL` where it is not one run; `ENODATA` where there is none yet; `EINTR` where the process
-    /// is being killed.
-    pub fn phys(&self) -> Result<Run> {
+    /// `EINVAL` where it is not one range; `ENODATA` where there is none yet; `EINTR` where the
+    /// process is being killed.
+    pub fn phys(&self) -> Result<Range> {
         self.buffer()?.phys()
     }
 
-    /// All runs of the memory, in the order of the buffer's bytes. From now on it stays there.
+    /// All ranges of the memory, in the order of the buffer's bytes. From now on it stays there.
     ///
     /// `ENODATA` where there is none yet; `ENOMEM`; `EINTR` where the process is being killed.
-    pub fn runs(&self) -> Result<KVVec<Run>> {
-        self.buffer()?.runs()
+    pub fn ranges(&self) -> Result<KVVec<Range>> {
+        self.buffer()?.ranges()
     }
 }

@@ -19,7 +19,7 @@ use dma_buf_constraints::{
         Touched, //
     },
     few::Few,
-    model::Run, //
+    model::Range, //
 };
 use kernel::{
     device::Device,
@@ -37,8 +37,8 @@ use kernel::{
 /// The address from [`map_kernel`](Self::map_kernel) is that of as many bytes as the memory has,
 /// until [`unmap_kernel`](Self::unmap_kernel) or the drop.
 pub unsafe trait Owner: Send + Sync {
-    /// Where the memory lies, if it is one run, or nothing where its only run tells.
-    fn phys(&self) -> Option<Result<Run>> {
+    /// Where the memory lies, if it is one range, or nothing where its only range tells.
+    fn phys(&self) -> Option<Result<Range>> {
         None
     }
 
@@ -79,41 +79,41 @@ fn last_address() -> u64 {
 /// Memory that an allocator gives to a buffer.
 pub struct Provision {
     pub(crate) keep: Keep,
-    /// In the order of the buffer's bytes; neighbours that touch are one run.
-    pub(crate) runs: Few<Run>,
+    /// In the order of the buffer's bytes; neighbours that touch are one range.
+    pub(crate) ranges: Few<Range>,
     pub(crate) has_struct_pages: bool,
 }
 
 impl Provision {
     /// Memory with struct pages, in the order of the buffer's bytes, that `owner` keeps.
     ///
-    /// `EINVAL` where a run is empty, not of whole pages, or beyond the machine's addresses;
+    /// `EINVAL` where a range is empty, not of whole pages, or beyond the machine's addresses;
     /// `ENOMEM`.
-    pub fn new(owner: KBox<dyn Owner>, memory: impl IntoIterator<Item = Run>) -> Result<Self> {
+    pub fn new(owner: KBox<dyn Owner>, memory: impl IntoIterator<Item = Range>) -> Result<Self> {
         let mut provision = Self {
             keep: Keep::Owner(owner),
-            runs: Few::new(),
+            ranges: Few::new(),
             has_struct_pages: true,
         };
         let last_address = last_address();
-        for run in memory {
+        for range in memory {
             let page = PAGE_SIZE as u64;
-            let is_whole = run.start % page == 0 && run.len % page == 0;
+            let is_whole = range.start % page == 0 && range.len % page == 0;
             // Page tables cannot hold more.
-            let last = run
+            let last = range
                 .len
                 .checked_sub(1)
-                .and_then(|len| run.start.checked_add(len));
+                .and_then(|len| range.start.checked_add(len));
             if !is_whole || last.is_none_or(|last| last > last_address) {
                 return Err(EINVAL);
             }
-            provision.add(run)?;
+            provision.add(range)?;
         }
         Ok(provision)
     }
 
     /// Memory without struct pages that `owner` keeps. `EINVAL` as for [`new`](Self::new).
-    pub fn without_struct_pages(owner: KBox<dyn Owner>, memory: Run) -> Result<Self> {
+    pub fn without_struct_pages(owner: KBox<dyn Owner>, memory: Range) -> Result<Self> {
         Ok(Self {
             has_struct_pages: false,
             ..Self::new(owner, [memory])?
@@ -124,53 +124,53 @@ impl Provision {
     pub(crate) fn chunks() -> Self {
         Self {
             keep: Keep::Chunks(Few::new()),
-            runs: Few::new(),
+            ranges: Few::new(),
             has_struct_pages: true,
         }
     }
 
     /// Adds a chunk behind the others. On `ENOMEM` the chunk is freed.
     pub(crate) fn push(&mut self, chunk: Chunk) -> Result {
-        let run = chunk.run();
+        let range = chunk.range();
         if let Keep::Chunks(chunks) = &mut self.keep {
             chunks.push(chunk)?;
         }
-        self.add(run)
+        self.add(range)
     }
 
-    /// Adds a run behind the others.
-    fn add(&mut self, run: Run) -> Result {
-        match self.runs.last_mut() {
+    /// Adds a range behind the others.
+    fn add(&mut self, range: Range) -> Result {
+        match self.ranges.last_mut() {
             // An architecture may have memory at the very end of its addresses.
-            Some(last) if last.start.checked_add(last.len) == Some(run.start) => {
-                last.len += run.len;
+            Some(last) if last.start.checked_add(last.len) == Some(range.start) => {
+                last.len += range.len;
             }
-            _ => self.runs.push(run)?,
+            _ => self.ranges.push(range)?,
         }
         Ok(())
     }
 
     /// Length in bytes, if that is a number.
     pub(crate) fn len(&self) -> Option<u64> {
-        let mut lens = self.runs.as_slice().iter().map(|run| run.len);
+        let mut lens = self.ranges.as_slice().iter().map(|range| range.len);
         lens.try_fold(0u64, u64::checked_add)
     }
 
     /// Zeroes the memory. `ENOMEM`.
     pub(crate) fn clear(&self) -> Result {
         if self.has_struct_pages {
-            for run in &self.runs {
+            for range in &self.ranges {
                 // SAFETY: The memory has struct pages, and nobody else has it: that is what an
                 // allocator promises of what it gives.
-                unsafe { pages::clear(run) };
+                unsafe { pages::clear(range) };
             }
             return Ok(());
         }
         let pages = Pages {
-            runs: self.runs.as_slice(),
+            ranges: self.ranges.as_slice(),
             has_struct_pages: false,
         };
-        // SAFETY: There is one run, as the constructor saw to, and `self` keeps it.
+        // SAFETY: There is one range, as the constructor saw to, and `self` keeps it.
         let mapping = unsafe { KernelMapping::new(pages)? };
         let len = self.len().ok_or(EINVAL)? as usize;
         // SAFETY: The mapping has as many bytes, and nobody else has the memory: that is what an
@@ -179,8 +179,8 @@ impl Provision {
         Ok(())
     }
 
-    /// How many runs there are.
-    pub(crate) fn runs(&self) -> usize {
-        self.runs.as_slice().len()
+    /// How many ranges there are.
+    pub(crate) fn ranges(&self) -> usize {
+        self.ranges.as_slice().len()
     }
 }

@@ -81,8 +81,8 @@ impl Buffer {
             user_count: state.users.len() as u32,
             id: self.id,
             len: self.len,
-            meet: uapi::constraints(state.users.meet()),
-            early: state.early,
+            meet: uapi::constraints(state.users.combined()),
+            early: state.late_refusals,
             relocations: state.relocations,
             ..Zeroable::zeroed()
         };
@@ -117,7 +117,7 @@ fn describe_user(user: &User<Client>) -> c::cenalloc_user {
             .iter()
             .filter(|(is_set, _)| *is_set)
             .fold(0, |flags, (_, flag)| flags | flag),
-        early: client.early,
+        early: client.late_refusals,
     }
 }
 

@@ -119,18 +119,22 @@ pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
 }
 
 /// `user` held the memory where it is when somebody came whom it does not fit; counted already.
-pub(crate) fn early(id: u64, user: &User<Client>) {
-    event!(early(id, &text(user.name().as_str()), user.data.early));
+pub(crate) fn late_refusal(id: u64, user: &User<Client>) {
+    event!(early(
+        id,
+        &text(user.name().as_str()),
+        user.data.late_refusals
+    ));
 }
 
 /// An allocator provided memory for a buffer, or none had any.
 pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>>) {
     event!(allocate => {
-        let (allocator, runs) = match provided {
-            Ok(backing) => (backing.allocator().name().as_str(), backing.runs().len()),
+        let (allocator, ranges) = match provided {
+            Ok(backing) => (backing.allocator().name().as_str(), backing.ranges().len()),
             Err(_) => ("", 0),
         };
-        event!(now allocate(id, &text(allocator), len, runs, status(provided)));
+        event!(now allocate(id, &text(allocator), len, ranges, status(provided)));
     });
 }
 

@@ -82,6 +82,7 @@ impl<T> Newcomer<T> {
 
     /// The same with other needs.
     #[must_use]
+    #[inline(always)]
     pub fn with(mut self, needs: &Needs) -> Self {
         self.0.get_mut().needs = *needs;
         self
@@ -163,15 +164,16 @@ impl From<Error> for Refused {
 
 /// What the buffer and all users would need together with a newcomer: computed, and possible.
 pub struct Outcome {
-    /// The constraints of the ancestor that unifies the newcomer with users of the set. That is rare.
+    /// The constraints of the ancestor that unifies the newcomer with users of the set. That is
+    /// rare.
     ancestor: Option<KBox<Constraints>>,
-    meet: Constraints,
+    combined: Constraints,
 }
 
 impl Outcome {
     /// What everybody would need together.
-    pub fn meet(&self) -> &Constraints {
-        &self.meet
+    pub fn combined(&self) -> &Constraints {
+        &self.combined
     }
 
     /// Whether the needs of users of the set change.
@@ -267,6 +269,7 @@ impl<T: Identity> Proposal<'_, T> {
     }
 
     /// Lets the newcomer join.
+    #[inline(always)]
     pub fn commit(self) -> UserRef<T> {
         let Self {
             users,
@@ -283,7 +286,7 @@ impl<T: Identity> Proposal<'_, T> {
             }
             newcomer.user_mut().needs = outcome.newcomer(&needs);
         }
-        users.meet = outcome.meet;
+        users.combined = outcome.combined;
         users.members.push(newcomer.0)
     }
 
@@ -308,8 +311,8 @@ pub struct Users<T> {
     members: Members<User<T>>,
     /// Whether an ancestor may have unified some.
     is_unified: bool,
-    /// The meet of `base` and of all users.
-    meet: Constraints,
+    /// What `base` and all users need together.
+    combined: Constraints,
     /// What a user left that went: who attaches and detaches for each frame need not allocate.
     spare: Option<Newcomer<T>>,
 }
@@ -322,7 +325,7 @@ impl<T: Identity> Users<T> {
             len,
             members: Members::new(),
             is_unified: false,
-            meet: base,
+            combined: base,
             spare: None,
         }
     }
@@ -330,8 +333,8 @@ impl<T: Identity> Users<T> {
     /// What everybody needs together.
     ///
     /// Of [`segments`](Constraints::segments), each user needs only its own.
-    pub fn meet(&self) -> &Constraints {
-        &self.meet
+    pub fn combined(&self) -> &Constraints {
+        &self.combined
     }
 
     /// How many users there are.
@@ -377,6 +380,7 @@ impl<T: Identity> Users<T> {
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
+    #[inline(always)]
     pub fn propose(&mut self, newcomer: Newcomer<T>) -> Result<Proposal<'_, T>, Refused> {
         let outcome = self.consider(newcomer.user())?;
         if self.len() >= MAX_USERS {
@@ -399,17 +403,18 @@ impl<T: Identity> Users<T> {
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
+    #[inline(always)]
     pub fn consider(&self, newcomer: &User<T>) -> Result<Outcome, Refused> {
         let page = PAGE_SIZE as u64;
         let needs = newcomer.needs();
         let constraints = needs.effective();
-        let plain = |meet| Outcome {
+        let plain = |combined| Outcome {
             ancestor: None,
-            meet,
+            combined,
         };
         if *constraints == Constraints::ANY {
             // What all need stays as it is, and that is possible.
-            return Ok(plain(self.meet));
+            return Ok(plain(self.combined));
         }
         let refused = |misfit, with| {
             Refused::Conflict(Conflict {
@@ -421,7 +426,7 @@ impl<T: Identity> Users<T> {
         if let Some(misfit) = constraints.impossible(self.len, page) {
             return Err(refused(misfit, Party::Itself));
         }
-        let meet = self.meet.meet(constraints);
+        let meet = self.combined.meet(constraints);
         let stranger = self.unified_stranger(needs);
         let Some(misfit) = stranger.or_else(|| self.impossible(&meet.placement)) else {
             return Ok(plain(meet));
@@ -486,15 +491,15 @@ impl<T: Identity> Users<T> {
         let unified = unified.effective();
         let mut outcome = Outcome {
             ancestor: Some(KBox::new(ancestor, GFP_KERNEL)?),
-            meet: self.base.meet(unified),
+            combined: self.base.meet(unified),
         };
         let mut possible = unified.impossible(self.len, page).is_none();
         for user in self.iter() {
             let constraints = outcome.constraints_of(needs, user);
             possible &= constraints.impossible(self.len, page).is_none();
-            outcome.meet = outcome.meet.meet(&constraints);
+            outcome.combined = outcome.combined.meet(&constraints);
         }
-        possible &= self.impossible(&outcome.meet.placement).is_none();
+        possible &= self.impossible(&outcome.combined.placement).is_none();
         Ok(possible.then_some(outcome))
     }
 
@@ -519,30 +524,31 @@ impl<T: Identity> Users<T> {
             let creator = Party::Device(Name::new(b"the buffer's creator"));
             return (against(&self.base.placement), creator);
         }
-        (against(&self.meet.placement), Party::Others)
+        (against(&self.combined.placement), Party::Others)
     }
 
-    /// Takes a user out, if it is in this set, and computes anew what the others need. Those whom an
-    /// ancestor unified with it stay so: see [`restore`](Self::restore).
+    /// Takes a user out, if it is in this set, and computes anew what the others need. Those whom
+    /// an ancestor unified with it stay so: see [`restore`](Self::restore).
     pub fn release(&mut self, user: &Member<User<T>>) {
         // Who needed nothing narrowed nothing.
         let is_bound = |user: &User<T>| *user.constraints() != Constraints::ANY;
         let is_bound = self.get(user).is_some_and(is_bound);
         self.members.remove(user);
         if is_bound {
-            self.meet = self
+            self.combined = self
                 .iter()
                 .fold(self.base, |meet, user| meet.meet(user.constraints()));
         }
     }
 
-    /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless somebody else has
-    /// it. The exporter has taken out of it what is not to be kept.
+    /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless somebody else
+    /// has it. The exporter has taken out of it what is not to be kept.
     pub fn keep_spare(&mut self, user: UserRef<T>) {
         self.spare = Arc::into_unique_or_drop(user).map(|user| Newcomer(user, PhantomData));
     }
 
     /// A newcomer that need not be allocated, if there is one.
+    #[inline(always)]
     pub fn take_spare(&mut self) -> Option<Newcomer<T>> {
         self.spare.take()
     }
@@ -566,7 +572,7 @@ impl<T: Identity> Users<T> {
         let settled = |meet: Constraints, user: &User<T>| meet.meet(&user.needs.settled());
         let meet = self.iter().fold(self.base, settled);
         if self.impossible(&meet.placement).is_none() && could(self, &meet) {
-            self.meet = meet;
+            self.combined = meet;
             for user in self.iter_mut() {
                 user.needs.settle();
             }
@@ -588,7 +594,7 @@ impl<T: Identity> Users<T> {
 
     /// The user whose need of `field` is the one that binds all, if it is a user's.
     pub fn binding(&self, field: Field) -> Option<&User<T>> {
-        let bound = self.meet.placement.get(field);
+        let bound = self.combined.placement.get(field);
         self.iter()
             .find(|user| user.constraints().placement.get(field) == bound)
     }

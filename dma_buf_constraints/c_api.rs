@@ -240,8 +240,8 @@ unsafe extern "C" fn dma_buf_constraints_admit(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `dev` a device that lives, `meet` to be
-/// filled in, `conflict` NULL or to be filled in.
+/// As in the header: `set` is a set that nobody changes now, `dev` a device that lives, `meet` to
+/// be filled in, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_consider(
     set: *const c::dma_buf_constraints_set,
@@ -256,7 +256,7 @@ unsafe extern "C" fn dma_buf_constraints_consider(
         // SAFETY: The header asks for NULL or room for the reason.
         let outcome = outcome.map_err(|refused| unsafe { tell(conflict, refused) })?;
         // SAFETY: The header asks for room for the constraints.
-        unsafe { meet.write(outcome.meet().into()) };
+        unsafe { meet.write(outcome.combined().into()) };
         Ok(0)
     })
 }
@@ -320,7 +320,7 @@ unsafe extern "C" fn dma_buf_constraints_meet(
     meet: *mut c::dma_buf_constraints,
 ) {
     // SAFETY: The caller's promise.
-    unsafe { meet.write((*set.cast::<Set>()).meet().into()) };
+    unsafe { meet.write((*set.cast::<Set>()).combined().into()) };
 }
 
 /// # Safety

@@ -194,8 +194,8 @@ impl Ancestors {
         Ok(Self(KVec::with_capacity(Self::MOST, flags)?))
     }
 
-    /// Those of `device`, which has `needs`: it may have to be unified with others only where it does
-    /// not reach all classes of memory, and has none otherwise. `ENOMEM`.
+    /// Those of `device`, which has `needs`: it may have to be unified with others only where it
+    /// does not reach all classes of memory, and has none otherwise. `ENOMEM`.
     pub fn of(device: &Device, needs: &Needs) -> Result<Self> {
         if needs.effective().placement.access_mask == u64::MAX {
             return Ok(Self(KVec::new()));
@@ -205,8 +205,8 @@ impl Ancestors {
         Ok(ancestors)
     }
 
-    /// Finds those of `device`, as many as there is room for; none where it is not bound to a driver.
-    /// Does not allocate.
+    /// Finds those of `device`, as many as there is room for; none where it is not bound to a
+    /// driver. Does not allocate.
     pub fn find(&mut self, device: &Device) {
         if let Some(settled) = Settled::new(device) {
             for ancestor in settled.ancestors() {
@@ -242,8 +242,9 @@ fn policy_of(device: &Device) -> Option<Constraints> {
 /// declaration and is gone when the device's driver unbinds. [`Constraints::ANY`] takes an earlier
 /// declaration back.
 ///
-/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENODEV` where the device is on
-/// no bus, with `EPROBE_DEFER` where the module is built in and has not started yet, with `ENOMEM`.
+/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENODEV` where the device is
+/// on no bus, with `EPROBE_DEFER` where the module is built in and has not started yet, with
+/// `ENOMEM`.
 pub fn declare(device: &Device<Bound>, constraints: &Constraints) -> Result {
     if invalid(constraints).is_some() {
         return Err(EINVAL);

@@ -49,8 +49,8 @@ impl<T> Member<T> {
         }))
     }
 
-    /// The thing of a member that nobody else has. Whoever calls this is shared only where the thing
-    /// can be.
+    /// The thing of a member that nobody else has. Whoever calls this is shared only where the
+    /// thing can be.
     pub(crate) fn unique(member: &Pin<UniqueArc<Self>>) -> &T {
         // SAFETY: It is in no set, and only this reference leads to it.
         unsafe { &*member.thing.get() }

@@ -35,7 +35,7 @@ pub use memory::{
     Cut,
     Memory,
     Misfit,
-    Run,
+    Range,
     Segments,
     LONGEST_SEGMENT, //
 };

@@ -25,7 +25,7 @@ use crate::{
 use core::ptr::NonNull;
 use dma_buf_constraints::model::{
     Misfit,
-    Run, //
+    Range, //
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -71,9 +71,9 @@ fn add_one(all: &mut KVec<Builtin>, reserved: Reserved) -> Result<(), Refusal> {
         class: c::CENALLOC_CLASS_CARVEOUT.into(),
         priority: 100,
     };
-    let range = Arc::new(Range::new(reserved)?, GFP_KERNEL)?;
+    let pool = Arc::new(Pool::new(reserved)?, GFP_KERNEL)?;
     all.push(
-        (description, Arc::new(Carveout(range), GFP_KERNEL)?),
+        (description, Arc::new(Carveout(pool), GFP_KERNEL)?),
         GFP_KERNEL,
     )?;
     Ok(())
@@ -83,18 +83,18 @@ fn add_one(all: &mut KVec<Builtin>, reserved: Reserved) -> Result<(), Refusal> {
 ///
 /// # Invariants
 ///
-/// `pool` is for the pages of `reserved`.
-struct Range {
+/// `frames` is for the pages of `reserved`.
+struct Pool {
     reserved: Reserved,
-    pool: NonNull<c::gen_pool>,
+    frames: NonNull<c::gen_pool>,
 }
 
 // SAFETY: A pool has locks of its own.
-unsafe impl Send for Range {}
+unsafe impl Send for Pool {}
 // SAFETY: As above.
-unsafe impl Sync for Range {}
+unsafe impl Sync for Pool {}
 
-impl Range {
+impl Pool {
     /// `ENOMEM`.
     fn new(reserved: Reserved) -> Result<Self> {
         let extent = reserved.extent;
@@ -103,18 +103,18 @@ impl Range {
             unsafe { c::cenalloc_pool_create(frame_of(extent.first), frame_of(extent.len())) };
         // INVARIANT: Just created for them.
         Ok(Self {
-            pool: NonNull::new(pool).ok_or(ENOMEM)?,
+            frames: NonNull::new(pool).ok_or(ENOMEM)?,
             reserved,
         })
     }
 
     /// The lowest memory of the range that is free and suits `need`, not zeroed. `ENOMEM`.
-    fn take(range: &Arc<Self>, need: &Need) -> Result<Piece> {
-        let last = need.placement.max_address.min(range.reserved.extent.last);
+    fn take(pool: &Arc<Self>, need: &Need) -> Result<Piece> {
+        let last = need.placement.max_address.min(pool.reserved.extent.last);
         // SAFETY: By the type's invariants.
         let frame = unsafe {
             c::cenalloc_pool_alloc(
-                range.pool.as_ptr(),
+                pool.frames.as_ptr(),
                 frame_of(need.len),
                 frame_of(need.placement.alignment).max(1),
                 frame_of(last + 1),
@@ -125,8 +125,8 @@ impl Range {
         }
         // INVARIANT: Just taken.
         Ok(Piece {
-            range: range.clone(),
-            run: Run {
+            pool: pool.clone(),
+            range: Range {
                 start: frame as u64 * PAGE_SIZE as u64,
                 len: need.len,
             },
@@ -134,10 +134,10 @@ impl Range {
     }
 }
 
-impl Drop for Range {
+impl Drop for Pool {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants. Each piece that is taken keeps the range.
-        unsafe { c::cenalloc_pool_destroy(self.pool.as_ptr()) };
+        unsafe { c::cenalloc_pool_destroy(self.frames.as_ptr()) };
     }
 }
 
@@ -146,8 +146,8 @@ fn frame_of(bytes: u64) -> usize {
     (bytes / PAGE_SIZE as u64) as usize
 }
 
-/// Gives one run of a range, zeroed.
-struct Carveout(Arc<Range>);
+/// Gives contiguous memory of a reserved range, zeroed.
+struct Carveout(Arc<Pool>);
 
 // SAFETY: The memory is nobody else's, as it is reserved, and given back with its owner.
 unsafe impl Allocator for Carveout {
@@ -164,8 +164,8 @@ unsafe impl Allocator for Carveout {
     }
 
     fn has_room(&self, need: &Need) -> Result<(), Shortage> {
-        // SAFETY: By the invariants of `Range`.
-        let free = unsafe { c::cenalloc_pool_free_pages(self.0.pool.as_ptr()) };
+        // SAFETY: By the invariants of `Pool`.
+        let free = unsafe { c::cenalloc_pool_free_pages(self.0.frames.as_ptr()) };
         if frame_of(need.len) <= free {
             Ok(())
         } else {
@@ -174,12 +174,12 @@ unsafe impl Allocator for Carveout {
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
-        let piece = KBox::new(Range::take(&self.0, need)?, GFP_KERNEL)?;
-        let run = piece.run;
+        let piece = KBox::new(Pool::take(&self.0, need)?, GFP_KERNEL)?;
+        let range = piece.range;
         let provision = if self.0.reserved.has_struct_pages {
-            Provision::new(piece, [run])?
+            Provision::new(piece, [range])?
         } else {
-            Provision::without_struct_pages(piece, run)?
+            Provision::without_struct_pages(piece, range)?
         };
         provision.clear()?;
         Ok(provision)
@@ -190,10 +190,10 @@ unsafe impl Allocator for Carveout {
 ///
 /// # Invariants
 ///
-/// The pages of `run` were taken from the pool of `range`, and are ours.
+/// The pages of `range` were taken from `pool`, and are ours.
 struct Piece {
-    range: Arc<Range>,
-    run: Run,
+    pool: Arc<Pool>,
+    range: Range,
 }
 
 // SAFETY: It has no kernel address of its own.
@@ -201,10 +201,10 @@ unsafe impl Owner for Piece {}
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let frame = frame_of(self.run.start);
+        let frame = frame_of(self.range.start);
         // SAFETY: By the type's invariants.
         unsafe {
-            c::cenalloc_pool_free(self.range.pool.as_ptr(), frame, frame_of(self.run.len));
+            c::cenalloc_pool_free(self.pool.frames.as_ptr(), frame, frame_of(self.range.len));
         }
     }
 }

@@ -30,7 +30,7 @@ use dma_buf_constraints::{
     model::{
         Misfit,
         Name,
-        Run, //
+        Range, //
     }, //
 };
 use kernel::{
@@ -85,7 +85,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<K
 pub(super) struct Area {
     raw: NonNull<c::cma>,
     /// Where areas lie, of which it is one.
-    runs: KVec<Extent>,
+    ranges: KVec<Extent>,
     extent: SetOnce<Extent>,
     /// Bytes that buffers have from it.
     taken: Atomic<u64>,
@@ -101,7 +101,7 @@ impl Area {
     fn new(raw: NonNull<c::cma>) -> Result<Self> {
         let area = Self {
             raw,
-            runs: runs()?,
+            ranges: ranges()?,
             extent: SetOnce::new(),
             taken: Atomic::new(0),
         };
@@ -128,14 +128,14 @@ impl Area {
         if self.extent.as_ref().is_none() {
             // SAFETY: By the type's invariants.
             let sample = unsafe { c::cenalloc_cma_sample(self.raw.as_ptr()) };
-            if let Some(extent) = self.runs.iter().find(|run| run.contains(sample)) {
+            if let Some(extent) = self.ranges.iter().find(|range| range.contains(sample)) {
                 // Who comes second found the same.
                 self.extent.populate(*extent);
             }
         }
         match self.extent.as_ref() {
             Some(extent) => core::slice::from_ref(extent),
-            None => &self.runs,
+            None => &self.ranges,
         }
     }
 
@@ -160,7 +160,10 @@ impl Area {
     }
 
     /// One range for `need`, zeroed, which may lie too high.
-    pub(super) fn take(area: &Arc<Self>, need: &Need) -> Result<(Run, KBox<dyn Owner>), Shortage> {
+    pub(super) fn take(
+        area: &Arc<Self>,
+        need: &Need,
+    ) -> Result<(Range, KBox<dyn Owner>), Shortage> {
         let count = (need.len / PAGE_SIZE as u64) as usize;
         let order = pages::order_of(need.placement.alignment);
         // SAFETY: By the type's invariants.
@@ -173,29 +176,29 @@ impl Area {
             page,
             count,
         };
-        let run = Run {
+        let range = Range {
             // SAFETY: Just allocated.
             start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             len: need.len,
         };
-        Ok((run, KBox::new(memory, GFP_KERNEL)?))
+        Ok((range, KBox::new(memory, GFP_KERNEL)?))
     }
 }
 
-/// How many runs are looked for: as many areas as a kernel is likely to have.
-const MAX_RUNS: usize = 32;
+/// How many ranges are looked for: as many areas as a kernel is likely to have.
+const MAX_RANGES: usize = 32;
 
 /// Where areas lie, whoever may use them; those that touch look like one. `ENOMEM`.
-fn runs() -> Result<KVec<Extent>> {
-    let mut runs = [const { c::cenalloc_run { first: 0, last: 0 } }; MAX_RUNS];
+fn ranges() -> Result<KVec<Extent>> {
+    let mut ranges = [const { c::cenalloc_run { first: 0, last: 0 } }; MAX_RANGES];
     // SAFETY: The array is ours to write.
-    let count = unsafe { c::cenalloc_cma_runs(runs.as_mut_ptr(), MAX_RUNS as u32) };
+    let count = unsafe { c::cenalloc_cma_runs(ranges.as_mut_ptr(), MAX_RANGES as u32) };
     let mut extents = KVec::new();
-    for run in runs.iter().take(count as usize) {
+    for range in ranges.iter().take(count as usize) {
         extents.push(
             Extent {
-                first: run.first,
-                last: run.last,
+                first: range.first,
+                last: range.last,
             },
             GFP_KERNEL,
         )?;
@@ -203,7 +206,7 @@ fn runs() -> Result<KVec<Extent>> {
     Ok(extents)
 }
 
-/// Gives one run of an area, zeroed.
+/// Gives one range of an area, zeroed.
 struct Cma(Arc<Area>);
 
 // SAFETY: The memory is of the area, and given back with its owner.
@@ -225,8 +228,8 @@ unsafe impl Allocator for Cma {
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
-        let (run, owner) = Area::take(&self.0, need)?;
-        Ok(Provision::new(owner, [run])?)
+        let (range, owner) = Area::take(&self.0, need)?;
+        Ok(Provision::new(owner, [range])?)
     }
 }
 

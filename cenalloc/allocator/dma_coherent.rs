@@ -102,8 +102,8 @@ unsafe impl Allocator for DmaCoherent {
         let is_of_area = need.len > PAGE_SIZE as u64 || !is_of_pages;
         if let Some(area) = self.area(devices).filter(|_| is_of_area) {
             match Area::take(area, need) {
-                Ok((run, owner)) if run.last() <= need.placement.max_address => {
-                    return Ok(Provision::new(owner, [run])?);
+                Ok((range, owner)) if range.last() <= need.placement.max_address => {
+                    return Ok(Provision::new(owner, [range])?);
                 }
                 Err(Shortage::Killed) => return Err(Shortage::Killed),
                 Ok(_) | Err(_) => {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of addresses from which an allocator gives one run at a time.
+//! Ranges of addresses from which an allocator gives one range at a time.
 
 use super::Need;
 use dma_buf_constraints::model::{
@@ -26,7 +26,7 @@ impl Extent {
         (self.first..=self.last).contains(&address)
     }
 
-    /// Whether one run for `need` has a place in the range, if all of it is free.
+    /// Whether one range for `need` has a place in the range, if all of it is free.
     pub(super) fn could(&self, need: &Need) -> Result<(), Misfit> {
         if self.has_place(need.len, 1, need.placement.max_address) {
             if self.has_place(
@@ -66,7 +66,7 @@ pub(super) fn longest(extents: &[Extent]) -> u64 {
     extents.iter().map(Extent::len).max().unwrap_or(0)
 }
 
-/// Whether one run for `need`, no longer than the [`longest`], has a place in one of `extents`.
+/// Whether one range for `need`, no longer than the [`longest`], has a place in one of `extents`.
 pub(super) fn any_could(extents: &[Extent], need: &Need) -> Result<(), Misfit> {
     any_yes(extents.iter().map(|extent| extent.could(need)))
 }

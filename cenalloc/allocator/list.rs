@@ -155,7 +155,7 @@ impl Entry {
         self.used.load(Relaxed)
     }
 
-    /// The most bytes that it can give to one buffer, and whether always in one run; nothing
+    /// The most bytes that it can give to one buffer, and whether always in one range; nothing
     /// once it is removed.
     pub(crate) fn promises(&self) -> Option<(u64, bool)> {
         let call = self.enter()?;
@@ -185,7 +185,7 @@ impl Entry {
         };
         let max_len = call.max_len();
         if need.len > max_len {
-            // One run that is too long is the wish for one run's fault.
+            // One range that is too long is the wish for one range's fault.
             let field = if call.is_contiguous() && placement.max_segments == 1 {
                 Field::MaxSegments
             } else {

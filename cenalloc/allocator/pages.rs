@@ -11,7 +11,7 @@ use core::ptr::NonNull;
 use dma_buf_constraints::model::{
     Field,
     Misfit,
-    Run, //
+    Range, //
 };
 use kernel::{
     bindings,
@@ -55,8 +55,8 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// The memory.
-    pub(crate) fn run(&self) -> Run {
-        Run {
+    pub(crate) fn range(&self) -> Range {
+        Range {
             start: self.address,
             len: (self.pages * PAGE_SIZE) as u64,
         }
@@ -140,7 +140,7 @@ impl<'a> Source<'a> {
         // Most of what comes back can be too high, and is not worth zeroing.
         let zone = self.zones.maybe;
         match self.take(order, pages, effort.reclaim, false, zone) {
-            Ok(chunk) if chunk.run().last() <= self.need.placement.max_address => {
+            Ok(chunk) if chunk.range().last() <= self.need.placement.max_address => {
                 // SAFETY: The chunk is ours.
                 unsafe { c::cenalloc_clear(chunk.address, chunk.pages) };
                 return Ok(chunk);
@@ -279,9 +279,9 @@ pub(super) fn has_room(need: &Need) -> Result<(), Shortage> {
 /// # Safety
 ///
 /// The memory has struct pages, and nobody else has it.
-pub(crate) unsafe fn clear(run: &Run) {
+pub(crate) unsafe fn clear(range: &Range) {
     // SAFETY: The caller's promise.
-    unsafe { c::cenalloc_clear(run.start, (run.len / PAGE_SIZE as u64) as usize) };
+    unsafe { c::cenalloc_clear(range.start, (range.len / PAGE_SIZE as u64) as usize) };
 }
 
 /// Copies `len` bytes, whole pages, from one physical address to another.

@@ -41,7 +41,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
 }
 
 /// Gives scattered memory, in few segments where users want few, below any address where there
-/// is memory at all. Leaves what has to be one run to those whose business it is.
+/// is memory at all. Leaves what has to be one range to those whose business it is.
 struct System;
 
 // SAFETY: The memory is of the page allocator, and freed with the provision.
@@ -80,10 +80,10 @@ unsafe impl Allocator for System {
             if need.is_over() {
                 return Err(Shortage::Killed);
             }
-            let left = (need.placement.max_segments as usize).saturating_sub(provision.runs());
+            let left = (need.placement.max_segments as usize).saturating_sub(provision.ranges());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
             let chunk = chunk(&mut source, rest, smallest, &mut largest)?;
-            rest -= chunk.run().len;
+            rest -= chunk.range().len;
             provision.push(chunk)?;
         }
         Ok(provision)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One run of the page allocator.
+//! One range of the page allocator.
 
 use super::{
     pages::{
@@ -41,7 +41,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
     )?)
 }
 
-/// Gives one run, of up to the page allocator's largest order.
+/// Gives one range, of up to the page allocator's largest order.
 struct SystemContig;
 
 // SAFETY: The memory is of the page allocator, and freed with the provision.

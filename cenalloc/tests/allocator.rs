@@ -314,16 +314,19 @@ mod cases {
         let mut long = need(class);
         long.len = MAX_LEN + PAGE;
         assert_eq!(lacking(&long), Some((full.name, Field::Length)));
-        let mut in_one_run = long;
-        in_one_run.placement.max_segments = 1;
-        assert_eq!(lacking(&in_one_run), Some((full.name, Field::MaxSegments)));
+        let mut in_one_range = long;
+        in_one_range.placement.max_segments = 1;
+        assert_eq!(
+            lacking(&in_one_range),
+            Some((full.name, Field::MaxSegments))
+        );
         let mut aligned = need(class);
         aligned.placement.alignment = 2 * PAGE;
         assert_eq!(lacking(&aligned), Some((full.name, Field::Alignment)));
         let mut coherent = need(class);
         coherent.placement.coherent = true;
         assert_eq!(lacking(&coherent), Some((full.name, Field::Coherent)));
-        for never in [long, in_one_run, aligned, coherent, need(super::class())] {
+        for never in [long, in_one_range, aligned, coherent, need(super::class())] {
             assert_eq!(get(&never).err(), Some(EINVAL));
         }
         assert_eq!(full.times(), 1);

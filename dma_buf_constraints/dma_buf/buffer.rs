@@ -141,8 +141,8 @@ impl DmaBuf {
 
     /// The exporter, if it is an `E` that [`export`](Self::export) was given.
     pub fn exporter<E: Exporter>(&self) -> Option<&E> {
-        // SAFETY: `ops` never changes. It is `E`'s only where `export` put an `E` into `priv`, which
-        // stays as long as there is a reference, such as `self`.
+        // SAFETY: `ops` never changes. It is `E`'s only where `export` put an `E` into `priv`,
+        // which stays as long as there is a reference, such as `self`.
         unsafe {
             let raw = self.as_raw();
             ptr::eq((*raw).ops, E::ops().as_raw()).then(|| &*(*raw).priv_.cast::<E>())

@@ -148,8 +148,8 @@ pub unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// Gives the buffer memory, because userspace touched it. The touch is then tried again.
     fn populate(&self, state: &mut Self::State) -> Result;
 
-    /// Whether [`populate`](Self::populate) failed when it was last called, and nobody has been told
-    /// so: says it once.
+    /// Whether [`populate`](Self::populate) failed when it was last called, and nobody has been
+    /// told so: says it once.
     fn take_failure(&self, state: &mut Self::State) -> bool;
 
     /// The kernel's address of the whole buffer. Called for the first user only: the core
@@ -205,9 +205,9 @@ unsafe fn set_access_mask<E: Exporter>(exporter: &E, dmabuf: *mut bindings::dma_
     };
 }
 
-/// The operations. The dma-buf core, and that of memory management, call them with what belongs to a
-/// buffer that [`DmaBuf::export`] made of an `E`, which they keep alive meanwhile: that is the safety
-/// requirement of all of them.
+/// The operations. The dma-buf core, and that of memory management, call them with what belongs to
+/// a buffer that [`DmaBuf::export`] made of an `E`, which they keep alive meanwhile: that is the
+/// safety requirement of all of them.
 #[expect(clippy::missing_safety_doc, reason = "it is the same for all")]
 impl<E: Exporter> Ops<E> {
     /// The operations.
@@ -252,7 +252,8 @@ impl<E: Exporter> Ops<E> {
         unsafe { &*(*dmabuf).priv_.cast::<E>() }
     }
 
-    /// The exporter of an attachment, the state of the buffer, and what it keeps for the attachment.
+    /// The exporter of an attachment, the state of the buffer, and what it keeps for the
+    /// attachment.
     ///
     /// # Safety
     ///

@@ -5,7 +5,7 @@
 use super::exporter::Touched;
 use crate::{
     c,
-    model::Run, //
+    model::Range, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -57,19 +57,20 @@ impl<'a> Fault<'a> {
         self.page.saturating_mul(PAGE_SIZE as u64)
     }
 
-    /// Maps the piece of memory that was touched, `runs[0]`, as far as the mapping reaches, and
+    /// Maps the piece of memory that was touched, `ranges[0]`, as far as the mapping reaches, and
     /// what follows it in the buffer up to some bound.
     ///
-    /// `offset` is where `runs[0]` starts in the buffer; that run holds [`offset`](Self::offset).
+    /// `offset` is where `ranges[0]` starts in the buffer; that range holds
+    /// [`offset`](Self::offset).
     ///
     /// # Safety
     ///
-    /// `runs` are memory of the buffer, whole pages, which stays allocated until its pages are
+    /// `ranges` are memory of the buffer, whole pages, which stays allocated until its pages are
     /// taken out of userspace again ([`Guard::zap_user_mappings`](super::Guard)) or the buffer is
     /// released.
-    pub unsafe fn fill(&self, runs: &[Run], offset: u64) -> Result<Touched> {
+    pub unsafe fn fill(&self, ranges: &[Range], offset: u64) -> Result<Touched> {
         let here = self.offset();
-        let Some(touched) = runs.first() else {
+        let Some(touched) = ranges.first() else {
             return Err(EFAULT);
         };
         if here < offset || here - offset >= touched.len {
@@ -85,7 +86,7 @@ impl<'a> Fault<'a> {
 
         // What was touched has to be there; the rest is a favour.
         let stop = (offset + touched.len).min(end);
-        let map = |run: &Run, run_offset: u64, start: u64, stop: u64| {
+        let map = |range: &Range, range_offset: u64, start: u64, stop: u64| {
             // SAFETY: The fault handler holds the lock that keeps the vma. The range lies in the
             // vma, by the bounds above, and the vma was set up for page frames without struct
             // pages. The caller keeps the memory until its pages are taken out again.
@@ -93,7 +94,7 @@ impl<'a> Fault<'a> {
                 c::dbc_vma_fill(
                     self.vma.as_ptr(),
                     (self.vma.start() as u64 + (start - vma_offset)) as usize,
-                    run.start + (start - run_offset),
+                    range.start + (start - range_offset),
                     (stop - start) as usize,
                 )
             })
@@ -104,13 +105,13 @@ impl<'a> Fault<'a> {
         if from < here && map(touched, offset, from, here).is_err() {
             return Ok(Touched::Mapped);
         }
-        let mut run_offset = offset + touched.len;
-        for run in &runs[1..] {
-            let stop = (run_offset + run.len).min(end);
-            if run_offset >= end || map(run, run_offset, run_offset, stop).is_err() {
+        let mut range_offset = offset + touched.len;
+        for range in &ranges[1..] {
+            let stop = (range_offset + range.len).min(end);
+            if range_offset >= end || map(range, range_offset, range_offset, stop).is_err() {
                 break;
             }
-            run_offset += run.len;
+            range_offset += range.len;
         }
         Ok(Touched::Mapped)
     }

@@ -68,8 +68,8 @@ impl<T> Reservation<T> {
     ///
     /// # Safety
     ///
-    /// This thread holds the lock, or nobody else has the buffer, and nothing else borrows the state
-    /// for `'a`.
+    /// This thread holds the lock, or nobody else has the buffer, and nothing else borrows the
+    /// state for `'a`.
     pub(super) unsafe fn state<'a>(&self) -> &'a mut T {
         // SAFETY: What the caller promises is all that is needed.
         unsafe { &mut *self.state.get() }
@@ -186,9 +186,9 @@ fn unlock(resv: *mut bindings::dma_resv) {
 ///
 /// # Invariants
 ///
-/// This thread holds the lock of `reservation`, and nothing else borrows its state: the C core calls
-/// with the lock held only where it took that itself, or from [`Self::invalidate_mappings`], for which
-/// the guard is borrowed exclusively.
+/// This thread holds the lock of `reservation`, and nothing else borrows its state: the C core
+/// calls with the lock held only where it took that itself, or from [`Self::invalidate_mappings`],
+/// for which the guard is borrowed exclusively.
 pub struct Guard<'a, T> {
     reservation: &'a Reservation<T>,
     _not_send: NotThreadSafe,
@@ -239,8 +239,8 @@ impl<T> Guard<'_, T> {
         }
     }
 
-    /// Tells the core which classes of memory all users of `buffer` can access, where it keeps that.
-    /// When a device attaches or detaches, it asks by itself.
+    /// Tells the core which classes of memory all users of `buffer` can access, where it keeps
+    /// that. When a device attaches or detaches, it asks by itself.
     pub fn tell_access_mask(&mut self, buffer: &DmaBuf, _mask: u64) {
         assert!(ptr::eq(buffer.reservation(), self.resv()));
         #[cfg(dma_buf_has_access_constraints)]

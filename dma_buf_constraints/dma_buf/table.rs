@@ -10,7 +10,7 @@ use crate::{
     model::{
         Constraints,
         Cut,
-        Run,
+        Range,
         SegmentLimits,
         Segments, //
     },
@@ -74,8 +74,8 @@ impl TableRef {
 /// Memory as the DMA layer and the kernel's page tables have to be told of it.
 #[derive(Clone, Copy)]
 pub struct Pages<'a> {
-    /// The memory: whole pages. One run where there are no struct pages.
-    pub runs: &'a [Run],
+    /// The memory: whole pages. One range where there are no struct pages.
+    pub ranges: &'a [Range],
     /// Whether the memory has struct pages, and so an address in the kernel.
     pub has_struct_pages: bool,
 }
@@ -106,11 +106,11 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// `pages` tells the truth: with struct pages the memory has some, and without it is one run.
+    /// `pages` tells the truth: with struct pages the memory has some, and without it is one range.
     pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<Pin<KBox<Self>>> {
-        let segments = cut.segments(pages.runs);
+        let segments = cut.segments(pages.ranges);
         // SAFETY: The caller tells the truth of the memory.
-        unsafe { Self::filled(pages, segments, cut.count(pages.runs), false) }
+        unsafe { Self::filled(pages, segments, cut.count(pages.ranges), false) }
     }
 
     /// Makes a table of `segments`, of which there are `count`.
@@ -130,7 +130,7 @@ impl Table {
                 one: Opaque::zeroed(),
                 is_allocated: count != 1,
                 is_one_by_one,
-                bare_start: pages.runs.first().map_or(0, |run| run.start),
+                bare_start: pages.ranges.first().map_or(0, |range| range.start),
             }),
             GFP_KERNEL,
         )?);
@@ -144,7 +144,7 @@ impl Table {
                 c::dbc_sg_table_of_one(raw, table.one.get());
             }
             let mut entry = (*raw).sgl;
-            for Run { start, len } in segments {
+            for Range { start, len } in segments {
                 entry = c::dbc_sg_set_run(entry, start, len as u32, pages.has_struct_pages);
             }
         }
@@ -174,11 +174,11 @@ impl Table {
         if !does_dma(device) {
             return Err(MapError::Failed(ENODEV));
         }
-        let (device, runs) = (as_raw(device), pages.runs);
+        let (device, ranges) = (as_raw(device), pages.ranges);
         // SAFETY: The device is bound and does DMA; its bus tells by then what it reaches.
-        let address = |run: &Run| unsafe { c::dbc_dma_address(device, run.start, run.len) };
+        let address = |range: &Range| unsafe { c::dbc_dma_address(device, range.start, range.len) };
         // DMA_MAPPING_ERROR is all ones.
-        if runs.iter().any(|run| address(run) == u64::MAX) {
+        if ranges.iter().any(|range| address(range) == u64::MAX) {
             return Err(MapError::Bounced);
         }
         // SAFETY: The device is bound, so that its DMA parameters stay.
@@ -188,17 +188,17 @@ impl Table {
             boundary_mask: api.segment_boundary_mask,
         };
         let of_both = constraints.segments.meet(&of_api);
-        let offset = |run: &Run| address(run).wrapping_sub(run.start);
+        let offset = |range: &Range| address(range).wrapping_sub(range.start);
         let segments = |cut: &Cut| {
             if api.has_offsets {
-                cut.segments_at(runs, &offset)
+                cut.segments_at(ranges, &offset)
             } else {
-                cut.segments(runs)
+                cut.segments(ranges)
             }
         };
         let count = |cut: &Cut| match api.has_offsets {
             true => segments(cut).count().try_into().unwrap_or(u32::MAX),
-            false => cut.count(runs),
+            false => cut.count(ranges),
         };
         let most = constraints.placement.max_segments;
         let is_few = |cut: &Cut| most == u32::MAX || count(cut) <= most;

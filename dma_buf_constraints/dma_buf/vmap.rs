@@ -5,7 +5,7 @@
 use super::table::Pages;
 use crate::{
     c,
-    model::Run, //
+    model::Range, //
 };
 use core::ptr::{
     self,
@@ -40,20 +40,20 @@ enum Kind {
 unsafe impl Send for KernelMapping {}
 
 impl KernelMapping {
-    /// Maps `pages`, one run behind the other. `ENOMEM`.
+    /// Maps `pages`, one range behind the other. `ENOMEM`.
     ///
-    /// One run that has a direct address needs no mapping. May sleep.
+    /// One range that has a direct address needs no mapping. May sleep.
     ///
     /// # Safety
     ///
-    /// `pages` tells the truth: with struct pages the memory has some, and without it is one run.
+    /// `pages` tells the truth: with struct pages the memory has some, and without it is one range.
     /// It stays allocated until the mapping is dropped.
     pub unsafe fn new(pages: Pages<'_>) -> Result<Self> {
         let Pages {
-            runs,
+            ranges,
             has_struct_pages,
         } = pages;
-        if let [Run { start, len }] = *runs {
+        if let [Range { start, len }] = *ranges {
             // SAFETY: The caller tells whether the memory has struct pages. Without, the kernel
             // knows it as the caller's alone, who keeps it.
             let (address, kind) = unsafe {
@@ -74,16 +74,16 @@ impl KernelMapping {
             return Err(ENOMEM);
         }
         let page = PAGE_SIZE as u64;
-        let count = runs.iter().map(|run| run.len / page).sum::<u64>();
+        let count = ranges.iter().map(|range| range.len / page).sum::<u64>();
         let count = u32::try_from(count).map_err(|_| ENOMEM)?;
         let mut pages =
             KVVec::<*mut bindings::page>::from_elem(ptr::null_mut(), count as usize, GFP_KERNEL)?;
         let mut rest = pages.as_mut_slice();
-        for run in runs {
-            let (here, behind) = rest.split_at_mut((run.len / page) as usize);
-            // SAFETY: `here` has room for as many pages as the run has, of which the caller tells
+        for range in ranges {
+            let (here, behind) = rest.split_at_mut((range.len / page) as usize);
+            // SAFETY: `here` has room for as many pages as the range has, of which the caller tells
             // that they have struct pages.
-            unsafe { c::dbc_pages_of_run(here.as_mut_ptr(), run.start, here.len()) };
+            unsafe { c::dbc_pages_of_run(here.as_mut_ptr(), range.start, here.len()) };
             rest = behind;
         }
         // SAFETY: All `count` pages are set.

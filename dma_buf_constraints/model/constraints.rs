@@ -37,7 +37,7 @@ pub struct Placement {
     /// The last physical address, in bytes, that the device can reach. Combined by the smaller;
     /// [`u64::MAX`] is "don't care".
     pub max_address: u64,
-    /// How many segments the device's table may have; 1 is one contiguous run. Combined by the
+    /// How many segments the device's table may have; 1 is one contiguous range. Combined by the
     /// smaller; [`u32::MAX`] is "don't care".
     pub max_segments: u32,
     /// The alignment in bytes of the start of every segment, a power of two. Combined by the

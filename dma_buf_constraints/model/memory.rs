@@ -12,14 +12,14 @@ use core::iter;
 
 /// Physically contiguous bytes. Never empty, and never past the end of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Range {
     /// The first physical address.
     pub start: u64,
     /// Length in bytes, at least 1.
     pub len: u64,
 }
 
-impl Run {
+impl Range {
     /// The last physical address.
     pub const fn last(&self) -> u64 {
         self.start + (self.len - 1)
@@ -28,15 +28,15 @@ impl Run {
 
 /// The memory behind a buffer, in the order of its bytes.
 ///
-/// Neighbours that touch are one run: `runs[i].last() + 1 != runs[i + 1].start`.
+/// Neighbours that touch are one range: `ranges[i].last() + 1 != ranges[i + 1].start`.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a> {
     /// The class bit of the allocator that provided it.
     pub class: u64,
     /// Whether no device needs cache maintenance for it.
     pub coherent: bool,
-    /// The runs. Starts and lengths are multiples of the page size.
-    pub runs: &'a [Run],
+    /// The ranges. Starts and lengths are multiples of the page size.
+    pub ranges: &'a [Range],
 }
 
 /// A field of a device's constraints that memory does not satisfy.
@@ -46,7 +46,7 @@ pub struct Misfit {
     pub field: Field,
     /// What the device needs, in the unit of the field.
     pub wanted: u64,
-    /// What there is: 0 or 1 of what is or is not, a class, the address of the run that is out of
+    /// What there is: 0 or 1 of what is or is not, a class, the address of the range that is out of
     /// reach or of the segment that is misaligned, or a number of segments or bytes.
     pub found: u64,
 }
@@ -69,7 +69,7 @@ pub const LONGEST_SEGMENT: u64 = 1 << 31;
 pub struct Cut {
     /// The most bytes in a segment.
     max_size: u64,
-    /// The most bytes in a segment that is not the last of its run: the next starts where it
+    /// The most bytes in a segment that is not the last of its range: the next starts where it
     /// ends, on a multiple of the granule if that is not above [`LONGEST_SEGMENT`].
     max_inner: u64,
     /// As [`SegmentLimits::boundary_mask`]; the boundary is a multiple of the granule.
@@ -108,13 +108,13 @@ impl Cut {
         })
     }
 
-    /// The length of the first segment of `run`.
-    const fn first_len(&self, run: &Run) -> u64 {
+    /// The length of the first segment of `range`.
+    const fn first_len(&self, range: &Range) -> u64 {
         // Bytes up to the next boundary, less one: this cannot overflow where the mask is all
         // ones.
-        let seen = run.start.wrapping_add(self.offset);
+        let seen = range.start.wrapping_add(self.offset);
         let to_boundary = self.boundary_mask - (seen & self.boundary_mask);
-        let mut len = run.len;
+        let mut len = range.len;
         if len > self.max_size {
             len = self.max_inner;
         }
@@ -133,41 +133,41 @@ impl Cut {
         }
     }
 
-    /// Whether no run of `len` bytes or less, wherever it lies, needs a cut.
+    /// Whether no range of `len` bytes or less, wherever it lies, needs a cut.
     const fn is_whole(&self, len: u64) -> bool {
         self.boundary_mask == u64::MAX && len <= self.max_size
     }
 
-    /// The segments of `runs`, in order.
-    pub const fn segments<'a>(&self, runs: &'a [Run]) -> Segments<'a> {
+    /// The segments of `ranges`, in order.
+    pub const fn segments<'a>(&self, ranges: &'a [Range]) -> Segments<'a> {
         Segments {
             cut: *self,
             rest: None,
-            runs,
+            ranges,
             offset: None,
         }
     }
 
-    /// As [`segments`](Self::segments), for a device that sees each run as far behind its physical
-    /// address as `offset` tells, a multiple of the granule.
+    /// As [`segments`](Self::segments), for a device that sees each range as far behind its
+    /// physical address as `offset` tells, a multiple of the granule.
     pub const fn segments_at<'a>(
         &self,
-        runs: &'a [Run],
-        offset: &'a dyn Fn(&Run) -> u64,
+        ranges: &'a [Range],
+        offset: &'a dyn Fn(&Range) -> u64,
     ) -> Segments<'a> {
         Segments {
             offset: Some(offset),
-            ..self.segments(runs)
+            ..self.segments(ranges)
         }
     }
 
-    /// How many segments `runs` are cut into, saturating.
-    pub fn count(&self, runs: &[Run]) -> u32 {
-        let longest = runs.iter().map(|run| run.len).max().unwrap_or(0);
+    /// How many segments `ranges` are cut into, saturating.
+    pub fn count(&self, ranges: &[Range]) -> u32 {
+        let longest = ranges.iter().map(|range| range.len).max().unwrap_or(0);
         let count = if self.is_whole(longest) {
-            runs.len()
+            ranges.len()
         } else {
-            self.segments(runs).count()
+            self.segments(ranges).count()
         };
         u32::try_from(count).unwrap_or(u32::MAX)
     }
@@ -177,37 +177,37 @@ impl Cut {
 #[derive(Clone)]
 pub struct Segments<'a> {
     cut: Cut,
-    /// What is left of the run before `runs`.
-    rest: Option<Run>,
-    runs: &'a [Run],
-    /// [`Cut::offset`] of a run.
-    offset: Option<&'a dyn Fn(&Run) -> u64>,
+    /// What is left of the range before `ranges`.
+    rest: Option<Range>,
+    ranges: &'a [Range],
+    /// [`Cut::offset`] of a range.
+    offset: Option<&'a dyn Fn(&Range) -> u64>,
 }
 
 impl Iterator for Segments<'_> {
-    type Item = Run;
+    type Item = Range;
 
-    fn next(&mut self) -> Option<Run> {
-        let run = match self.rest.take() {
+    fn next(&mut self) -> Option<Range> {
+        let range = match self.rest.take() {
             Some(rest) => rest,
             None => {
-                let (first, others) = self.runs.split_first()?;
-                self.runs = others;
+                let (first, others) = self.ranges.split_first()?;
+                self.ranges = others;
                 if let Some(offset) = self.offset {
                     self.cut.offset = offset(first);
                 }
                 *first
             }
         };
-        let len = self.cut.first_len(&run);
-        if len < run.len {
-            self.rest = Some(Run {
-                start: run.start + len,
-                len: run.len - len,
+        let len = self.cut.first_len(&range);
+        if len < range.len {
+            self.rest = Some(Range {
+                start: range.start + len,
+                len: range.len - len,
             });
         }
-        Some(Run {
-            start: run.start,
+        Some(Range {
+            start: range.start,
             len,
         })
     }
@@ -242,18 +242,18 @@ impl Constraints {
                 found: 0,
             });
         }
-        for run in memory.runs {
-            if run.last() > placement.max_address {
+        for range in memory.ranges {
+            if range.last() > placement.max_address {
                 return Some(Misfit {
                     field: Field::MaxAddress,
                     wanted: placement.max_address,
-                    found: run.start,
+                    found: range.start,
                 });
             }
             // Where the second segment starts, if the alignment is above the longest there can be.
-            let second = (run.len > LONGEST_SEGMENT).then(|| run.start + LONGEST_SEGMENT);
+            let second = (range.len > LONGEST_SEGMENT).then(|| range.start + LONGEST_SEGMENT);
             let is_misaligned = |at: &u64| *at & placement.alignment.wrapping_sub(1) != 0;
-            if let Some(start) = iter::once(run.start).chain(second).find(is_misaligned) {
+            if let Some(start) = iter::once(range.start).chain(second).find(is_misaligned) {
                 return Some(Misfit {
                     field: Field::Alignment,
                     wanted: placement.alignment,
@@ -266,7 +266,7 @@ impl Constraints {
             Err(misfit) => return Some(misfit),
         };
         if placement.max_segments != u32::MAX {
-            let count = cut.count(memory.runs);
+            let count = cut.count(memory.ranges);
             if count > placement.max_segments {
                 return Some(Misfit {
                     field: Field::MaxSegments,

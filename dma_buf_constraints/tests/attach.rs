@@ -142,7 +142,7 @@ fn conflict<T>(joined: Result<T, Refused>) -> Result<Conflict> {
 /// What all need together, and what each needs.
 fn needed<T: Identity>(users: &Users<T>) -> Result<KVec<Constraints>> {
     let mut all = KVec::new();
-    all.push(*users.meet(), GFP_KERNEL)?;
+    all.push(*users.combined(), GFP_KERNEL)?;
     for user in users.iter() {
         all.push(*user.constraints(), GFP_KERNEL)?;
     }
@@ -156,23 +156,23 @@ mod cases {
     #[test]
     fn users_narrow_and_those_who_leave_widen() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
-        assert_eq!(*users.meet(), Constraints::ANY);
+        assert_eq!(*users.combined(), Constraints::ANY);
         let wide = join(&mut users, &below(u64::from(u32::MAX)), "wide")?;
         let narrow = join(&mut users, &below((1 << 28) - 1), "narrow")?;
         let free = join(&mut users, &Needs::NONE, "free")?;
         assert_eq!(users.len(), 3);
-        assert_eq!(users.meet().placement.max_address, (1 << 28) - 1);
+        assert_eq!(users.combined().placement.max_address, (1 << 28) - 1);
         let binding = users.binding(Field::MaxAddress).ok_or(EINVAL)?;
         assert_eq!(*binding.name(), Name::new(b"narrow"));
 
         users.release(&narrow);
         assert!(users.get(&narrow).is_none());
-        assert_eq!(users.meet().placement.max_address, u64::from(u32::MAX));
+        assert_eq!(users.combined().placement.max_address, u64::from(u32::MAX));
         users.release(&free);
-        assert_eq!(users.meet().placement.max_address, u64::from(u32::MAX));
+        assert_eq!(users.combined().placement.max_address, u64::from(u32::MAX));
         users.release(&wide);
         assert!(users.is_empty());
-        assert_eq!(*users.meet(), Constraints::ANY);
+        assert_eq!(*users.combined(), Constraints::ANY);
         Ok(())
     }
 
@@ -200,7 +200,7 @@ mod cases {
         let before = needed(&users)?;
 
         let proposal = users.propose(newcomer(&classes(0b10), "two")?)?;
-        assert_eq!(proposal.outcome().meet().placement.access_mask, 0b10);
+        assert_eq!(proposal.outcome().combined().placement.access_mask, 0b10);
         assert_eq!(proposal.users().len(), 1);
         let two = proposal.give_up();
         assert_eq!(needed(&users)?[..], before[..]);
@@ -213,7 +213,7 @@ mod cases {
         let two = join(&mut users, &classes(0b10), "two")?;
         let found = users.get(&two).ok_or(EINVAL)?;
         assert_eq!(*found.name(), Name::new(b"two"));
-        assert_eq!(users.meet().placement.access_mask, 0b10);
+        assert_eq!(users.combined().placement.access_mask, 0b10);
         Ok(())
     }
 
@@ -287,16 +287,16 @@ mod cases {
 
         let mut users = Users::new(Constraints::ANY, LEN);
         attach(&mut users, &left)?;
-        assert_eq!(users.meet().placement.access_mask, 0b001);
+        assert_eq!(users.combined().placement.access_mask, 0b001);
         let second = attach(&mut users, &right)?;
-        assert_eq!(users.meet().placement.access_mask, 0b100);
+        assert_eq!(users.combined().placement.access_mask, 0b100);
         assert!(users.iter().all(|user| user.needs().is_unified()));
 
         users.release(&second);
         users.restore(|_, _| false);
-        assert_eq!(users.meet().placement.access_mask, 0b100);
+        assert_eq!(users.combined().placement.access_mask, 0b100);
         users.restore(|_, _| true);
-        assert_eq!(users.meet().placement.access_mask, 0b001);
+        assert_eq!(users.combined().placement.access_mask, 0b001);
         assert!(!users.iter().any(|user| user.needs().is_unified()));
         Ok(())
     }
@@ -343,7 +343,7 @@ mod cases {
         assert_eq!(conflict.with, Party::Device(name));
         users.release(&gone);
         attach(&mut users, &right)?;
-        assert_eq!(users.meet().placement.access_mask, 0b010);
+        assert_eq!(users.combined().placement.access_mask, 0b010);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         Misfit,
         Name,
         Party,
-        Run,
+        Range,
         SegmentLimits,
         LONGEST_SEGMENT, //
     }, //
@@ -27,16 +27,16 @@ use kernel::{
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// The last page of all addresses.
-const LAST_PAGE: Run = Run {
+const LAST_PAGE: Range = Range {
     start: u64::MAX - (PAGE - 1),
     len: PAGE,
 };
 
-fn memory(runs: &[Run]) -> Memory<'_> {
+fn memory(ranges: &[Range]) -> Memory<'_> {
     Memory {
         class: 1,
         coherent: false,
-        runs,
+        ranges,
     }
 }
 
@@ -46,11 +46,11 @@ mod cases {
 
     #[test]
     fn memory_fits_up_to_the_last_address() {
-        let runs = [LAST_PAGE];
-        let mut one_run = Constraints::ANY;
-        one_run.placement.max_segments = 1;
-        one_run.placement.alignment = PAGE;
-        assert_eq!(one_run.misfit(&memory(&runs), PAGE), None);
+        let ranges = [LAST_PAGE];
+        let mut one_range = Constraints::ANY;
+        one_range.placement.max_segments = 1;
+        one_range.placement.alignment = PAGE;
+        assert_eq!(one_range.misfit(&memory(&ranges), PAGE), None);
 
         let mut all_but_one = Constraints::ANY;
         all_but_one.placement.max_address = u64::MAX - 1;
@@ -59,14 +59,14 @@ mod cases {
             wanted: u64::MAX - 1,
             found: LAST_PAGE.start,
         };
-        let both = one_run.meet(&all_but_one);
-        assert_eq!(both.misfit(&memory(&runs), PAGE), Some(misfit));
+        let both = one_range.meet(&all_but_one);
+        assert_eq!(both.misfit(&memory(&ranges), PAGE), Some(misfit));
     }
 
     #[test]
     fn last_addresses_are_cut_without_overflow() -> Result {
         let len = 4 * LONGEST_SEGMENT - PAGE;
-        let runs = [Run {
+        let ranges = [Range {
             start: u64::MAX - (len - 1),
             len,
         }];
@@ -75,9 +75,9 @@ mod cases {
             boundary_mask: (1 << 30) - 1,
         };
         let cut = Cut::new(&limits, PAGE).map_err(|_| EINVAL)?;
-        assert_eq!(cut.count(&runs), 8);
-        let mut next = runs[0].start;
-        for segment in cut.segments(&runs) {
+        assert_eq!(cut.count(&ranges), 8);
+        let mut next = ranges[0].start;
+        for segment in cut.segments(&ranges) {
             assert_eq!(segment.start, next);
             assert_eq!(segment.start >> 30, segment.last() >> 30);
             // Behind the last one there is no address.

@@ -17,7 +17,7 @@ use crate::{
     model::{
         Constraints,
         Cut,
-        Run,
+        Range,
         SegmentLimits, //
     }, //
 };
@@ -52,7 +52,7 @@ impl Block {
     }
 
     /// The memory. `ENOMEM`.
-    fn run(&self) -> Result<Run> {
+    fn range(&self) -> Result<Range> {
         let mut page = self.page.as_ptr();
         // SAFETY: The page is ours. Its number is that of its mapping.
         let number = unsafe {
@@ -61,7 +61,7 @@ impl Block {
             c::dbc_vunmap(address.as_ptr());
             number
         };
-        Ok(Run {
+        Ok(Range {
             start: number as u64 * PAGE,
             len: PAGE << self.order,
         })
@@ -75,10 +75,10 @@ impl Drop for Block {
     }
 }
 
-/// The part of `run` from page `first` on, of `count` pages.
-fn part(run: Run, first: u64, count: u64) -> Run {
-    Run {
-        start: run.start + first * PAGE,
+/// The part of `range` from page `first` on, of `count` pages.
+fn part(range: Range, first: u64, count: u64) -> Range {
+    Range {
+        start: range.start + first * PAGE,
         len: count * PAGE,
     }
 }
@@ -91,30 +91,30 @@ fn limits(max_size: u64, boundary: u64) -> SegmentLimits {
     }
 }
 
-fn pages(runs: &[Run]) -> Pages<'_> {
+fn pages(ranges: &[Range]) -> Pages<'_> {
     Pages {
-        runs,
+        ranges,
         has_struct_pages: true,
     }
 }
 
-/// A table of `runs`, cut to `limits`.
-fn table(runs: &[Run], limits: &SegmentLimits) -> Result<Pin<KBox<Table>>> {
+/// A table of `ranges`, cut to `limits`.
+fn table(ranges: &[Range], limits: &SegmentLimits) -> Result<Pin<KBox<Table>>> {
     let cut = Cut::new(limits, PAGE).map_err(|_| EINVAL)?;
-    // SAFETY: The runs are memory of blocks.
-    unsafe { Table::new(pages(runs), &cut) }
+    // SAFETY: The ranges are memory of blocks.
+    unsafe { Table::new(pages(ranges), &cut) }
 }
 
-/// Maps `runs` for the device of `tables`.
+/// Maps `ranges` for the device of `tables`.
 fn map(
     tables: &mut Tables<&'static str>,
-    runs: &[Run],
+    ranges: &[Range],
     constraints: &Constraints,
     direction: DataDirection,
 ) -> Result<TableRef, MapError> {
-    // SAFETY: Each test has one set of runs and constraints for its tables, which it drops before
+    // SAFETY: Each test has one set of ranges and constraints for its tables, which it drops before
     // its blocks and its device.
-    unsafe { tables.map(pages(runs), "memory", constraints, direction) }
+    unsafe { tables.map(pages(ranges), "memory", constraints, direction) }
 }
 
 /// No tables yet, for `device`, which is to be dropped after them.
@@ -160,16 +160,16 @@ fn set_regions(device: &TestDevice, middle: u64, shift: u64, other: u64) -> Resu
 }
 
 /// What a mapping shows the device.
-fn seen(mapping: TableRef) -> KVec<Run> {
+fn seen(mapping: TableRef) -> KVec<Range> {
     // SAFETY: It is mapped, as each test sees to.
     let table = unsafe { SGTable::from_raw(mapping.as_raw()) };
     let mut seen = KVec::new();
     for entry in table.iter() {
-        let run = Run {
+        let range = Range {
             start: entry.dma_address(),
             len: entry.dma_len(),
         };
-        if seen.push(run, GFP_KERNEL).is_err() {
+        if seen.push(range, GFP_KERNEL).is_err() {
             break;
         }
     }
@@ -199,12 +199,12 @@ fn entries(table: *const bindings::sg_table) -> impl Iterator<Item = bindings::s
     })
 }
 
-/// Whether the entries of `table` show `runs`, page by page in their order, within `limits`; and
+/// Whether the entries of `table` show `ranges`, page by page in their order, within `limits`; and
 /// how many there are.
-fn shows(table: &Table, runs: &[Run], limits: &SegmentLimits) -> Option<usize> {
-    let mut pages = runs
+fn shows(table: &Table, ranges: &[Range], limits: &SegmentLimits) -> Option<usize> {
+    let mut pages = ranges
         .iter()
-        .flat_map(|run| (0..run.len / PAGE).map(|page| run.start + page * PAGE));
+        .flat_map(|range| (0..range.len / PAGE).map(|page| range.start + page * PAGE));
     let mut count = 0;
     for entry in entries(table.as_raw()) {
         let len = u64::from(entry.length);
@@ -233,9 +233,9 @@ mod cases {
     #[test]
     fn one_entry_is_in_place() -> Result {
         let block = Block::new(2)?;
-        let runs = [block.run()?];
-        let table = table(&runs, &SegmentLimits::ANY)?;
-        assert_eq!(shows(&table, &runs, &SegmentLimits::ANY), Some(1));
+        let ranges = [block.range()?];
+        let table = table(&ranges, &SegmentLimits::ANY)?;
+        assert_eq!(shows(&table, &ranges, &SegmentLimits::ANY), Some(1));
 
         let place = ptr::from_ref(&*table) as usize;
         // SAFETY: The table is there.
@@ -247,7 +247,7 @@ mod cases {
     #[test]
     fn cut_at_segment_size() -> Result {
         let block = Block::new(3)?;
-        let runs = [block.run()?];
+        let ranges = [block.range()?];
         for (max_size, count) in [
             (3 * PAGE, 3),
             (3 * PAGE + 1, 3),
@@ -255,7 +255,10 @@ mod cases {
             (PAGE, 8),
         ] {
             let limits = limits(max_size, 0);
-            assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(count));
+            assert_eq!(
+                shows(&*table(&ranges, &limits)?, &ranges, &limits),
+                Some(count)
+            );
         }
         Ok(())
     }
@@ -263,12 +266,15 @@ mod cases {
     #[test]
     fn cut_at_boundary() -> Result {
         let block = Block::new(3)?;
-        let run = block.run()?;
+        let range = block.range()?;
         // The block is aligned: there are boundaries before its pages 0, 4 and 8.
         let limits = limits(u64::MAX, 4 * PAGE);
         for (first, pages, count) in [(0, 4, 1), (1, 3, 1), (1, 6, 2), (3, 2, 2), (0, 8, 2)] {
-            let runs = [part(run, first, pages)];
-            assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(count));
+            let ranges = [part(range, first, pages)];
+            assert_eq!(
+                shows(&*table(&ranges, &limits)?, &ranges, &limits),
+                Some(count)
+            );
         }
         Ok(())
     }
@@ -276,21 +282,21 @@ mod cases {
     #[test]
     fn cut_at_size_and_boundary() -> Result {
         let block = Block::new(3)?;
-        let runs = [part(block.run()?, 1, 7)];
+        let ranges = [part(block.range()?, 1, 7)];
         let limits = limits(2 * PAGE, 4 * PAGE);
         // Pages 1 and 2, 3, 4 and 5, 6 and 7.
-        assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(4));
+        assert_eq!(shows(&*table(&ranges, &limits)?, &ranges, &limits), Some(4));
         Ok(())
     }
 
     #[test]
     fn pages_keep_their_order() -> Result {
         let (one, other) = (Block::new(2)?, Block::new(2)?);
-        let (one, other) = (one.run()?, other.run()?);
+        let (one, other) = (one.range()?, other.range()?);
         let limits = limits(2 * PAGE, 0);
-        for runs in [[one, other], [other, one]] {
-            let runs = [part(runs[0], 1, 3), part(runs[1], 0, 2)];
-            assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(3));
+        for ranges in [[one, other], [other, one]] {
+            let ranges = [part(ranges[0], 1, 3), part(ranges[1], 0, 2)];
+            assert_eq!(shows(&*table(&ranges, &limits)?, &ranges, &limits), Some(3));
         }
         Ok(())
     }
@@ -298,9 +304,12 @@ mod cases {
     #[test]
     fn long_table_is_chained() -> Result {
         let block = Block::new(9)?;
-        let runs = [block.run()?];
+        let ranges = [block.range()?];
         let limits = limits(PAGE, 0);
-        assert_eq!(shows(&*table(&runs, &limits)?, &runs, &limits), Some(512));
+        assert_eq!(
+            shows(&*table(&ranges, &limits)?, &ranges, &limits),
+            Some(512)
+        );
         Ok(())
     }
 
@@ -308,11 +317,11 @@ mod cases {
     fn mapped_as_it_is_cut() -> Result {
         let device = TestDevice::new(c"dbc_test_mapped", None)?;
         let block = Block::new(3)?;
-        let runs = [part(block.run()?, 0, 6), part(block.run()?, 7, 1)];
+        let ranges = [part(block.range()?, 0, 6), part(block.range()?, 7, 1)];
         let mut constraints = Constraints::ANY;
         constraints.segments = limits(4 * PAGE, 0);
         let mut tables = tables_for(&device);
-        let first = map(&mut tables, &runs, &constraints, DataDirection::ToDevice);
+        let first = map(&mut tables, &ranges, &constraints, DataDirection::ToDevice);
         if bounces(&device) {
             assert!(matches!(first, Err(MapError::Bounced)));
             assert!(!tables.is_mapped());
@@ -321,13 +330,13 @@ mod cases {
         let first = first?;
         let second = map(
             &mut tables,
-            &runs,
+            &ranges,
             &constraints,
             DataDirection::Bidirectional,
         )?;
         assert!(first != second);
         // Nothing translates for the device.
-        let segments = [part(runs[0], 0, 4), part(runs[0], 4, 2), runs[1]];
+        let segments = [part(ranges[0], 0, 4), part(ranges[0], 4, 2), ranges[1]];
         for mapping in [first, second] {
             assert_eq!(tables.segments(mapping), 3);
             assert_eq!(&seen(mapping)[..], &segments[..]);
@@ -337,7 +346,12 @@ mod cases {
         assert_eq!(tables.unmap(first, |_| true), None);
         assert_eq!(tables.segments(first), 0);
         assert!(tables.is_mapped());
-        let again = map(&mut tables, &runs, &constraints, DataDirection::FromDevice)?;
+        let again = map(
+            &mut tables,
+            &ranges,
+            &constraints,
+            DataDirection::FromDevice,
+        )?;
         assert!(again == first);
         Ok(())
     }
@@ -346,13 +360,13 @@ mod cases {
     fn failed_mapping_leaves_none() -> Result {
         let device = TestDevice::new(c"dbc_test_failed", None)?;
         let block = Block::new(0)?;
-        let runs = [block.run()?];
+        let ranges = [block.range()?];
         let mut too_small = Constraints::ANY;
         too_small.segments.max_size = PAGE - 1;
         let mut tables = tables_for(&device);
-        let result = map(&mut tables, &runs, &too_small, DataDirection::ToDevice);
+        let result = map(&mut tables, &ranges, &too_small, DataDirection::ToDevice);
         assert!(matches!(result, Err(MapError::Failed(EINVAL))));
-        let result = map(&mut tables, &runs, &Constraints::ANY, DataDirection::None);
+        let result = map(&mut tables, &ranges, &Constraints::ANY, DataDirection::None);
         assert!(matches!(result, Err(MapError::Failed(EINVAL))));
         assert!(!tables.is_mapped());
         Ok(())
@@ -368,18 +382,18 @@ mod cases {
             return Ok(());
         }
         let block = Block::new((4 * KIB_64 / PAGE).ilog2())?;
-        let run = block.run()?;
+        let range = block.range()?;
         let mut tables = tables_for(&device);
         let mapping = map(
             &mut tables,
-            &[run],
+            &[range],
             &Constraints::ANY,
             DataDirection::ToDevice,
         )?;
         assert!(entries(mapping.as_raw()).all(|entry| u64::from(entry.length) == KIB_64));
         // One range all the same.
-        let parts = [0, 1, 2, 3].map(|part| Run {
-            start: run.start + part * KIB_64,
+        let parts = [0, 1, 2, 3].map(|part| Range {
+            start: range.start + part * KIB_64,
             len: KIB_64,
         });
         assert_eq!(&seen(mapping)[..], &parts[..]);
@@ -393,12 +407,12 @@ mod cases {
             return Ok(());
         }
         let block = Block::new((4 * KIB_64 / PAGE).ilog2())?;
-        let run = block.run()?;
+        let range = block.range()?;
         for (most, count) in [(1, 1), (3, 1), (4, 4)] {
             let mut constraints = Constraints::ANY;
             constraints.placement.max_segments = most;
             let mut tables = tables_for(&device);
-            let mapping = map(&mut tables, &[run], &constraints, DataDirection::ToDevice)?;
+            let mapping = map(&mut tables, &[range], &constraints, DataDirection::ToDevice)?;
             assert_eq!(tables.segments(mapping), count);
             tables.sync_for_cpu();
             tables.sync_for_device(|_, _, _| {});
@@ -411,12 +425,12 @@ mod cases {
         const GIB: u64 = 1 << 30;
         let device = TestDevice::new(c"dbc_test_regions", None)?;
         let block = Block::new(3)?;
-        let run = block.run()?;
-        let (front, back) = (part(run, 0, 4), part(run, 4, 4));
+        let range = block.range()?;
+        let (front, back) = (part(range, 0, 4), part(range, 4, 4));
         set_regions(&device, back.start, 0, GIB)?;
         let to_device = DataDirection::ToDevice;
         let mut tables = tables_for(&device);
-        let result = map(&mut tables, &[run], &Constraints::ANY, to_device);
+        let result = map(&mut tables, &[range], &Constraints::ANY, to_device);
         assert!(matches!(result, Err(MapError::Bounced)));
         assert!(!tables.is_mapped());
         if bounces(&device) {
@@ -425,7 +439,7 @@ mod cases {
         // Each half is reached.
         let both = [front, back];
         let mapping = map(&mut tables, &both, &Constraints::ANY, to_device)?;
-        let shifted = Run {
+        let shifted = Range {
             start: back.start + GIB,
             ..back
         };
@@ -440,16 +454,16 @@ mod cases {
             return Ok(());
         }
         let block = Block::new(3)?;
-        let run = block.run()?;
-        set_regions(&device, run.start + 4 * PAGE, 0, 0)?;
+        let range = block.range()?;
+        set_regions(&device, range.start + 4 * PAGE, 0, 0)?;
         let mut tables = tables_for(&device);
         let mapping = map(
             &mut tables,
-            &[run],
+            &[range],
             &Constraints::ANY,
             DataDirection::ToDevice,
         )?;
-        assert_eq!(&seen(mapping)[..], &[run][..]);
+        assert_eq!(&seen(mapping)[..], &[range][..]);
         Ok(())
     }
 
@@ -457,13 +471,13 @@ mod cases {
     fn memory_beyond_the_mask_is_not_tried() -> Result {
         let device = TestDevice::new(c"dbc_test_mask", None)?;
         let block = Block::new(1)?;
-        let run = block.run()?;
+        let range = block.range()?;
         // SAFETY: The device is ours, and nothing is mapped for it.
-        unsafe { (*as_raw(device.bound())).coherent_dma_mask = run.last() - 1 };
+        unsafe { (*as_raw(device.bound())).coherent_dma_mask = range.last() - 1 };
         let mut tables = tables_for(&device);
         let result = map(
             &mut tables,
-            &[run],
+            &[range],
             &Constraints::ANY,
             DataDirection::ToDevice,
         );
@@ -478,14 +492,14 @@ mod cases {
             return Ok(());
         }
         let block = Block::new(3)?;
-        let run = block.run()?;
+        let range = block.range()?;
         // A page further on the bus: boundaries before the pages 3 and 7.
-        set_regions(&device, run.start, PAGE, PAGE)?;
+        set_regions(&device, range.start, PAGE, PAGE)?;
         let mut constraints = Constraints::ANY;
         constraints.segments = limits(u64::MAX, 4 * PAGE);
         let mut tables = tables_for(&device);
-        let mapping = map(&mut tables, &[run], &constraints, DataDirection::ToDevice)?;
-        let parts = [(1, 3), (4, 4), (8, 1)].map(|(first, count)| part(run, first, count));
+        let mapping = map(&mut tables, &[range], &constraints, DataDirection::ToDevice)?;
+        let parts = [(1, 3), (4, 4), (8, 1)].map(|(first, count)| part(range, first, count));
         assert_eq!(&seen(mapping)[..], &parts[..]);
         Ok(())
     }
@@ -497,11 +511,11 @@ mod cases {
         let mask =
             unsafe { mem::replace(&mut (*as_raw(device.bound())).dma_mask, ptr::null_mut()) };
         let block = Block::new(0)?;
-        let runs = [block.run()?];
+        let ranges = [block.range()?];
         let mut tables = tables_for(&device);
         let result = map(
             &mut tables,
-            &runs,
+            &ranges,
             &Constraints::ANY,
             DataDirection::ToDevice,
         );

@@ -76,7 +76,7 @@ impl Engine {
     /// that runs, and until it ends the memory must stay mapped. `EINTR` for that; `ETIMEDOUT`
     /// where the engine did not end in time; `EIO` after that, and where the address is not one
     /// that the engine reaches.
-    pub(crate) fn run(&mut self, device: &Device<Bound>, piece: &Piece) -> Result {
+    pub(crate) fn range(&mut self, device: &Device<Bound>, piece: &Piece) -> Result {
         if self.is_lost {
             return Err(EIO);
         }

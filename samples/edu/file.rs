@@ -199,7 +199,7 @@ impl EduFile {
                 if piece.len == 0 {
                     break;
                 }
-                session.engine.run(session.device, &piece)?;
+                session.engine.range(session.device, &piece)?;
                 done += piece.len;
                 skip = 0;
             }

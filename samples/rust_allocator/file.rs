@@ -67,9 +67,9 @@ fn create(arg: usize) -> Result {
     let handle = Handle::create(len, align, c"rust")?;
     // Devices would attach here. Nobody does: whatever memory there is will do.
     handle.allocate()?;
-    let runs = handle.runs()?;
-    request.start = runs.first().map_or(0, |run| run.start);
-    request.runs = runs.len().try_into()?;
+    let ranges = handle.ranges()?;
+    request.start = ranges.first().map_or(0, |range| range.start);
+    request.runs = ranges.len().try_into()?;
 
     let fd = FileDescriptorReservation::get_unused_fd_flags(bindings::O_CLOEXEC)?;
     request.fd = fd.reserved_fd() as i32;

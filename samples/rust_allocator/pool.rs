@@ -14,7 +14,7 @@ use cenalloc::{
 use dma_buf_constraints::model::{
     Field,
     Misfit,
-    Run, //
+    Range, //
 };
 use kernel::{
     new_mutex,
@@ -101,17 +101,17 @@ unsafe impl Allocator for PoolAllocator {
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let count = (need.len / PAGE_SIZE as u64) as usize;
         let taken = Taken::new(&self.0, count)?;
-        let mut runs = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut ranges = KVec::with_capacity(count, GFP_KERNEL)?;
         for page in &taken.pages {
             // SAFETY: Nobody else has the page; it is as long as this.
             unsafe { page.fill_zero_raw(0, PAGE_SIZE)? };
-            let run = Run {
+            let range = Range {
                 start: address(page),
                 len: PAGE_SIZE as u64,
             };
-            runs.push(run, GFP_KERNEL)?;
+            ranges.push(range, GFP_KERNEL)?;
         }
-        Ok(Provision::new(KBox::new(taken, GFP_KERNEL)?, runs)?)
+        Ok(Provision::new(KBox::new(taken, GFP_KERNEL)?, ranges)?)
     }
 }
 

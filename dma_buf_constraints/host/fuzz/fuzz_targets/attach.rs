@@ -197,7 +197,7 @@ fn possible_together(c: &Constraints, len: u64) -> bool {
 /// All that can be seen of the set.
 fn state(users: &Users<Who>) -> (Constraints, Vec<(u32, Needs)>) {
     let all = users.iter().map(|user| (user.data.number, *user.needs()));
-    (*users.meet(), all.collect())
+    (*users.combined(), all.collect())
 }
 
 struct Model {
@@ -250,7 +250,7 @@ impl Model {
             assert!(possible(user.constraints(), self.len));
             meet = meet.meet(user.constraints());
         }
-        assert_eq!(*self.users.meet(), meet);
+        assert_eq!(*self.users.combined(), meet);
         if !self.list.is_empty() {
             let bound = self.list.iter().any(|entry| {
                 *self.users.get(&entry.user).unwrap().constraints() != Constraints::ANY
@@ -371,8 +371,8 @@ impl Model {
         };
         assert_eq!(state(proposal.users()), before);
         assert_eq!(proposal.newcomer().data.number, who.number);
-        let meet = *proposal.outcome().meet();
-        assert_eq!(meet, *outcome.meet());
+        let meet = *proposal.outcome().combined();
+        assert_eq!(meet, *outcome.combined());
         let is_unifying = proposal.outcome().is_unifying();
         assert_eq!(is_unifying, outcome.is_unifying());
         let constraints = proposal.constraints();
@@ -395,7 +395,7 @@ impl Model {
             return;
         }
         let user = proposal.commit();
-        assert_eq!(*self.users.meet(), meet);
+        assert_eq!(*self.users.combined(), meet);
         assert_eq!(*self.users.get(&user).unwrap().constraints(), constraints);
         self.list.push(Entry { comer, user });
         // Who waited may have come before others.
@@ -443,7 +443,10 @@ impl Model {
                 assert!(against.iter().any(stands));
             }
             Party::Others => {
-                assert!(!possible_together(&alone.meet(self.users.meet()), self.len));
+                assert!(!possible_together(
+                    &alone.meet(self.users.combined()),
+                    self.len
+                ));
             }
             _ => panic!("a set of users knows of no memory"),
         }

@@ -13,7 +13,7 @@ use dma_buf_constraints_fuzz::{
     draw,
     model::{
         Constraints,
-        Run, //
+        Range, //
     },
     oracle::{
         self,
@@ -40,13 +40,13 @@ impl<'a> Arbitrary<'a> for Input {
     }
 }
 
-/// The segments of a table are the runs, one after the other, and each is within the limits.
-fn check_segments(c: &Constraints, layout: &Layout, segments: &[Run]) {
+/// The segments of a table are the ranges, one after the other, and each is within the limits.
+fn check_segments(c: &Constraints, layout: &Layout, segments: &[Range]) {
     let mut segments = segments.iter();
-    for run in &layout.runs {
+    for range in &layout.ranges {
         let (mut at, end) = (
-            u128::from(run.start),
-            u128::from(run.start) + u128::from(run.len),
+            u128::from(range.start),
+            u128::from(range.start) + u128::from(range.len),
         );
         while at < end {
             let segment = segments.next().unwrap();
@@ -76,13 +76,13 @@ fuzz_target!(|input: Input| {
         None => {
             assert!(bad.iter().all(|(_, found)| found.is_none()), "{bad:x?}");
             let cut = c.cut(page).unwrap();
-            let segments: Vec<_> = cut.segments(memory.runs).collect();
+            let segments: Vec<_> = cut.segments(memory.ranges).collect();
             check_segments(&c, &layout, &segments);
-            let fewest: u64 = (layout.runs.iter())
-                .map(|run| oracle::fewest(&c, run, page).unwrap())
+            let fewest: u64 = (layout.ranges.iter())
+                .map(|range| oracle::fewest(&c, range, page).unwrap())
                 .sum();
             assert_eq!(segments.len() as u64, fewest);
-            assert_eq!(u64::from(cut.count(memory.runs)), fewest);
+            assert_eq!(u64::from(cut.count(memory.ranges)), fewest);
             // What fits cannot be impossible.
             assert_eq!(c.impossible(layout.bytes(), page), None);
         }

@@ -6,7 +6,7 @@ use crate::{
     model::{
         Constraints,
         Placement,
-        Run,
+        Range,
         SegmentLimits, //
     },
     oracle::{
@@ -89,17 +89,18 @@ pub fn page(u: &mut Unstructured<'_>) -> Result<u64> {
     Ok(*u.choose(&[4096, 4, 1, 65536])?)
 }
 
-/// Memory of a few runs, of pages of `page` bytes, no two of which overlap.
+/// Memory of a few ranges, of pages of `page` bytes, no two of which overlap.
 pub fn layout(u: &mut Unstructured<'_>, page: u64) -> Result<Layout> {
-    let mut runs = Vec::<Run>::new();
+    let mut ranges = Vec::<Range>::new();
     for _ in 0..u.int_in_range(1..=5)? {
         let start = base(u, page)?;
         let len = (u.int_in_range(1..=16)? * u128::from(page)).min(TOP - start);
-        let end_of = |run: &Run| u128::from(run.start) + u128::from(run.len);
-        let overlaps = |run: &Run| u128::from(run.start) < start + len && start < end_of(run);
-        let touches = |run: &Run| end_of(run) == start;
-        if len > 0 && !runs.iter().any(overlaps) && !runs.last().is_some_and(touches) {
-            runs.push(Run {
+        let end_of = |range: &Range| u128::from(range.start) + u128::from(range.len);
+        let overlaps =
+            |range: &Range| u128::from(range.start) < start + len && start < end_of(range);
+        let touches = |range: &Range| end_of(range) == start;
+        if len > 0 && !ranges.iter().any(overlaps) && !ranges.last().is_some_and(touches) {
+            ranges.push(Range {
                 start: start as u64,
                 len: len as u64,
             });
@@ -109,6 +110,6 @@ pub fn layout(u: &mut Unstructured<'_>, page: u64) -> Result<Layout> {
         page,
         class: 1 << u.int_in_range(0..=3)?,
         coherent: bool::arbitrary(u)?,
-        runs,
+        ranges,
     })
 }

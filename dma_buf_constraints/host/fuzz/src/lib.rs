@@ -22,8 +22,8 @@ pub mod sync;
 #[path = "../../tests/model/oracle.rs"]
 pub mod oracle;
 
-// An inline module, since a `path` on the modules themselves would make `members` unreachable by the
-// name that `attach` has for it.
+// An inline module, since a `path` on the modules themselves would make `members` unreachable by
+// the name that `attach` has for it.
 #[path = "../../.."]
 mod shared {
     pub mod attach;

@@ -18,7 +18,7 @@ use dma_buf_constraints_host::model::{
     Memory,
     Misfit,
     Placement,
-    Run,
+    Range,
     SegmentLimits, //
 };
 use proptest::{
@@ -65,9 +65,9 @@ proptest! {
     #[test]
     fn impossible_counts_no_segment_too_many((c, layout) in to_cut()) {
         let fewest = layout
-            .runs
+            .ranges
             .iter()
-            .map(|run| oracle::fewest(&c, run, layout.page))
+            .map(|range| oracle::fewest(&c, range, layout.page))
             .sum::<Option<u64>>();
         prop_assert!(fewest.is_some());
         let mut c = c;
@@ -97,13 +97,13 @@ proptest! {
         let len = layout.bytes();
         if c.impossible(len, page).is_none() {
             let most = c.segments.max_size.min(c.segments.boundary_mask.saturating_add(1));
-            let (mut left, mut runs) = (len, Vec::new());
+            let (mut left, mut ranges) = (len, Vec::new());
             while left > 0 {
                 let len = left.min(most - most % page);
-                runs.push(Run { start: (runs.len() as u64 + 1) * STRIDE, len });
+                ranges.push(Range { start: (ranges.len() as u64 + 1) * STRIDE, len });
                 left -= len;
             }
-            let memory = Memory { class: u64::MAX, coherent: true, runs: &runs };
+            let memory = Memory { class: u64::MAX, coherent: true, ranges: &ranges };
             prop_assert_eq!(c.misfit(&memory, page), None);
         }
     }
@@ -126,7 +126,7 @@ fn every_outcome_is_drawn() {
     let mut misfits = [0; oracle::FIELDS.len()];
     let mut impossible = [0; oracle::FIELDS.len()];
     let (mut fits, mut fits_limited, mut fits_cut, mut fits_two) = (0, 0, 0, 0);
-    let (mut at_top, mut many_runs) = (0, 0);
+    let (mut at_top, mut many_ranges) = (0, 0);
     for _ in 0..DRAWS {
         let (c, layout) = one_device().new_tree(&mut runner).unwrap().current();
         let index = |misfit: Misfit| {
@@ -139,17 +139,17 @@ fn every_outcome_is_drawn() {
         match c.misfit(&layout.memory(), layout.page) {
             Some(misfit) => misfits[index(misfit)] += 1,
             None => {
-                let count = cut.unwrap().segments(&layout.runs).count();
+                let count = cut.unwrap().segments(&layout.ranges).count();
                 fits += 1;
-                fits_cut += usize::from(count > layout.runs.len());
+                fits_cut += usize::from(count > layout.ranges.len());
                 fits_limited += usize::from(c.placement.max_segments != u32::MAX);
             }
         }
         if let Some(misfit) = c.impossible(layout.bytes(), layout.page) {
             impossible[index(misfit)] += 1;
         }
-        at_top += usize::from(layout.runs.iter().any(|run| run.last() == u64::MAX));
-        many_runs += usize::from(layout.runs.len() > 1);
+        at_top += usize::from(layout.ranges.iter().any(|range| range.last() == u64::MAX));
+        many_ranges += usize::from(layout.ranges.len() > 1);
         let (a, b, layout) = two_devices().new_tree(&mut runner).unwrap().current();
         let both = a.meet(&b).misfit(&layout.memory(), layout.page);
         fits_two += usize::from(both.is_none());
@@ -166,7 +166,7 @@ fn every_outcome_is_drawn() {
     percent(fits_cut, 3);
     percent(fits_two, 5);
     percent(at_top, 3);
-    percent(many_runs, 50);
+    percent(many_ranges, 50);
     for count in misfits {
         percent(count, 1);
     }
@@ -179,9 +179,9 @@ fn every_outcome_is_drawn() {
     }
 }
 
-/// Every small case: one run in an address space of a few bytes, with pages of one byte.
+/// Every small case: one range in an address space of a few bytes, with pages of one byte.
 #[test]
-fn every_tiny_run() {
+fn every_tiny_range() {
     let mut cases = 0;
     for (alignment, max_size, boundary_mask) in (0..3)
         .flat_map(|shift| (1..=10).map(move |size| (1 << shift, size)))
@@ -192,13 +192,13 @@ fn every_tiny_run() {
         c.segments.max_size = max_size;
         c.segments.boundary_mask = boundary_mask;
         for (start, len) in (0..8).flat_map(|start| (1..=10).map(move |len| (start, len))) {
-            let runs = [Run { start, len }];
+            let ranges = [Range { start, len }];
             let memory = Memory {
                 class: 1,
                 coherent: false,
-                runs: &runs,
+                ranges: &ranges,
             };
-            let fewest = oracle::fewest(&c, &runs[0], 1);
+            let fewest = oracle::fewest(&c, &ranges[0], 1);
             for max_segments in 1..=10 {
                 c.placement.max_segments = max_segments;
                 let holds = max_size >= alignment && boundary_mask >= alignment - 1;
@@ -215,11 +215,11 @@ fn every_tiny_run() {
     assert_eq!(cases, 3 * 10 * 4 * 8 * 10 * 10);
 }
 
-/// What `c` finds wrong with `runs`, given as start and length.
-fn misfit(c: &Constraints, runs: &[(u64, u64)]) -> Option<Misfit> {
-    let runs: Vec<_> = runs
+/// What `c` finds wrong with `ranges`, given as start and length.
+fn misfit(c: &Constraints, ranges: &[(u64, u64)]) -> Option<Misfit> {
+    let ranges: Vec<_> = ranges
         .iter()
-        .map(|(start, len)| Run {
+        .map(|(start, len)| Range {
             start: *start,
             len: *len,
         })
@@ -228,7 +228,7 @@ fn misfit(c: &Constraints, runs: &[(u64, u64)]) -> Option<Misfit> {
         &Memory {
             class: 1,
             coherent: false,
-            runs: &runs,
+            ranges: &ranges,
         },
         PAGE,
     )
@@ -273,7 +273,7 @@ fn top_of_the_address_space_fits() {
     );
 }
 
-/// The last segment of a run need not be whole granules: no other starts behind it.
+/// The last segment of a range need not be whole granules: no other starts behind it.
 #[test]
 fn last_segment_may_end_between_granules() {
     let c = Constraints {
@@ -342,7 +342,7 @@ fn longest_segment_counts() {
     assert_eq!(c.impossible(LONGEST + PAGE, PAGE), no);
 }
 
-/// With an alignment above that, a second segment of the same run cannot start where it has to.
+/// With an alignment above that, a second segment of the same range cannot start where it has to.
 #[test]
 fn longest_segment_ends_a_run_of_a_larger_alignment() {
     const LONGEST: u64 = oracle::LONGEST;
@@ -355,7 +355,7 @@ fn longest_segment_ends_a_run_of_a_larger_alignment() {
         misfit(&c, &[(2 * LONGEST, LONGEST + PAGE)]),
         refused(Field::Alignment, 2 * LONGEST, 3 * LONGEST)
     );
-    // So much of it has to come in as many runs.
+    // So much of it has to come in as many ranges.
     assert_eq!(c.impossible(2 * LONGEST, PAGE), None);
     assert_eq!(misfit(&c, &[(4 * LONGEST, LONGEST), (0, LONGEST)]), None);
 }
@@ -398,14 +398,14 @@ fn impossible_says_why() {
 #[test]
 fn coherent_memory_is_not_cached() {
     let mut c = Constraints::ANY;
-    let runs = [Run {
+    let ranges = [Range {
         start: 0,
         len: PAGE,
     }];
     let memory = |coherent| Memory {
         class: 1,
         coherent,
-        runs: &runs,
+        ranges: &ranges,
     };
     assert_eq!(c.misfit(&memory(false), PAGE), None);
     c.placement.coherent = true;

@@ -2,14 +2,14 @@
 
 //! A second opinion on whether memory fits, by trial of every way to cut it.
 //!
-//! Slow and simple on purpose: it walks the pages of each run, does all arithmetic in `u128`, where
-//! nothing overflows, and shares no code with the model.
+//! Slow and simple on purpose: it walks the pages of each range, does all arithmetic in `u128`,
+//! where nothing overflows, and shares no code with the model.
 
 use dma_buf_constraints_host::model::{
     Constraints,
     Field,
     Memory,
-    Run, //
+    Range, //
 };
 
 /// The end of the address space.
@@ -24,7 +24,7 @@ pub struct Layout {
     pub page: u64,
     pub class: u64,
     pub coherent: bool,
-    pub runs: Vec<Run>,
+    pub ranges: Vec<Range>,
 }
 
 impl Layout {
@@ -32,18 +32,18 @@ impl Layout {
         Memory {
             class: self.class,
             coherent: self.coherent,
-            runs: &self.runs,
+            ranges: &self.ranges,
         }
     }
 
     pub fn bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.len).sum()
+        self.ranges.iter().map(|range| range.len).sum()
     }
 }
 
-/// The address of each page of `run`.
-fn pages(run: &Run, page: u64) -> Vec<u128> {
-    let (start, len) = (u128::from(run.start), u128::from(run.len));
+/// The address of each page of `range`.
+fn pages(range: &Range, page: u64) -> Vec<u128> {
+    let (start, len) = (u128::from(range.start), u128::from(range.len));
     assert!(len > 0 && start + len <= TOP, "not a run: {run:x?}");
     assert_eq!(
         (start | len) % u128::from(page),
@@ -73,11 +73,12 @@ fn breaks_limits(c: &Constraints, pages: &[u128], page: u64) -> bool {
     bytes > u128::from(longest(c)) || crosses
 }
 
-/// The fewest segments that `run` can be cut into, each aligned and within limits, whole pages all.
+/// The fewest segments that `range` can be cut into, each aligned and within limits, whole pages
+/// all.
 ///
 /// `None` if no cut will do.
-pub fn fewest(c: &Constraints, run: &Run, page: u64) -> Option<u64> {
-    let pages = pages(run, page);
+pub fn fewest(c: &Constraints, range: &Range, page: u64) -> Option<u64> {
+    let pages = pages(range, page);
     let alignment = u128::from(c.placement.alignment);
     // best[i]: the fewest segments for the pages before i.
     let mut best = vec![None; pages.len() + 1];
@@ -110,30 +111,30 @@ pub fn granule(c: &Constraints, page: u64) -> u64 {
 
 /// What `found` must be where `field` does not fit, or `None` if it fits.
 ///
-/// The segments are counted only where each run can be cut at all.
+/// The segments are counted only where each range can be cut at all.
 pub fn found(c: &Constraints, field: Field, layout: &Layout) -> Option<u64> {
     let Layout {
         page,
         class,
         coherent,
-        ref runs,
+        ref ranges,
     } = *layout;
     let granule = granule(c, page);
     match field {
         Field::AccessMask => (0..64)
             .all(|bit| (c.placement.access_mask >> bit) % 2 == 0 || (class >> bit) % 2 == 0)
             .then_some(class),
-        Field::MaxAddress => runs
+        Field::MaxAddress => ranges
             .iter()
-            .find(|run| {
-                let last_page = *pages(run, page).last().unwrap();
+            .find(|range| {
+                let last_page = *pages(range, page).last().unwrap();
                 last_page + u128::from(page) > u128::from(c.placement.max_address) + 1
             })
-            .map(|run| run.start),
-        Field::Alignment => runs
+            .map(|range| range.start),
+        Field::Alignment => ranges
             .iter()
-            .find(|run| run.start % c.placement.alignment != 0)
-            .map(|run| run.start),
+            .find(|range| range.start % c.placement.alignment != 0)
+            .map(|range| range.start),
         Field::Coherent => (c.placement.coherent && !coherent).then_some(0),
         // The model's rule: limits that do not hold one granule are refused, whatever the memory.
         Field::MaxSegmentSize => (c.segments.max_size < granule).then_some(granule),
@@ -141,9 +142,9 @@ pub fn found(c: &Constraints, field: Field, layout: &Layout) -> Option<u64> {
             (u128::from(c.segments.boundary_mask) + 1 < granule.into()).then_some(granule)
         }
         Field::MaxSegments => {
-            let count = runs
+            let count = ranges
                 .iter()
-                .map(|run| fewest(c, run, page))
+                .map(|range| fewest(c, range, page))
                 .sum::<Option<u64>>()?;
             (count > c.placement.max_segments.into()).then_some(count)
         }

@@ -13,7 +13,7 @@ use crate::{
 use dma_buf_constraints_host::model::{
     Constraints,
     Placement,
-    Run,
+    Range,
     Segments, //
 };
 use proptest::{
@@ -25,12 +25,15 @@ use proptest::{
     },
 };
 
-/// The segments of `runs`, those of each run by themselves; all must be used up.
-fn by_run(segments: &[Run], runs: &[Run]) -> Result<Vec<Vec<Run>>, TestCaseError> {
+/// The segments of `ranges`, those of each range by themselves; all must be used up.
+fn by_range(segments: &[Range], ranges: &[Range]) -> Result<Vec<Vec<Range>>, TestCaseError> {
     let mut segments = segments.iter();
     let mut all = Vec::new();
-    for run in runs {
-        let (mut at, end) = (u128::from(run.start), run.start as u128 + run.len as u128);
+    for range in ranges {
+        let (mut at, end) = (
+            u128::from(range.start),
+            range.start as u128 + range.len as u128,
+        );
         let mut own = Vec::new();
         while at < end {
             let Some(segment) = segments.next() else {
@@ -49,7 +52,7 @@ fn by_run(segments: &[Run], runs: &[Run]) -> Result<Vec<Vec<Run>>, TestCaseError
 }
 
 /// That `segment` is aligned and within limits.
-fn check_limits(c: &Constraints, segment: &Run) -> Result<(), TestCaseError> {
+fn check_limits(c: &Constraints, segment: &Range) -> Result<(), TestCaseError> {
     let (first, last) = (
         u128::from(segment.start),
         u128::from(segment.start) + u128::from(segment.len) - 1,
@@ -63,7 +66,7 @@ fn check_limits(c: &Constraints, segment: &Run) -> Result<(), TestCaseError> {
 
 /// That each segment but the last ends as late as another can start: one granule more breaks a
 /// limit.
-fn check_greedy(c: &Constraints, page: u64, segments: &[Run]) -> Result<(), TestCaseError> {
+fn check_greedy(c: &Constraints, page: u64, segments: &[Range]) -> Result<(), TestCaseError> {
     let granule = u128::from(oracle::granule(c, page));
     let boundary = u128::from(c.segments.boundary_mask) + 1;
     for pair in segments.windows(2) {
@@ -83,16 +86,16 @@ proptest! {
     #[test]
     fn segments_are_the_runs_cut_greedily((c, layout) in to_cut()) {
         let cut = c.cut(layout.page).unwrap();
-        let segments: Vec<_> = cut.segments(&layout.runs).collect();
-        for (run, own) in layout.runs.iter().zip(by_run(&segments, &layout.runs)?) {
+        let segments: Vec<_> = cut.segments(&layout.ranges).collect();
+        for (range, own) in layout.ranges.iter().zip(by_range(&segments, &layout.ranges)?) {
             for segment in &own {
                 check_limits(&c, segment)?;
                 prop_assert_eq!(segment.len % layout.page, 0);
             }
             check_greedy(&c, layout.page, &own)?;
-            prop_assert_eq!(Some(own.len() as u64), oracle::fewest(&c, run, layout.page));
+            prop_assert_eq!(Some(own.len() as u64), oracle::fewest(&c, range, layout.page));
         }
-        prop_assert_eq!(cut.count(&layout.runs), segments.len() as u32);
+        prop_assert_eq!(cut.count(&layout.ranges), segments.len() as u32);
     }
 
     /// What the device sees is cut as memory is that lies where the device sees it.
@@ -100,34 +103,34 @@ proptest! {
     fn boundaries_are_those_that_the_device_sees((c, layout) in to_cut(), by: u32) {
         let cut = c.cut(layout.page).unwrap();
         let granule = oracle::granule(&c, layout.page);
-        // Each run at a distance of its own, and not beyond the last address.
-        let offset = |run: &Run| {
-            let room = (u64::MAX - run.last()) / granule;
-            (u64::from(by) ^ (run.start / granule)).min(room) * granule
+        // Each range at a distance of its own, and not beyond the last address.
+        let offset = |range: &Range| {
+            let room = (u64::MAX - range.last()) / granule;
+            (u64::from(by) ^ (range.start / granule)).min(room) * granule
         };
         let seen: Vec<_> = layout
-            .runs
+            .ranges
             .iter()
-            .map(|run| Run { start: run.start + offset(run), ..*run })
+            .map(|range| Range { start: range.start + offset(range), ..*range })
             .collect();
         let lens = |segments: Segments<'_>| segments.map(|segment| segment.len).collect::<Vec<_>>();
-        let segments: Vec<_> = cut.segments_at(&layout.runs, &offset).collect();
-        by_run(&segments, &layout.runs)?;
+        let segments: Vec<_> = cut.segments_at(&layout.ranges, &offset).collect();
+        by_range(&segments, &layout.ranges)?;
         prop_assert_eq!(
-            lens(cut.segments_at(&layout.runs, &offset)),
+            lens(cut.segments_at(&layout.ranges, &offset)),
             lens(cut.segments(&seen))
         );
     }
 
     #[test]
-    fn huge_runs_are_cut_without_overflow((c, run) in huge_to_cut()) {
+    fn huge_runs_are_cut_without_overflow((c, range) in huge_to_cut()) {
         let cut = c.cut(4096).unwrap();
-        let segments: Vec<_> = cut.segments(&[run]).collect();
-        for segment in &by_run(&segments, &[run])?[0] {
+        let segments: Vec<_> = cut.segments(&[range]).collect();
+        for segment in &by_range(&segments, &[range])?[0] {
             check_limits(&c, segment)?;
         }
         check_greedy(&c, 4096, &segments)?;
-        prop_assert_eq!(cut.count(&[run]), segments.len() as u32);
+        prop_assert_eq!(cut.count(&[range]), segments.len() as u32);
         // As long as one segment can be, at the most.
         let c = Constraints {
             placement: Placement {
@@ -136,7 +139,7 @@ proptest! {
             },
             ..c
         };
-        prop_assert_eq!(c.impossible(run.len, 4096), None);
+        prop_assert_eq!(c.impossible(range.len, 4096), None);
     }
 }
 
@@ -149,16 +152,16 @@ fn every_cut_is_drawn() {
     for _ in 0..DRAWS {
         let (c, layout) = to_cut().new_tree(&mut runner).unwrap().current();
         let cut = c.cut(layout.page).unwrap();
-        let segments: Vec<_> = cut.segments(&layout.runs).collect();
-        let ends_at_boundary = |segment: &&Run| {
+        let segments: Vec<_> = cut.segments(&layout.ranges).collect();
+        let ends_at_boundary = |segment: &&Range| {
             c.segments.boundary_mask != u64::MAX
                 && segment.last() & c.segments.boundary_mask == c.segments.boundary_mask
         };
-        whole += usize::from(segments.len() == layout.runs.len());
-        if segments.len() > layout.runs.len() {
+        whole += usize::from(segments.len() == layout.ranges.len());
+        if segments.len() > layout.ranges.len() {
             let at_boundary = segments.iter().filter(ends_at_boundary).count();
             by_boundary += usize::from(at_boundary > 0);
-            by_size += usize::from(at_boundary < segments.len() - layout.runs.len());
+            by_size += usize::from(at_boundary < segments.len() - layout.ranges.len());
         }
         // Longer than whole granules within the limit allow.
         let granule = c.placement.alignment;
@@ -167,8 +170,8 @@ fn every_cut_is_drawn() {
                 .iter()
                 .any(|segment| segment.len > c.segments.max_size / granule * granule),
         );
-        let (c, run) = huge_to_cut().new_tree(&mut runner).unwrap().current();
-        huge += usize::from(c.cut(4096).unwrap().count(&[run]) > 1);
+        let (c, range) = huge_to_cut().new_tree(&mut runner).unwrap().current();
+        huge += usize::from(c.cut(4096).unwrap().count(&[range]) > 1);
     }
     let drawn = format!(
         "whole {whole}, by size {by_size}, by boundary {by_boundary}, odd {odd}, huge {huge}"
@@ -197,15 +200,15 @@ fn segments_of_nothing_are_none() {
 fn segments_can_be_cloned_and_end_once() {
     let mut c = Constraints::ANY;
     c.segments.max_size = 4096;
-    let runs = [Run {
+    let ranges = [Range {
         start: 0,
         len: 3 * 4096,
     }];
     let cut = c.cut(4096).unwrap();
-    let mut segments = cut.segments(&runs);
+    let mut segments = cut.segments(&ranges);
     assert_eq!(
         segments.next(),
-        Some(Run {
+        Some(Range {
             start: 0,
             len: 4096
         })
@@ -222,10 +225,10 @@ fn segments_can_be_cloned_and_end_once() {
 fn no_segment_is_longer_than_an_entry() {
     const LONGEST: u64 = oracle::LONGEST;
     let lens = |c: &Constraints, len| -> Vec<u64> {
-        let runs = [Run { start: 0, len }];
+        let ranges = [Range { start: 0, len }];
         let cut = c.cut(4096).unwrap();
-        let lens: Vec<_> = cut.segments(&runs).map(|segment| segment.len).collect();
-        assert_eq!(cut.count(&runs), lens.len() as u32);
+        let lens: Vec<_> = cut.segments(&ranges).map(|segment| segment.len).collect();
+        assert_eq!(cut.count(&ranges), lens.len() as u32);
         lens
     };
     let mut c = Constraints::ANY;

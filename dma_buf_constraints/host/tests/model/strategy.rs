@@ -9,7 +9,7 @@ use crate::oracle::{
 use dma_buf_constraints_host::model::{
     Constraints,
     Placement,
-    Run,
+    Range,
     SegmentLimits, //
 };
 use proptest::{
@@ -49,58 +49,58 @@ fn anchor(page: u64) -> impl Strategy<Value = u64> {
     ]
 }
 
-/// A few runs of up to `max_pages` pages each, in any order, no two of which overlap. Those that
+/// A few ranges of up to `max_pages` pages each, in any order, no two of which overlap. Those that
 /// follow each other and touch are joined.
-fn runs(page: u64, max_pages: u64) -> impl Strategy<Value = Vec<Run>> {
+fn ranges(page: u64, max_pages: u64) -> impl Strategy<Value = Vec<Range>> {
     // Even starts are common, such that alignments are met.
     let offset = prop_oneof![
         2 => (0_u64..6).prop_map(|n| n * 8),
         1 => 0_u64..48,
     ];
-    let run = (any::<bool>(), offset, 1..=max_pages);
+    let range = (any::<bool>(), offset, 1..=max_pages);
     (
         anchor(page),
         anchor(page),
-        collection::vec(run, 1..=7),
+        collection::vec(range, 1..=7),
         any::<bool>(),
     )
         .prop_map(move |(one, two, parts, ends_at_top)| {
-            let mut runs = Vec::<Run>::new();
+            let mut ranges = Vec::<Range>::new();
             for (which, offset, pages) in parts {
                 let base = if which { one } else { two };
                 let start = u128::from(base + offset) * u128::from(page);
                 let end = TOP.min(start + u128::from(pages * page));
                 let touches_top = ends_at_top && end + u128::from(8 * page) > TOP;
                 let end = if touches_top { TOP } else { end };
-                let overlaps = |run: &Run| {
-                    let run_start = u128::from(run.start);
-                    start < run_start + u128::from(run.len) && run_start < end
+                let overlaps = |range: &Range| {
+                    let range_start = u128::from(range.start);
+                    start < range_start + u128::from(range.len) && range_start < end
                 };
-                if runs.iter().any(overlaps) {
+                if ranges.iter().any(overlaps) {
                     continue;
                 }
-                let run = Run {
+                let range = Range {
                     start: start as u64,
                     len: (end - start) as u64,
                 };
-                match runs.last_mut() {
+                match ranges.last_mut() {
                     Some(before) if u128::from(before.start) + u128::from(before.len) == start => {
-                        before.len += run.len;
+                        before.len += range.len;
                     }
-                    _ => runs.push(run),
+                    _ => ranges.push(range),
                 }
             }
-            runs
+            ranges
         })
 }
 
 /// Memory of pages of size `page`.
 fn layout_of(page: u64) -> impl Strategy<Value = Layout> {
-    (0..4_u32, any::<bool>(), runs(page, 16)).prop_map(move |(class, coherent, runs)| Layout {
+    (0..4_u32, any::<bool>(), ranges(page, 16)).prop_map(move |(class, coherent, ranges)| Layout {
         page,
         class: 1 << class,
         coherent,
-        runs,
+        ranges,
     })
 }
 
@@ -219,8 +219,8 @@ pub fn to_cut() -> impl Strategy<Value = (Constraints, Layout)> {
         (max_size, boundary_mask, layout_of(page)).prop_map(
             move |(max_size, boundary_mask, mut layout)| {
                 // Runs may come to touch or to overlap: each is cut by itself.
-                for run in &mut layout.runs {
-                    run.start -= run.start % granule;
+                for range in &mut layout.ranges {
+                    range.start -= range.start % granule;
                 }
                 (cut_only(granule, max_size, boundary_mask), layout)
             },
@@ -245,7 +245,7 @@ fn cut_only(alignment: u64, max_size: u64, boundary_mask: u64) -> Constraints {
 
 /// As [`to_cut`], with runs of up to many times the longest segment there can be, anywhere, and
 /// limits above that.
-pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
+pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Range)> {
     let len = (20..=37_u32, any::<u64>()).prop_map(|(bits, len)| (len >> (64 - bits)).max(4096));
     (12..=31_u32, any::<u64>(), len, any::<bool>()).prop_flat_map(|(shift, start, len, to_top)| {
         let granule = 1_u64 << shift;
@@ -255,7 +255,7 @@ pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
             true => (last_start, (TOP - u128::from(last_start)) as u64),
             false => ((start & !(granule - 1)).min(last_start), len),
         };
-        let run = Run { start, len };
+        let range = Range { start, len };
         // About a hundred segments at most.
         let least = granule.max((1 << len.ilog2()) >> 6);
         let max_size = prop_oneof![
@@ -269,7 +269,7 @@ pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Run)> {
             bits => (1 << bits) - 1,
         });
         (max_size, boundary_mask).prop_map(move |(max_size, boundary_mask)| {
-            (cut_only(granule, max_size, boundary_mask), run)
+            (cut_only(granule, max_size, boundary_mask), range)
         })
     })
 }
