@@ -515,18 +515,21 @@ static void declare_much(void)
 
 TEST_F(user, closes_at_the_same_cost)
 {
-	double some;
+	const unsigned int buffers[] = { 4, 12 };
+	double cost[] = { 1e9, 1e9 };
+	int i;
 
-	most = 4;
-	ASSERT_EQ(0, run("large", declare_much));
-	EXPECT_EQ(0, shared->ret);
-	some = shared->time;
-	most = 12;
-	ASSERT_EQ(0, run("large", declare_much));
-	EXPECT_EQ(0, shared->ret);
-	EXPECT_GT(2 * some, shared->time) {
+	/* A machine has moments in which it does other things. */
+	for (i = 0; i < 6; i++) {
+		most = buffers[i % 2];
+		ASSERT_EQ(0, run("large", declare_much));
+		EXPECT_EQ(0, shared->ret);
+		if (shared->time < cost[i % 2])
+			cost[i % 2] = shared->time;
+	}
+	EXPECT_GT(2 * cost[0], cost[1]) {
 		TH_LOG("%.1f us for each of 4000 declarations, %.1f us for each of 12000",
-		       some * 1e6, shared->time * 1e6);
+		       cost[0] * 1e6, cost[1] * 1e6);
 	}
 }
 
@@ -581,7 +584,6 @@ static void touch_while_mapping(void)
 
 	shared->there = 1e9;
 	shared->time = 1e9;
-	/* A machine has moments in which it does other things. */
 	for (i = 0; i < 3; i++) {
 		time = longest_mmap(true);
 		if (time < shared->there)
