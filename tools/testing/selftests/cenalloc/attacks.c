@@ -450,9 +450,9 @@ static void declare_large_buffers(void)
 		shared->ret = fd < 0 ? fd : allocate(fd);
 		if (shared->ret)
 			break;
-		/* It may be away. */
+		/* It may be away, or go while the buffer moves for it. */
 		shared->ret = declare_device(fd, "platform", REMOVABLE_NAME);
-		shared->rounds += !shared->ret;
+		shared->rounds += !shared->ret || query_fields(fd).relocations;
 		close(fd);
 	}
 }
@@ -731,6 +731,9 @@ TEST_F(user, may_be_killed_while_it_waits)
 
 /* --- Last, since it takes longest where it fails -------------------------- */
 
+/* The kernel counts free pages for each processor, and shows the sum a little late. */
+#define DRIFT		32L	/* pages */
+
 /* What buffers take is not what the kernel keeps for itself. */
 TEST_F(user, leaves_each_zone_what_it_keeps)
 {
@@ -754,7 +757,7 @@ TEST_F(user, leaves_each_zone_what_it_keeps)
 		child = start("large", hoard);
 		ASSERT_TRUE(wait_ready(child));
 		spare = scarcest_zone(zone, sizeof(zone));
-		EXPECT_LE(0, spare) {
+		EXPECT_LE(-DRIFT, spare) {
 			TH_LOG("needs %zu, %llu MiB held: zone %s has %ld pages less than min", i,
 			       shared->held / MIB, zone, -spare);
 		}
