@@ -109,8 +109,12 @@ impl Buffer {
             }
         };
         let need = self.need(proposal.outcome().combined());
-        let device = proposal.newcomer().data.device();
-        let devices = Devices::of(proposal.users()).with(device.as_deref());
+        let client = &proposal.newcomer().data;
+        // One that attaches has a reference: that is not worth another.
+        let attached = client.attached.as_ref();
+        let declared = attached.is_none().then(|| client.device()).flatten();
+        let device = attached.map(|attached| attached.tables.device());
+        let devices = Devices::of(proposal.users()).with(device.or(declared.as_deref()));
         let misfit = match life {
             Life::Empty | Life::Gone => None,
             Life::Backed(backing) => proposal.misfit(&backing.memory()).or_else(|| {
