@@ -109,12 +109,15 @@ impl Buffer {
             }
         };
         let need = self.need(proposal.outcome().combined());
-        let client = &proposal.newcomer().data;
-        // One that attaches has a reference: that is not worth another.
-        let attached = client.attached.as_ref();
-        let declared = attached.is_none().then(|| client.device()).flatten();
-        let device = attached.map(|attached| attached.tables.device());
-        let devices = Devices::of(proposal.users()).with(device.or(declared.as_deref()));
+        let declared;
+        let device = match &proposal.newcomer().data.attached {
+            Some(attached) => Some(attached.tables.device()),
+            None => {
+                declared = proposal.newcomer().data.device();
+                declared.as_deref()
+            }
+        };
+        let devices = Devices::of(proposal.users()).with(device);
         let misfit = match life {
             Life::Empty | Life::Gone => None,
             Life::Backed(backing) => proposal.misfit(&backing.memory()).or_else(|| {

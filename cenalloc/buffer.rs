@@ -18,15 +18,11 @@ use crate::{
     },
     client::{
         Attachment,
-        Client,
-        Declared, //
+        Client, //
     },
 };
 use dma_buf_constraints::{
-    attach::{
-        User,
-        Users, //
-    },
+    attach::Users,
     bound,
     dma_buf::{
         Guard,
@@ -204,33 +200,27 @@ impl Buffer {
         let let_go = bound::let_go();
         if state.let_go != let_go {
             state.let_go = let_go;
-            let is_over = |user: &User<Client>| {
-                let declared = user.data.declared.as_ref();
-                declared.is_some_and(Declared::is_over)
-            };
-            while let Some(user) = state.users.find(is_over) {
-                self.withdraw(state, &user);
+            let gone = state.users.release_all(|user| {
+                let declared = &mut user.data.declared;
+                let is_over = declared.take_if(|declared| declared.is_over()).is_some();
+                // A device that attached under it stays a user.
+                is_over && user.data.attached.is_none()
+            });
+            if gone {
+                self.restore(state);
             }
         }
     }
 
-    /// Takes back what was declared for `user`; a device that attached under it stays a user.
-    pub(crate) fn withdraw(&self, state: &mut State, user: &Attachment) {
-        let Some(found) = state.users.get_mut(user) else {
-            return;
-        };
-        found.data.declared = None;
-        if found.data.attached.is_none() {
-            self.dismiss(state, user);
-        }
-    }
-
     /// Takes out `user`.
-    ///
-    /// As long as there is no memory, those whom an ancestor unified with it go back to their own
-    /// needs, if that is possible.
     pub(crate) fn dismiss(&self, state: &mut State, user: &Attachment) {
         state.users.release(user);
+        self.restore(state);
+    }
+
+    /// As long as there is no memory, lets those whom an ancestor unified with users that have gone
+    /// back to their own needs, if that is possible.
+    fn restore(&self, state: &mut State) {
         if state.is_empty() {
             state.users.restore(|users, meet| {
                 let need = self.need(meet);

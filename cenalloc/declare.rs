@@ -98,9 +98,9 @@ impl Buffer {
             return Ok(());
         }
         let user = self.declare(&mut guard, dmabuf, newcomer)?;
-        let declared = guard.users.get(&user).map(|user| &user.data.declared);
-        if matches!(declared, Some(Some(declared)) if declared.is_over()) {
-            self.withdraw(&mut guard, &user);
+        // The driver may have unbound since the device was looked at.
+        self.tidy(&mut guard);
+        if guard.users.get(&user).is_none() {
             return Err(ENODEV);
         }
         Ok(())

@@ -37,10 +37,7 @@ use dma_buf_constraints::{
         Newcomer,
         Users, //
     },
-    device::{
-        self,
-        Ancestors, //
-    },
+    device,
     dma_buf::{
         DataDirection,
         DmaBuf,
@@ -262,12 +259,12 @@ unsafe impl Exporter for Buffer {
 
     fn attach(&self, importer: &Importer<'_>) -> Result<Arc<Attachment>> {
         let device = importer.device();
-        let needs = device::needs(device);
+        let needs = importer.needs();
         let can_dma = needs.is_some();
         let needs = needs.as_ref().unwrap_or(&Needs::NONE);
         let attached = Attached {
             tables: Tables::new(device.into()),
-            ancestors: Ancestors::of(device, needs)?,
+            ancestors: importer.ancestors(needs)?,
             can_dma,
             is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),

@@ -29,25 +29,44 @@ use kernel::{
 /// The most bytes of a refusal in words: three names, and what stands between them.
 const LONGEST_REASON: usize = 384;
 
-/// Tells the listeners of an event, if it has any: that is a static key, tested in place.
-macro_rules! event {
-    ($event:ident($($value:expr),* $(,)?)) => {
-        event!($event => { event!(now $event($($value),*)) })
-    };
-    ($event:ident => $tell:block) => {
+/// Whether an event has listeners: a static key, tested in place.
+#[cfg(CONFIG_TRACEPOINTS)]
+macro_rules! has_listeners {
+    ($event:ident) => {
         // SAFETY: The tracepoint is a static of this module, whose key only the kernel patches.
-        if kernel::macros::paste!(unsafe {
+        kernel::macros::paste!(unsafe {
             kernel::jump_label::static_branch_unlikely!(
                 c::[<__tracepoint_cenalloc_ $event>],
                 kernel::bindings::tracepoint,
                 key
             )
-        }) $tell
+        })
     };
-    (now $event:ident($($value:expr),* $(,)?)) => {
+}
+
+/// Nobody listens in a kernel without tracepoints.
+#[cfg(not(CONFIG_TRACEPOINTS))]
+macro_rules! has_listeners {
+    ($event:ident) => {
+        false
+    };
+}
+
+/// Tells the listeners of an event, if it has any.
+macro_rules! event {
+    ($event:ident($($value:expr),* $(,)?)) => {
+        event!($event => { event!(now $event($($value),*)) })
+    };
+    ($event:ident => $tell:block) => {
+        if has_listeners!($event) $tell
+    };
+    (now $event:ident($($value:expr),* $(,)?)) => {{
+        #[cfg(CONFIG_TRACEPOINTS)]
         // SAFETY: Values are numbers, and references to what outlives the call.
-        kernel::macros::paste!(unsafe { c::[<rust_do_trace_cenalloc_ $event>]($($value),*) })
-    };
+        kernel::macros::paste!(unsafe { c::[<rust_do_trace_cenalloc_ $event>]($($value),*) });
+        #[cfg(not(CONFIG_TRACEPOINTS))]
+        let _ = ($(&$value,)*);
+    }};
 }
 
 /// A text for C, good as long as it is.

@@ -535,10 +535,32 @@ impl<T: Identity> Users<T> {
         let is_bound = self.get(user).is_some_and(is_bound);
         self.members.remove(user);
         if is_bound {
-            self.combined = self
-                .iter()
-                .fold(self.base, |meet, user| meet.meet(user.constraints()));
+            self.combine();
         }
+    }
+
+    /// Takes out all users that `goes` says of that they go, and computes anew what the others need.
+    /// As [`release`](Self::release). Returns whether there were any.
+    pub fn release_all(&mut self, mut goes: impl FnMut(&mut User<T>) -> bool) -> bool {
+        let before = self.len();
+        // Backwards: what takes the place of one that goes has been looked at.
+        for place in (0..before).rev() {
+            if self.members.at_mut(place).is_some_and(&mut goes) {
+                self.members.remove_at(place);
+            }
+        }
+        if self.len() == before {
+            return false;
+        }
+        self.combine();
+        true
+    }
+
+    /// Computes anew what all need together.
+    fn combine(&mut self) {
+        self.combined = self
+            .iter()
+            .fold(self.base, |meet, user| meet.meet(user.constraints()));
     }
 
     /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless somebody else

@@ -38,8 +38,8 @@ use core::fmt::{
 use kernel::{
     bindings,
     device::{
-        Device,
-        Normal, //
+        Bound,
+        Device, //
     },
     error::from_result,
     prelude::*,
@@ -136,9 +136,7 @@ unsafe extern "C" fn dma_buf_constraints_declare(
 ) -> c_int {
     // SAFETY: The header asks for a device to which the calling driver is bound, and for valid
     // constraints.
-    let (device, constraints) = unsafe { (Device::<Normal>::from_raw(dev), read(constraints)) };
-    // SAFETY: As above.
-    let device = unsafe { device.as_bound() };
+    let (device, constraints) = unsafe { (bound(dev), read(constraints)) };
     from_result(|| device::declare(device, &constraints).map(|()| 0))
 }
 
@@ -151,8 +149,8 @@ unsafe extern "C" fn dma_buf_constraints_query(
     dev: *mut bindings::device,
     constraints: *mut c::dma_buf_constraints,
 ) {
-    // SAFETY: The header asks for a device that lives.
-    let needs = device::needs(unsafe { Device::from_raw(dev) }).unwrap_or(Needs::NONE);
+    // SAFETY: The header asks for a device that a driver is bound to.
+    let needs = device::needs(unsafe { bound(dev) }).unwrap_or(Needs::NONE);
     // SAFETY: The header asks for room for the constraints.
     unsafe { constraints.write(needs.effective().into()) };
 }
@@ -188,11 +186,23 @@ unsafe extern "C" fn dma_buf_constraints_set_free(set: *mut c::dma_buf_constrain
     }
 }
 
+/// A device of a C caller.
+///
+/// # Safety
+///
+/// `dev` is a device to which a driver is bound for `'a`.
+unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
+    // SAFETY: The caller's device lives.
+    let device: &Device = unsafe { Device::from_raw(dev) };
+    // SAFETY: The caller's device is bound.
+    unsafe { device.as_bound() }
+}
+
 /// A newcomer for the device of a C caller. `ENOMEM`.
-fn newcomer(device: &Device) -> Result<Newcomer<Attached>> {
+fn newcomer(device: &Device<Bound>) -> Result<Newcomer<Attached>> {
     let needs = device::needs(device).unwrap_or(Needs::NONE);
     let attached = Attached {
-        device: device.into(),
+        device: (&**device).into(),
         ancestors: Ancestors::of(device, &needs)?,
     };
     Newcomer::new(&needs, attached, GFP_KERNEL)
@@ -218,7 +228,7 @@ unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: Refused) -> Error {
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody else uses now, `dev` a device that lives,
+/// As in the header: `set` is a set that nobody else uses now, `dev` a device that is being attached,
 /// `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_admit(
@@ -226,8 +236,9 @@ unsafe extern "C" fn dma_buf_constraints_admit(
     dev: *mut bindings::device,
     conflict: *mut c::dma_buf_conflict,
 ) -> *mut c::dma_buf_constraints_user {
-    // SAFETY: The header asks for a set that the caller has to itself, and a device that lives.
-    let (set, device) = unsafe { (&mut *set.cast::<Set>(), Device::from_raw(dev)) };
+    // SAFETY: The header asks for a set that the caller has to itself, and a device that is being
+    // attached.
+    let (set, device) = unsafe { (&mut *set.cast::<Set>(), bound(dev)) };
     let mut admit = || {
         let proposal = set.propose(newcomer(device)?);
         // SAFETY: The header asks for NULL or room for the reason.
@@ -240,7 +251,7 @@ unsafe extern "C" fn dma_buf_constraints_admit(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `dev` a device that lives, `meet` to
+/// As in the header: `set` is a set that nobody changes now, `dev` a device that is being attached, `meet` to
 /// be filled in, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_consider(
@@ -249,8 +260,8 @@ unsafe extern "C" fn dma_buf_constraints_consider(
     meet: *mut c::dma_buf_constraints,
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
-    // SAFETY: The header asks for a set that nobody changes, and a device that lives.
-    let (set, device) = unsafe { (&*set.cast::<Set>(), Device::from_raw(dev)) };
+    // SAFETY: The header asks for a set that nobody changes, and a device that is being attached.
+    let (set, device) = unsafe { (&*set.cast::<Set>(), bound(dev)) };
     from_result(|| {
         let outcome = set.consider(newcomer(device)?.user());
         // SAFETY: The header asks for NULL or room for the reason.

@@ -39,12 +39,11 @@ use kernel::{
 /// Nothing where the device does no DMA: one that has no DMA mask can attach, to be told of the
 /// buffer's life or to use it by CPU, but not map.
 ///
-/// What is looked at stays true while the device is bound to a driver: whoever attaches a device
-/// answers for that, as the DMA API wants it.
+/// What is looked at stays true while the device is bound to a driver.
 ///
 /// Source: `dma_mask`, `bus_dma_limit`, `dma_range_map` where nothing translates, `dma_parms`,
 /// `dma_coherent`.
-pub fn needs(device: &Device) -> Option<Needs> {
+pub fn needs(device: &Device<Bound>) -> Option<Needs> {
     let mut facts = c::dbc_device_facts {
         access_mask: 0,
         max_address: 0,
@@ -99,17 +98,16 @@ fn is_silent() -> bool {
 
 /// What is said of `device`, or else of the nearest ancestor of which anything is said: the parts
 /// of a device are its children.
-fn said(device: &Device) -> Said {
+fn said(device: &Device<Bound>) -> Said {
     let own = said_of(device).map(|constraints| Said {
         constraints,
         is_inherited: false,
     });
     let inherited = || {
-        find_ancestor(device, |_, constraints| {
-            Some(Said {
-                constraints,
-                is_inherited: true,
-            })
+        let constraints = Settled::bound(device).ancestors().find_map(said_of)?;
+        Some(Said {
+            constraints,
+            is_inherited: true,
         })
     };
     own.or_else(inherited).unwrap_or(Said::NOTHING)
@@ -124,36 +122,49 @@ fn said_of(device: &Device) -> Option<Constraints> {
 }
 
 /// What `find` makes of the nearest ancestor of `device` of which anything is said and of which it
-/// makes anything.
+/// makes anything. Nothing where the device is being bound, unbound or looked at by somebody else.
 pub(crate) fn find_ancestor<R>(
     device: &Device,
     mut find: impl FnMut(&Device, Constraints) -> Option<R>,
 ) -> Option<R> {
-    let settled = Settled::new(device)?;
+    let settled = Settled::try_lock(device)?;
     let mut ancestors = settled.ancestors();
     ancestors.find_map(|ancestor| find(ancestor, said_of(ancestor)?))
 }
 
-/// A device that is not removed for a moment, and keeps its ancestors: its removal would first wait
-/// for the device's lock, to unbind the driver.
-///
-/// Importers attach under locks that they also take in their remove, which runs under the device's
-/// lock: that one is only tried. Who holds it is probing, removing or reading the device; what is
-/// there for whoever attaches it then is up to its driver.
+/// A device that is not removed for a moment, and keeps its ancestors: its removal would first
+/// unbind the driver.
 struct Settled<'a> {
     device: &'a Device,
     is_locked: bool,
 }
 
 impl<'a> Settled<'a> {
-    /// Nothing for a device without a driver, which may be removed at any time.
-    fn new(device: &'a Device) -> Option<Self> {
+    /// One that is bound.
+    fn bound(device: &'a Device<Bound>) -> Self {
+        Self {
+            device,
+            is_locked: false,
+        }
+    }
+
+    /// One whose lock is free now. Nothing for others, nor for one without a driver, which may be
+    /// removed at any time.
+    ///
+    /// Importers attach under locks that they also take in their remove, which runs under the
+    /// device's lock: that one is only tried.
+    fn try_lock(device: &'a Device) -> Option<Self> {
         // SAFETY: The reference proves that the device is alive.
-        let is_locked = unsafe { c::dbc_device_trylock(as_raw(device)) };
-        let settled = Self { device, is_locked };
-        // SAFETY: As above. Without the lock the driver may come or go meanwhile.
-        let driver = unsafe { ptr::read_volatile(&raw const (*as_raw(device)).driver) };
-        if driver.is_null() {
+        if !unsafe { c::dbc_device_trylock(as_raw(device)) } {
+            return None;
+        }
+        let settled = Self {
+            device,
+            is_locked: true,
+        };
+        // SAFETY: The device is alive, and its lock, which is held, protects the driver.
+        let is_bound = unsafe { !(*as_raw(device)).driver.is_null() };
+        if !is_bound {
             return None;
         }
         Some(settled)
@@ -176,7 +187,7 @@ impl<'a> Settled<'a> {
 impl Drop for Settled<'_> {
     fn drop(&mut self) {
         if self.is_locked {
-            // SAFETY: `new` has taken the lock.
+            // SAFETY: `try_lock` has taken the lock.
             unsafe { c::dbc_device_unlock(as_raw(self.device)) };
         }
     }
@@ -196,7 +207,7 @@ impl Ancestors {
 
     /// Those of `device`, which has `needs`: it may have to be unified with others only where it
     /// does not reach all classes of memory, and has none otherwise. `ENOMEM`.
-    pub fn of(device: &Device, needs: &Needs) -> Result<Self> {
+    pub fn of(device: &Device<Bound>, needs: &Needs) -> Result<Self> {
         if needs.effective().placement.access_mask == u64::MAX {
             return Ok(Self(KVec::new()));
         }
@@ -205,14 +216,11 @@ impl Ancestors {
         Ok(ancestors)
     }
 
-    /// Finds those of `device`, as many as there is room for; none where it is not bound to a
-    /// driver. Does not allocate.
-    pub fn find(&mut self, device: &Device) {
-        if let Some(settled) = Settled::new(device) {
-            for ancestor in settled.ancestors() {
-                if self.0.push_within_capacity(ancestor.into()).is_err() {
-                    break;
-                }
+    /// Finds those of `device`, as many as there is room for. Does not allocate.
+    pub fn find(&mut self, device: &Device<Bound>) {
+        for ancestor in Settled::bound(device).ancestors() {
+            if self.0.push_within_capacity(ancestor.into()).is_err() {
+                break;
             }
         }
     }
@@ -276,12 +284,11 @@ pub fn as_raw(device: &Device) -> *mut bindings::device {
 /// Without the driver where that may be going now: the device is in use by whoever binds drivers.
 pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
-    let settled = Settled::new(device);
-    let driver = match &settled {
-        // SAFETY: The reference proves that the device is alive.
-        Some(settled) if settled.is_locked => unsafe { c::dbc_device_driver(as_raw(device)) },
-        _ => core::ptr::null(),
+    let Some(_settled) = Settled::try_lock(device) else {
+        return Name::new(device_name);
     };
+    // SAFETY: The reference proves that the device is alive.
+    let driver = unsafe { c::dbc_device_driver(as_raw(device)) };
     if driver.is_null() {
         return Name::new(device_name);
     }

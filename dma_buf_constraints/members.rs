@@ -93,9 +93,13 @@ impl<T> Members<T> {
 
     /// Takes out a thing, if it is in this set; the last one takes its place.
     pub(crate) fn remove(&mut self, member: &Member<T>) {
-        let Some(place) = self.place(member) else {
-            return;
-        };
+        if let Some(place) = self.place(member) {
+            self.remove_at(place);
+        }
+    }
+
+    /// Takes out the thing in a place; the last one takes its place.
+    pub(crate) fn remove_at(&mut self, place: usize) {
         drop(self.0.swap_remove(place));
         if let Some(moved) = self.0.as_slice().get(place) {
             moved.place.store(place, Relaxed);

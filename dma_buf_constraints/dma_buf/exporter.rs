@@ -9,7 +9,14 @@ use super::{
     reservation::Reservation,
     table::TableRef, //
 };
-use crate::c;
+use crate::{
+    c,
+    device::{
+        self,
+        Ancestors, //
+    },
+    model::Needs, //
+};
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -17,7 +24,10 @@ use core::{
 };
 use kernel::{
     bindings,
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     dma::DataDirection,
     error::from_result,
     mm::virt::VmaRef,
@@ -32,12 +42,29 @@ pub struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// The importing device. A driver is bound to it until it detaches, as the DMA API wants of a
-    /// device for which memory is mapped; not all importers keep that.
+    /// The importing device. A driver is to be bound to it until it detaches; not all importers keep
+    /// that.
     pub fn device(&self) -> &Device {
         // SAFETY: The core keeps the attachment, and the importer its device, for as long as this
         // importer is lent to the exporter.
         unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }
+    }
+
+    /// The device, for as long as it attaches.
+    fn bound(&self) -> &Device<Bound> {
+        // SAFETY: The core hands over a device that is being attached. Its importer answers for a
+        // driver that is bound to it meanwhile.
+        unsafe { self.device().as_bound() }
+    }
+
+    /// What the device needs, as [`device::needs`] tells.
+    pub fn needs(&self) -> Option<Needs> {
+        device::needs(self.bound())
+    }
+
+    /// The ancestors of the device, which has `needs`. `ENOMEM`.
+    pub fn ancestors(&self, needs: &Needs) -> Result<Ancestors> {
+        Ancestors::of(self.bound(), needs)
     }
 
     /// The buffer.
@@ -407,12 +434,18 @@ impl<E: Exporter> Ops<E> {
             let fault = Fault::new(raw, vma, inner.address, inner.pgoff as u64);
             (raw, (*vmf).flags, Self::exporter(dmabuf), dmabuf, fault)
         };
-        let can_retry = flags & bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY != 0;
+        let no_wait = flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0;
         let is_second = flags & bindings::fault_flag_FAULT_FLAG_TRIED != 0;
+        // Once: who is tried again has waited, and would be overtaken for ever otherwise.
+        let can_retry =
+            flags & bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY != 0 && (no_wait || !is_second);
         let guard = match exporter.reservation().try_lock() {
             Some(guard) => Some(guard),
             None if can_retry => None,
-            None => Some(exporter.reservation().lock()),
+            None => match exporter.reservation().lock_killable() {
+                Ok(guard) => Some(guard),
+                Err(_) => return bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            },
         };
         if let Some(mut guard) = guard {
             let mut touched = exporter.fault(&mut guard, &fault);
@@ -438,7 +471,7 @@ impl<E: Exporter> Ops<E> {
                 }
             }
         }
-        if flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0 {
+        if no_wait {
             return bindings::vm_fault_reason_VM_FAULT_RETRY;
         }
         // SAFETY: The vma keeps the dma-buf until the lock that keeps the vma is let go of, below.

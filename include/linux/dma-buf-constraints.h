@@ -174,8 +174,8 @@ void dma_buf_constraints_set_free(struct dma_buf_constraints_set *set);
  * as it was. A device without a DMA mask is admitted and adds nothing.
  *
  * Context: Process context, may sleep; the exporter holds the lock of the set.
- * What struct device tells is taken as it is now: a driver is bound to a device that
- * is being attached.
+ * A driver is bound to the device during the call, as to any that is being attached.
+ * What struct device tells is taken as it is then.
  * Return: the user, for dma_buf_attachment.priv, valid until it is released or the
  * set is freed; or an ERR_PTR: -EINVAL where nothing satisfies all users, -ENOMEM.
  */
