@@ -42,9 +42,13 @@ use kernel::{
 const LEN: u64 = 16 * PAGE_SIZE as u64;
 
 /// A user that is no device.
-struct Somebody;
+struct Somebody(Name);
 
 impl Identity for Somebody {
+    fn name(&self) -> Name {
+        self.0
+    }
+
     fn device(&self) -> Option<ARef<Device>> {
         None
     }
@@ -58,6 +62,11 @@ impl Identity for Somebody {
 struct Something(Kept);
 
 impl Identity for Something {
+    fn name(&self) -> Name {
+        let device = self.0.device();
+        device.map_or(Name::new(b"gone"), |device| device::name(&device))
+    }
+
     fn device(&self) -> Option<ARef<Device>> {
         self.0.device()
     }
@@ -88,12 +97,6 @@ fn classes(access_mask: u64) -> Needs {
     needs(|constraints| constraints.placement.access_mask = access_mask)
 }
 
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -105,7 +108,7 @@ impl From<Refused> for Error {
 
 /// Somebody who needs `needs`.
 fn newcomer(needs: &Needs, name: &str) -> Result<Newcomer<Somebody>> {
-    Newcomer::new(*needs, Name::new(name.as_bytes()), Somebody, GFP_KERNEL)
+    Newcomer::new(needs, Somebody(Name::new(name.as_bytes())), GFP_KERNEL)
 }
 
 /// Lets somebody join.
@@ -126,7 +129,7 @@ fn attach(
 ) -> Result<UserRef<Something>, Refused> {
     let needs = device::needs(device.bound()).ok_or(EIO)?;
     let user = Something(device.keep()?);
-    let newcomer = Newcomer::new(needs, device::name(device.bound()), user, GFP_KERNEL)?;
+    let newcomer = Newcomer::new(&needs, user, GFP_KERNEL)?;
     Ok(users.propose(newcomer)?.commit())
 }
 
@@ -163,7 +166,7 @@ mod cases {
         assert_eq!(users.len(), 3);
         assert_eq!(users.combined().placement.max_address, (1 << 28) - 1);
         let binding = users.binding(Field::MaxAddress).ok_or(EINVAL)?;
-        assert_eq!(*binding.name(), Name::new(b"narrow"));
+        assert_eq!(binding.name(), Name::new(b"narrow"));
 
         users.release(&narrow);
         assert!(users.get(&narrow).is_none());
@@ -212,7 +215,7 @@ mod cases {
         users.release(&three);
         let two = join(&mut users, &classes(0b10), "two")?;
         let found = users.get(&two).ok_or(EINVAL)?;
-        assert_eq!(*found.name(), Name::new(b"two"));
+        assert_eq!(found.name(), Name::new(b"two"));
         assert_eq!(users.combined().placement.access_mask, 0b10);
         Ok(())
     }
@@ -233,11 +236,11 @@ mod cases {
         ours.release(&their);
         assert_eq!(needed(&ours)?[..], before[..]);
         assert!(ours
-            .find(|user| *user.name() == Name::new(b"theirs"))
+            .find(|user| user.name() == Name::new(b"theirs"))
             .is_none());
         assert!(theirs.get(&their).is_some());
 
-        let found = ours.find(|user| *user.name() == Name::new(b"ours"));
+        let found = ours.find(|user| user.name() == Name::new(b"ours"));
         assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &our)));
 
         // What a set leaves behind is in none, and its users outlive it.

@@ -18,7 +18,7 @@ use kernel::{
 /// Puts in a thing.
 fn put(members: &mut Members<u32>, thing: u32) -> Result<Arc<Member<u32>>> {
     members.reserve()?;
-    Ok(members.push(Member::new(thing, GFP_KERNEL)?))
+    Ok(members.push(Member::new(thing, GFP_KERNEL)?.into()))
 }
 
 /// The things in the order of their places.
@@ -103,7 +103,7 @@ mod cases {
         let mut set = Members::new();
         for is_living in [&left, &kept] {
             set.reserve()?;
-            set.push(Member::new(Living(is_living), GFP_KERNEL)?);
+            set.push(Member::new(Living(is_living), GFP_KERNEL)?.into());
         }
         let member = set.members().last().cloned().ok_or(EINVAL)?;
         drop(set);

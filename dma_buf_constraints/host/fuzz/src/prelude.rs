@@ -6,7 +6,12 @@ use crate::alloc::{
     AllocError,
     Flags, //
 };
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    ops::Deref, //
+};
+
+pub use std::pin::Pin;
 
 /// An errno.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,5 +50,23 @@ pub(crate) fn allocate() -> Result<(), AllocError> {
             UNTIL_FAILURE.set(left.map(|count| count - 1));
             Ok(())
         }
+    }
+}
+
+/// A box.
+pub struct KBox<T>(Box<T>);
+
+impl<T> KBox<T> {
+    pub fn new(value: T, _flags: Flags) -> Result<Self, AllocError> {
+        allocate()?;
+        Ok(Self(Box::new(value)))
+    }
+}
+
+impl<T> Deref for KBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }

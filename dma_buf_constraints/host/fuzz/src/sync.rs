@@ -10,10 +10,12 @@ use crate::{
     prelude::allocate, //
 };
 use std::{
+    marker::PhantomData,
     ops::{
         Deref,
         DerefMut, //
     },
+    pin::Pin,
     rc::Rc, //
 };
 
@@ -23,6 +25,12 @@ pub struct Arc<T>(Rc<T>);
 impl<T> Arc<T> {
     pub fn ptr_eq(one: &Self, other: &Self) -> bool {
         Rc::ptr_eq(&one.0, &other.0)
+    }
+}
+
+impl<T: Unpin> Arc<T> {
+    pub fn into_unique_or_drop(this: Self) -> Option<Pin<UniqueArc<T>>> {
+        (Rc::strong_count(&this.0) == 1).then(|| Pin::new(UniqueArc(this.0)))
     }
 }
 
@@ -44,9 +52,18 @@ impl<T> Deref for Arc<T> {
 pub struct UniqueArc<T>(Rc<T>);
 
 impl<T> UniqueArc<T> {
-    pub fn new(value: T, _flags: Flags) -> Result<Self, AllocError> {
+    pub fn new_uninit(_flags: Flags) -> Result<Room<T>, AllocError> {
         allocate()?;
-        Ok(Self(Rc::new(value)))
+        Ok(Room(PhantomData))
+    }
+}
+
+/// Room for what is to be referred to.
+pub struct Room<T>(PhantomData<T>);
+
+impl<T> Room<T> {
+    pub fn write(self, value: T) -> UniqueArc<T> {
+        UniqueArc(Rc::new(value))
     }
 }
 
@@ -64,9 +81,15 @@ impl<T> DerefMut for UniqueArc<T> {
     }
 }
 
-impl<T> From<UniqueArc<T>> for Arc<T> {
+impl<T: Unpin> From<UniqueArc<T>> for Pin<UniqueArc<T>> {
     fn from(unique: UniqueArc<T>) -> Self {
-        Self(unique.0)
+        Pin::new(unique)
+    }
+}
+
+impl<T: Unpin> From<Pin<UniqueArc<T>>> for Arc<T> {
+    fn from(unique: Pin<UniqueArc<T>>) -> Self {
+        Self(Pin::into_inner(unique).0)
     }
 }
 

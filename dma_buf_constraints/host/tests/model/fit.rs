@@ -156,7 +156,7 @@ fn every_outcome_is_drawn() {
     }
     let drawn = format!(
         "fits {fits}, limited {fits_limited}, cut {fits_cut}, two {fits_two}, at top {at_top}, \
-         many runs {many_runs}, misfits {misfits:?}, impossible {impossible:?}"
+         many ranges {many_ranges}, misfits {misfits:?}, impossible {impossible:?}"
     );
     println!("{drawn}");
     let percent = |count: usize, least: usize| assert!(count * 100 >= least * DRAWS, "{drawn}");
@@ -204,9 +204,9 @@ fn every_tiny_range() {
                 let holds = max_size >= alignment && boundary_mask >= alignment - 1;
                 let fits = holds && fewest.is_some_and(|count| count <= max_segments.into());
                 let misfit = c.misfit(&memory, 1);
-                assert_eq!(misfit.is_none(), fits, "{c:?} {runs:?} {misfit:?}");
+                assert_eq!(misfit.is_none(), fits, "{c:?} {ranges:?} {misfit:?}");
                 if fits {
-                    assert_eq!(c.impossible(len, 1), None, "{c:?} {runs:?}");
+                    assert_eq!(c.impossible(len, 1), None, "{c:?} {ranges:?}");
                 }
                 cases += 1;
             }

@@ -44,11 +44,11 @@ impl Layout {
 /// The address of each page of `range`.
 fn pages(range: &Range, page: u64) -> Vec<u128> {
     let (start, len) = (u128::from(range.start), u128::from(range.len));
-    assert!(len > 0 && start + len <= TOP, "not a run: {run:x?}");
+    assert!(len > 0 && start + len <= TOP, "not a range: {range:x?}");
     assert_eq!(
         (start | len) % u128::from(page),
         0,
-        "not in pages: {run:x?}"
+        "not in pages: {range:x?}"
     );
     (start..start + len).step_by(page as usize).collect()
 }
