@@ -20,6 +20,10 @@ rustflags-$(CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST) += --cfg CONFIG_DMA_BUF_CONST
 rustflags-$(CONFIG_CENALLOC_KUNIT_TEST) += --cfg CONFIG_CENALLOC_KUNIT_TEST
 ccflags-y += -I$(src)/include -I$(src)/include/uapi
 
+# Part of the prepared kernel tree, which is not ours to change. Without a rule of its
+# own Kbuild's pattern for such files makes it again in each build, and then our crates.
+$(objtree)/rust/kernel/generated_arch_static_branch_asm.rs: ;
+
 include $(src)/dma_buf_constraints/Makefile
 include $(src)/cenalloc/Makefile
 include $(src)/samples/Makefile
