@@ -340,10 +340,9 @@ mod cases {
 
         let mut users = Users::new(Constraints::ANY, LEN);
         let gone = attach(&mut users, &left)?;
-        let name = device::name(left.bound());
         drop(left);
         let conflict = conflict(attach(&mut users, &right))?;
-        assert_eq!(conflict.with, Party::Device(name));
+        assert_eq!(conflict.with, Party::Device(Name::new(b"gone")));
         users.release(&gone);
         attach(&mut users, &right)?;
         assert_eq!(users.combined().placement.access_mask, 0b010);
