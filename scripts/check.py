@@ -212,7 +212,8 @@ def check_examples():
 # --- Cargo -------------------------------------------------------------------
 
 def cargo_packages():
-    """Directories of packages that stand for themselves (no workspace members)."""
+    """Directories of packages that stand for themselves: none below another one, as are
+    members of its workspace, and fuzz targets, which scripts/fuzz builds."""
     found = []
     for manifest in (f for f in files() if os.path.basename(f) == 'Cargo.toml'):
         where = os.path.dirname(manifest)
@@ -249,6 +250,15 @@ def check_fuzz():
     if not tests:
         raise Failure('no target was run')
     return (len(tests), 0, 0), ''
+
+
+def check_mutants():
+    """Tests the tests of the model; with some changes, always the same."""
+    said = run([f'{REPO}/scripts/mutants', '0/15'])
+    caught = re.findall(r'^(?:caught|timeout) ', said, re.M | re.I)
+    if not caught:
+        raise Failure(f'nothing was changed\n{said}')
+    return (len(caught), 0, 0), ''
 
 
 # --- Guests ------------------------------------------------------------------
@@ -531,6 +541,8 @@ def main():
     for where in cargo_packages():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
     step('fuzz', check_fuzz)
+    if ALL:
+        step('mutants', check_mutants)
     step('docs', script('docs'))
     if not steps:
         sys.exit(f'check: there is no step {" or ".join(wanted)}')

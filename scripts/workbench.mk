@@ -4,7 +4,7 @@
 # tells where things are kept.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup modules guest check check-all kunit demo bench fuzz fmt docs in-tree patches clean
+.PHONY: help setup modules guest check check-all kunit demo bench fuzz mutants fmt docs in-tree patches clean
 
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
@@ -21,6 +21,8 @@ help:
 	@echo '                quicker than the 101 that each test has at most'
 	@echo 'make fuzz       fuzz the model and the ABI, on the checked kernel, for SECONDS=600;'
 	@echo '                SEED=n makes the choices again that it made when it printed it'
+	@echo 'make mutants    change the model in one place after the other, and see that its'
+	@echo '                tests notice'
 	@echo 'make modules    build the modules, into build/modules'
 	@echo "make guest CMD='...'"
 	@echo '                boot the stock kernel with the modules and run CMD; without'
@@ -71,6 +73,9 @@ bench:
 fuzz:
 	@KERNEL=$${KERNEL:-checked} scripts/fuzz \
 		"$${SECONDS:-600}" $${SEED:+"$$SEED"}
+
+mutants:
+	@scripts/mutants
 
 fmt:
 	@scripts/fmt

@@ -118,7 +118,7 @@ impl Cut {
         if len > self.max_size {
             len = self.max_inner;
         }
-        if len - 1 > to_boundary {
+        if len > to_boundary {
             len = to_boundary + 1;
         }
         len
@@ -126,7 +126,7 @@ impl Cut {
 
     /// The most bytes that one segment can have, not all of them whole pages.
     const fn longest(&self) -> u64 {
-        if self.max_size - 1 > self.boundary_mask {
+        if self.max_size > self.boundary_mask {
             self.boundary_mask + 1
         } else {
             self.max_size

@@ -11,3 +11,4 @@ mod needs;
 mod oracle;
 mod segments;
 mod strategy;
+mod values;
