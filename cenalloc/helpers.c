@@ -96,6 +96,12 @@ bool cenalloc_module_get(struct module *module)
 	return try_module_get(module);
 }
 
+/* Without modules there is no such function. */
+void cenalloc_module_put(struct module *module)
+{
+	module_put(module);
+}
+
 bool cenalloc_killed(void)
 {
 	return fatal_signal_pending(current);

@@ -165,6 +165,7 @@ struct cenalloc_refusal {
 };
 
 bool cenalloc_module_get(struct module *module);
+void cenalloc_module_put(struct module *module);
 bool cenalloc_killed(void);
 bool cenalloc_may_log(void);
 

@@ -20,6 +20,7 @@ use dma_buf_constraints::{
     model::Conflict, //
 };
 use kernel::{
+    bindings,
     fmt::Write,
     prelude::*,
     str::NullTerminatedFormatter,
@@ -181,7 +182,8 @@ pub(crate) fn map(
                 (Some(tables), Ok(table)) => tables.segments(table),
                 _ => 0,
             };
-            event!(now map(id, name, direction.into(), segments, status(&mapped)));
+            let direction: bindings::dma_data_direction = direction.into();
+            event!(now map(id, name, direction, segments, status(&mapped)));
         });
     });
 }

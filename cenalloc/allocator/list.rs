@@ -85,7 +85,7 @@ struct Kept(Code);
 impl Drop for Kept {
     fn drop(&mut self) {
         // SAFETY: `Code::keep` took the reference. Nothing of the module runs after this.
-        unsafe { bindings::module_put(self.0 .0) };
+        unsafe { c::cenalloc_module_put(self.0 .0) };
     }
 }
 
