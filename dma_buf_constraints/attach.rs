@@ -539,8 +539,8 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// Takes out all users that `goes` says of that they go, and computes anew what the others need.
-    /// As [`release`](Self::release). Returns whether there were any.
+    /// Takes out all users that `goes` says of that they go, and computes anew what the others
+    /// need. As [`release`](Self::release). Returns whether there were any.
     pub fn release_all(&mut self, mut goes: impl FnMut(&mut User<T>) -> bool) -> bool {
         let before = self.len();
         // Backwards: what takes the place of one that goes has been looked at.

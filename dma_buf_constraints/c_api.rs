@@ -228,8 +228,8 @@ unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: Refused) -> Error {
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody else uses now, `dev` a device that is being attached,
-/// `conflict` NULL or to be filled in.
+/// As in the header: `set` is a set that nobody else uses now, `dev` a device that is being
+/// attached, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_admit(
     set: *mut c::dma_buf_constraints_set,
@@ -251,8 +251,8 @@ unsafe extern "C" fn dma_buf_constraints_admit(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `dev` a device that is being attached, `meet` to
-/// be filled in, `conflict` NULL or to be filled in.
+/// As in the header: `set` is a set that nobody changes now, `dev` a device that is being attached,
+/// `meet` to be filled in, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_consider(
     set: *const c::dma_buf_constraints_set,

@@ -42,8 +42,8 @@ pub struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// The importing device. A driver is to be bound to it until it detaches; not all importers keep
-    /// that.
+    /// The importing device. A driver is to be bound to it until it detaches; not all importers
+    /// keep that.
     pub fn device(&self) -> &Device {
         // SAFETY: The core keeps the attachment, and the importer its device, for as long as this
         // importer is lent to the exporter.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bugs, one of each class, for the checkers of a kernel to find. Test only: whether a range without
+//! Bugs, one of each class, for the checkers of a kernel to find. Test only: whether a run without
 //! reports means anything, this tells.
 //!
 //! `modprobe cenalloc_bugs bug=N` commits one; which, [`Bug`] says. All are mistakes that the other
