@@ -303,13 +303,15 @@ static int take_range(struct zone *zone, unsigned long pfn, unsigned long count)
 
 /*
  * Takes the lowest range of @want from @cursor on; 0 where there is none. What does
- * not move is passed by, with the rest of its block where only the kernel saw it.
+ * not move is passed by, with the rest of its block where only the kernel saw it. Of
+ * a block that lies in the zone in part, the kernel isolates none.
  */
 static unsigned long search_zone(struct zone *zone, const struct cenalloc_range *want,
 				 unsigned long cursor)
 {
-	unsigned long pfn = ALIGN(max(zone->zone_start_pfn, cursor), want->align);
-	unsigned long end = min_t(u64, zone_end_pfn(zone), want->end);
+	unsigned long first = pageblock_align(zone->zone_start_pfn);
+	unsigned long pfn = ALIGN(max(first, cursor), want->align);
+	unsigned long end = min_t(u64, pageblock_start_pfn(zone_end_pfn(zone)), want->end);
 	unsigned long obstacle;
 	int ret;
 
