@@ -47,7 +47,7 @@ TEST_F(coherent, addresses_of_the_most_constrained)
 		{ CMA_START + 9 * MIB - 1, 4 * MIB },
 		{ CMA_START + 9 * MIB + 123, 4 * MIB },
 		{ LOW(26), 64 * KIB },
-		{ 48 * MIB + 123, 64 * KIB },
+		{ LOW(26) - 16 * MIB + 123, 64 * KIB },
 		{ LOW(24), 64 * KIB },
 	};
 	size_t i;

@@ -413,7 +413,8 @@ TEST_F(buffer, device_without_dma_cannot_map_from_a_heap)
 	int heap = open_device("/dev/dma_heap/system");
 	int attachment;
 
-	ASSERT_LE(0, heap);
+	if (heap < 0)
+		SKIP(return, "there is no system heap");
 	ASSERT_EQ(0, call(heap, DMA_HEAP_IOCTL_ALLOC, &data));
 	attachment = join(self->importer, data.fd, DEVICE(.flags = IMPORTER_NO_DMA));
 	ASSERT_LE(0, attachment);

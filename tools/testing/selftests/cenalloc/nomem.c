@@ -13,7 +13,7 @@
 
 /* Of a machine with 320 MiB. */
 #ifdef __aarch64__
-#define MAIN_ZONE	"DMA"
+#define MAIN_ZONE	"  DMA"
 #define INSIDE_ZONE	(GIB + 256 * MIB - 1)
 #else
 #define MAIN_ZONE	"DMA32"
