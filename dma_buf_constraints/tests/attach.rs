@@ -64,7 +64,7 @@ struct Something(Kept);
 impl Identity for Something {
     fn name(&self) -> Name {
         let device = self.0.device();
-        device.map_or(Name::new(b"gone"), |device| device::name(&device))
+        device.map_or_else(|| Name::new(b"gone"), |device| device::name(&device))
     }
 
     fn device(&self) -> Option<ARef<Device>> {
