@@ -89,6 +89,19 @@ fn disjoint_needs() -> impl Strategy<Value = (Needs, Needs)> {
         .prop_map(|(a, b, split)| (a.also(&mask(split, 0)), b.also(&mask(!split, 0))))
 }
 
+/// Who can share with the newcomer is not asked for the ancestor that others need.
+#[test]
+fn others_need_no_ancestor() {
+    let ancestor = mask(0b110, 1);
+    let newcomer = user(0b001, 0);
+    let (apart, among) = (user(0b010, 0), user(0b111, 0));
+    let unified = unify(&newcomer, &ancestor, [&apart, &among], |user| {
+        *user == apart
+    });
+    assert_eq!(unified, Some(newcomer.under(&ancestor)));
+    assert!(!among.has_to_join(&newcomer.under(&ancestor)));
+}
+
 proptest! {
     #![proptest_config(config(1024))]
 
