@@ -312,7 +312,8 @@ def check_parts(tap):
                 if any(os.path.basename(name) == 'Kconfig' for name in names):
                     modules_wanted(tree)
                 # Files that no makefile names yet build nothing.
-                if any(re.match(f'(drivers|samples|{TEST_MODULES})/(.*/)?Makefile$', name) for name in names):
+                if any(re.match(f'(drivers|samples|{TEST_MODULES})/(.*/)?Makefile$', name)
+                       for name in names):
                     make(tree, 'drivers/dma-buf/')
                 if any(name.startswith('include/uapi/') for name in names):
                     make(tree, 'headers')
