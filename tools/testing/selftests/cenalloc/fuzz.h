@@ -22,7 +22,6 @@ struct own;
 struct fuzzer {
 	pthread_t thread;
 	int number;
-	bool is_alone;
 	__u64 seed;
 	__u64 random;
 	unsigned long rounds;	/* to do; 0 where the time counts */

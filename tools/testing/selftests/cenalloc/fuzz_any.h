@@ -208,10 +208,15 @@ static int any_heap(void)
 	return ret < 0 ? -1 : (int)data.fd;
 }
 
-/* A buffer of another exporter. */
+/*
+ * A buffer of another exporter. udmabuf maps it for the direction of the first SYNC and
+ * takes no lock for that, so this one is for both directions, and before anyone else has
+ * the buffer.
+ */
 static int any_udmabuf(void)
 {
 	struct udmabuf_create create = { .size = 4 * PAGE };
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
 	int ret, device = open_device("/dev/udmabuf");
 
 	if (device < 0)
@@ -225,7 +230,11 @@ static int any_udmabuf(void)
 	finish(ret < 0 ? -errno : ret, ERRORS(ENOMEM));
 	close(create.memfd);
 	close(device);
-	return ret;
+	if (ret < 0 || fuzz_ioctl("udmabuf SYNC", ret, DMA_BUF_IOCTL_SYNC, &sync,
+				  ERRORS(ENOMEM)) == 0)
+		return ret;
+	close(ret);
+	return -1;
 }
 
 static void any_new(void)
