@@ -11,12 +11,14 @@
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
-#include "attacks_memory.h"
+#include "memory.h"
 #include "touch.h"
 
 #define ROOT	"/tmp/cenalloc-cgroup"
 #define LEN	(16 * MIB)
 #define SLACK	(2 * MIB)	/* what else may come and go in a cgroup */
+
+#define UNCHARGED	"/sys/module/cenalloc/parameters/uncharged_mib"
 
 static int write_cgroup(const char *group, const char *file, const char *text)
 {
@@ -315,39 +317,40 @@ TEST_F(account, limit_whatever_is_declared)
 		{ false, 0, "64" }, { false, 1, "64" },
 		{ true, 0, "64" }, { true, 1, "64" }, { true, 0, "6" }, { true, 1, "0" },
 	};
-	struct holding *holding = new_holding();
+	const __u64 nearly_all = last_byte() - PAGE;
+	int fds[128], count, ret;
 	size_t i;
 
-	ASSERT_NE(MAP_FAILED, (void *)holding);
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "32M"));
 	ASSERT_EQ(0, enter("payer"));
 	for (i = 0; i < ARRAY_SIZE(attacks); i++) {
 		__s64 held, uncharged = atoi(attacks[i].uncharged) * (__s64)MIB;
-		pid_t child;
-
-		ASSERT_EQ(0, write_file(PARAMETERS "uncharged_mib", attacks[i].uncharged));
-		*holding = (struct holding) {
-			.len = 2 * MIB,
-			.most = 128,
-			.needs.max_address = attacks[i].low ? LOW(28) : nearly_all_memory(),
-			.needs.max_segments = attacks[i].max_segments,
+		const struct cenalloc_constraints needs = {
+			.max_address = attacks[i].low ? LOW(28) : nearly_all,
+			.max_segments = attacks[i].max_segments,
 		};
-		child = begin_holding(holding);
-		ASSERT_LT(0, child);
-		EXPECT_EQ(-ENOMEM, holding->error);
-		held = holding->count * (__s64)holding->len;
+
+		ASSERT_EQ(0, write_file(UNCHARGED, attacks[i].uncharged));
+		for (count = 0, ret = 0; !ret && count < (int)ARRAY_SIZE(fds); count += !ret) {
+			fds[count] = create(2 * MIB);
+			ASSERT_LE(0, fds[count]);
+			ASSERT_EQ(0, declare_needs(fds[count], "needs", needs));
+			ret = allocate(fds[count]);
+		}
+		ASSERT_EQ(-ENOMEM, ret);
+		held = count * 2 * (__s64)MIB;
 		/* The process and its buffers' own data are in the cgroup, too. */
 		EXPECT_GE(held, 8 * (__s64)MIB);
 		EXPECT_LE(held, 32 * (__s64)MIB + (attacks[i].low ? uncharged : 0)) {
 			TH_LOG("%zu: %lld MiB", i, (long long)(held / MIB));
 		}
 		EXPECT_LE(held - current_bytes("payer"), uncharged);
-		end_holding(child);
+		for (; count >= 0; count--)
+			close(fds[count]);
 		EXPECT_TRUE(settles_at("payer", self->payer));
 	}
-	EXPECT_EQ(0, write_file(PARAMETERS "uncharged_mib", "64"));
+	EXPECT_EQ(0, write_file(UNCHARGED, "64"));
 	ASSERT_EQ(0, enter("user"));
-	munmap(holding, PAGE);
 }
 
 static int count_dying(void)

@@ -17,6 +17,7 @@
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "kernel_api.h"
+#include "memory.h"
 #include "removable.h"
 #include "touch.h"
 
@@ -55,25 +56,6 @@ static __s64 number_in(const char *path, const char *name)
 	if (!find_line(slurp(path, text, sizeof(text)), name, line, sizeof(line)))
 		return -1;
 	return strtoll(strstr(line, name) + strlen(name), NULL, 10);
-}
-
-static __u64 free_bytes(void)
-{
-	return number_in("/proc/meminfo", "MemFree:") * KIB;
-}
-
-/* The last byte of memory. */
-static __u64 last_byte(void)
-{
-	static char text[64 * KIB];
-	__u64 start, end, last = 0;
-	char *line;
-
-	slurp("/proc/iomem", text, sizeof(text));
-	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-		if (strstr(line, "System RAM") && sscanf(line, "%llx-%llx", &start, &end) == 2)
-			last = end;
-	return last;
 }
 
 /* The most that the administrator lets buffers have of what cannot be charged. */
@@ -126,23 +108,25 @@ static bool has_number(const char *line, const char *words, long *number)
 	return at;
 }
 
-/* The zone that has the fewest free pages, beyond those that it should keep. */
+/* The zone with the fewest free pages, in percent of those that it should keep. */
 static long scarcest_zone(char *name, size_t size)
 {
 	static char text[64 * KIB];
 	long scarcest = LONG_MAX, free = 0, min = 0, managed;
 	char *line, *zone = "";
 
+	/* Brings the counters up to date. */
+	write_file("/proc/sys/vm/stat_refresh", "1");
 	slurp("/proc/zoneinfo", text, sizeof(text));
 	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
 		if (strstr(line, ", zone "))
 			zone = strrchr(line, ' ') + 1;
 		/* In this order; a zone may have no pages at all. */
 		if (has_number(line, "pages free ", &free) || has_number(line, " min ", &min) ||
-		    !has_number(line, " managed ", &managed) || !managed)
+		    !has_number(line, " managed ", &managed) || !managed || !min)
 			continue;
-		if (free - min < scarcest) {
-			scarcest = free - min;
+		if (free * 100 / min < scarcest) {
+			scarcest = free * 100 / min;
 			snprintf(name, size, "%s", zone);
 		}
 	}
@@ -267,7 +251,7 @@ FIXTURE_TEARDOWN(user)
 /* As many buffers as there may be, up to @most, which stay. */
 static unsigned int most;
 
-static void hoard(void)
+static void take_all(void)
 {
 	unsigned int i;
 
@@ -280,6 +264,11 @@ static void hoard(void)
 		if (!shared->ret)
 			shared->held += len;
 	}
+}
+
+static void hoard(void)
+{
+	take_all();
 	keep_it();
 }
 
@@ -311,6 +300,10 @@ TEST_F(user, holds_no_more_than_it_may)
 		needs = all[i];
 		child = start("small", hoard);
 		ASSERT_TRUE(wait_ready(child));
+		/* It asks for more than there may be. */
+		EXPECT_EQ(-ENOMEM, shared->ret) {
+			TH_LOG("needs %zu: %d", i, shared->ret);
+		}
 		EXPECT_GE(may, shared->held) {
 			TH_LOG("needs %zu: %llu MiB, of %llu MiB", i, shared->held / MIB,
 			       may / MIB);
@@ -320,37 +313,48 @@ TEST_F(user, holds_no_more_than_it_may)
 	}
 }
 
-/* Large blocks go for what is paid: one for each of its size. */
+/* Large blocks go for what is paid: at least half of each. */
 TEST_F(user, breaks_no_blocks_that_it_does_not_pay)
 {
+	const __u64 last = last_byte() - PAGE;
 	const struct {
+		__u64 len;
 		__u64 align;
 		struct cenalloc_constraints needs;
+		int ret;
 	} all[] = {
-		{ BLOCK, NEEDS() },
-		{ 0, NEEDS(.alignment = BLOCK) },
-		{ BLOCK, NEEDS(.max_segments = 1) },
-		{ BLOCK, NEEDS(.max_address = last_byte() - PAGE) },
-		{ BLOCK / 2, NEEDS() },
+		{ PAGE, BLOCK, NEEDS(), -EINVAL },
+		{ PAGE, 0, NEEDS(.alignment = BLOCK), -EINVAL },
+		{ PAGE, BLOCK, NEEDS(.max_segments = 1), -EINVAL },
+		{ PAGE, BLOCK, NEEDS(.max_address = last), -EINVAL },
+		{ PAGE, 2 * PAGE, NEEDS(), -EINVAL },
+		{ BLOCK / 2, BLOCK, NEEDS(), -EINVAL },
+		{ BLOCK / 2 + PAGE, BLOCK, NEEDS(), -ENOMEM },
+		{ BLOCK / 2 + PAGE, 0, NEEDS(.max_segments = 1), -ENOMEM },
+		{ BLOCK / 2, 0, NEEDS(.max_segments = 1), -ENOMEM },
+		{ BLOCK, BLOCK, NEEDS(), -ENOMEM },
 	};
 	size_t i;
 
-	len = PAGE;
 	most = 120;
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		long before = count_blocks(), lost, paid;
 		pid_t child;
 
+		len = all[i].len;
 		align = all[i].align;
 		needs = all[i].needs;
 		child = start("small", hoard);
 		ASSERT_TRUE(wait_ready(child));
+		EXPECT_EQ(all[i].ret, shared->ret) {
+			TH_LOG("needs %zu: %d", i, shared->ret);
+		}
 		lost = before - count_blocks();
-		paid = cgroup_number("small", "memory.current", "") / BLOCK;
+		paid = cgroup_number("small", "memory.current", "") / (BLOCK / 2);
 		/* Some go for other things of the processes. */
 		EXPECT_GE(paid + 2, lost) {
-			TH_LOG("needs %zu: %llu buffers of a page: %ld blocks of %ld", i,
-			       shared->held / PAGE, lost, before);
+			TH_LOG("needs %zu: %llu buffers: %ld blocks of %ld", i,
+			       shared->held / len, lost, before);
 		}
 		EXPECT_EQ(0, end(child));
 		EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
@@ -365,6 +369,8 @@ static void test_all_memory(void)
 	shared->ready = true;
 	do {
 		shared->ret = ask(CENALLOC_TEST, &test);
+		if (!shared->ret && test.result != CENALLOC_TEST_OK)
+			shared->ret = -ENOMEM;
 		shared->rounds++;
 	} while (!shared->ret && seconds() < until);
 }
@@ -379,19 +385,20 @@ TEST_F(user, takes_nothing_by_asking)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
-		__u64 before = free_bytes(), least = before, now;
+		__u64 before = kib_of("MemFree:") * KIB, least = before, now;
 		pid_t child;
 
 		needs = all[i];
 		len = before / 2 / PAGE * PAGE;
 		child = start("large", test_all_memory);
 		while (waitpid(child, NULL, WNOHANG) != child) {
-			now = free_bytes();
+			now = kib_of("MemFree:") * KIB;
 			if (now < least)
 				least = now;
 			usleep(2000);
 		}
 		EXPECT_EQ(0, shared->ret);
+		EXPECT_LT(0, shared->rounds);
 		EXPECT_GT(64 * MIB, before - least) {
 			TH_LOG("needs %zu: %llu MiB less in %lu calls", i, (before - least) / MIB,
 			       shared->rounds);
@@ -452,35 +459,44 @@ static void declare_large_buffers(void)
 			break;
 		/* It may be away, or go while the buffer moves for it. */
 		shared->ret = declare_device(fd, "platform", REMOVABLE_NAME);
-		shared->rounds += !shared->ret || query_fields(fd).relocations;
+		shared->rounds += query_fields(fd).relocations == 1;
 		close(fd);
 	}
 }
 
-/* The longest that root waits for its device to go, within some seconds. */
+/*
+ * The longest that root waits for its device to go, within some seconds: twice, since a
+ * machine has moments in which it does other things.
+ */
 static double longest_unbind(double duration)
 {
-	double until = seconds() + duration, longest = 0, time;
+	double until = seconds() + duration, longest = 0, second = 0, time;
 
 	do {
 		time = seconds();
 		if (bind_removable("unbind"))
 			return 1e9;
 		time = seconds() - time;
-		if (time > longest)
+		if (time > longest) {
+			second = longest;
 			longest = time;
+		} else if (time > second) {
+			second = time;
+		}
 		if (bind_removable("bind"))
 			return 1e9;
 		usleep(50000);
 	} while (seconds() < until);
-	return longest;
+	return second;
 }
 
 TEST_F(user, holds_up_no_unbind)
 {
 	double alone = longest_unbind(1), longest;
-	pid_t child = start("large", declare_large_buffers);
+	pid_t child;
 
+	ASSERT_GT(1e9, alone);
+	child = start("large", declare_large_buffers);
 	longest = longest_unbind(5 * slower());
 	EXPECT_EQ(0, end(child));
 	EXPECT_LT(0, shared->rounds);
@@ -706,6 +722,7 @@ TEST_F(user, may_be_killed_while_it_waits)
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		pid_t worker, waiter;
 		double time;
+		int status;
 
 		busy = create(PAGE);
 		ASSERT_LE(0, busy);
@@ -716,12 +733,16 @@ TEST_F(user, may_be_killed_while_it_waits)
 		usleep(200000);
 		time = seconds();
 		kill(waiter, SIGKILL);
-		waitpid(waiter, NULL, 0);
+		waitpid(waiter, &status, 0);
 		time = seconds() - time;
+		EXPECT_TRUE(WIFSIGNALED(status)) {
+			TH_LOG("%s: it did not wait", all[i].name);
+		}
 		EXPECT_GT(0.3, time) {
 			TH_LOG("%s: it dies %.2f s after the signal", all[i].name, time);
 		}
 		EXPECT_EQ(0, end(worker));
+		EXPECT_EQ(0, shared->ret);
 		close(busy);
 	}
 	EXPECT_EQ(0, settled_live(outside, handle, 0));
@@ -732,8 +753,17 @@ TEST_F(user, may_be_killed_while_it_waits)
 
 /* --- Last, since it takes longest where it fails -------------------------- */
 
-/* The kernel counts free pages for each processor, and shows the sum a little late. */
-#define DRIFT		32L	/* pages */
+/* What is large first, then what is left: by pages in the zone that is small. */
+static void drain(void)
+{
+	__u64 least = needs.max_address < BITS(24) ? PAGE : 4 * MIB;
+
+	for (; len >= least; len /= 16) {
+		shared->ret = 0;
+		take_all();
+	}
+	keep_it();
+}
 
 /* What buffers take is not what the kernel keeps for itself. */
 TEST_F(user, leaves_each_zone_what_it_keeps)
@@ -744,23 +774,23 @@ TEST_F(user, leaves_each_zone_what_it_keeps)
 	};
 	char zone[32] = "";
 	size_t i;
-	long spare;
 
-	spare = scarcest_zone(zone, sizeof(zone));
-	ASSERT_LE(0, spare);
+	ASSERT_LE(100, scarcest_zone(zone, sizeof(zone)));
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
 		pid_t child;
+		long kept;
 
 		needs = all[i];
-		/* What is large first, then what is left. */
 		len = i ? 64 * MIB : 64 * KIB;
-		most = i ? 40 : 256;
-		child = start("large", hoard);
+		most = 256;
+		child = start("large", drain);
 		ASSERT_TRUE(wait_ready(child));
-		spare = scarcest_zone(zone, sizeof(zone));
-		EXPECT_LE(-DRIFT, spare) {
-			TH_LOG("needs %zu, %llu MiB held: zone %s has %ld pages less than min", i,
-			       shared->held / MIB, zone, -spare);
+		EXPECT_EQ(-ENOMEM, shared->ret);
+		kept = scarcest_zone(zone, sizeof(zone));
+		/* The kernel itself may go a little lower. */
+		EXPECT_LE(75, kept) {
+			TH_LOG("needs %zu, %llu KiB held: zone %s has %ld %% of min", i,
+			       shared->held / KIB, zone, kept);
 		}
 		EXPECT_EQ(0, end(child));
 		EXPECT_EQ(self->buffers, settled_buffers(self->buffers));

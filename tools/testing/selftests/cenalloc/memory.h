@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How much memory is free, and of how much nobody knows who has it; in KiB.
+ * The machine's memory: where it ends, how much of it is free, and of how much nobody
+ * knows who has it; in KiB.
  *
  * To be included after calls.h.
  */
 
 #ifndef _CENALLOC_MEMORY_H
 #define _CENALLOC_MEMORY_H
+
+/* The last byte of memory. */
+static inline __u64 last_byte(void)
+{
+	static char text[64 * KIB];
+	__u64 start, end, last = 0;
+	char *line;
+
+	slurp("/proc/iomem", text, sizeof(text));
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		if (strstr(line, "System RAM") && sscanf(line, "%llx-%llx", &start, &end) == 2)
+			last = end;
+	return last;
+}
 
 /* A line of /proc/meminfo, -1 if there is none. */
 static inline long kib_of(const char *name)
