@@ -482,18 +482,23 @@ TEST_F(buffer, late_joiner_with_too_few_segments)
 
 TEST_F(buffer, late_joiner_with_larger_alignment)
 {
-	/* It comes as blocks of 256, 16 and 4 KiB. */
-	int fd = create(276 * KIB);
+	/* They come as blocks of 256, 16 and 4 KiB, and of 256 and 16 KiB. */
+	int fd = create(276 * KIB), even = create(272 * KIB);
 	int first = join(self->importer, fd,
 			 DEVICE(.name = "early", .access_mask = CENALLOC_CLASS_SYSTEM));
 
 	ASSERT_LE(0, first);
 	ASSERT_EQ(0, map(self->importer, first, NULL));
-	EXPECT_LE(0, join(self->importer, fd, DEVICE(.alignment = PAGE)));
 	check_refused(_metadata, self->importer, fd,
 		      DEVICE(.name = "late", .alignment = 512 * KIB), -EBUSY,
 		      "*late.* needs an alignment of * bytes, memory is at 0x* and mapped by *early.*");
 	close(fd);
+	first = join(self->importer, even, DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM));
+	ASSERT_LE(0, first);
+	ASSERT_EQ(0, map(self->importer, first, NULL));
+	EXPECT_LE(0, join(self->importer, even, DEVICE(.alignment = 16 * KIB)));
+	EXPECT_EQ(0, buffer_number(even, "moves"));
+	close(even);
 }
 
 TEST_F(buffer, early_map_is_counted)
