@@ -607,6 +607,34 @@ TEST_F(driver, steps_out_of_order)
 	/* The file goes with the device mapped. */
 }
 
+/* --- The samples in C ----------------------------------------------------- */
+
+TEST_F(driver, sample_driver)
+{
+	ASSERT_EQ(0, load("cenalloc_c_driver"));
+	EXPECT_EQ(0, access("/sys/bus/platform/drivers/cenalloc_c_driver/cenalloc_c_driver", F_OK));
+	EXPECT_EQ(self->buffers + 1, count_buffers());
+	EXPECT_EQ(0, unload("cenalloc_c_driver"));
+}
+
+TEST_F(driver, sample_allocator)
+{
+	char *memory;
+	int fd;
+
+	ASSERT_EQ(0, load("cenalloc_plain"));
+	fd = create(MIB);
+	ASSERT_EQ(0, declare_needs(fd, "needs",
+				   NEEDS(.access_mask = find_allocator("plain").access_mask)));
+	memory = map_cpu(fd, MIB);
+	ASSERT_NE(MAP_FAILED, memory);
+	EXPECT_TRUE(is_filled(memory, 0, MIB));
+	EXPECT_STREQ("plain", query_fields(fd).allocator);
+	munmap(memory, MIB);
+	close(fd);
+	EXPECT_EQ(0, unload_patiently("cenalloc_plain"));
+}
+
 int main(int argc, char **argv)
 {
 	return run_with_modules(argc, argv);
