@@ -99,7 +99,7 @@ TEST_F(buffer, nothing_is_bounced_by_trying)
 	close(fd);
 }
 
-/* Its addresses have 28 bits, and the kernel bounces with memory above. */
+/* On x86 its addresses have 28 bits, and the kernel bounces with memory above. */
 TEST_F(buffer, device_that_reaches_no_bounce_is_refused)
 {
 	static struct mapping mapping;

@@ -144,7 +144,7 @@ TEST(reserves_of_a_zone)
 	EXPECT_LE(least * 3 / 4,
 		  zone_number("\n  pages free ") - (long)(GIVEN_BACK * MIB / PAGE));
 	EXPECT_EQ(0, counter("oom_kill "));
-	for (; i <= count; i++)
+	for (; i <= count && i < (int)ARRAY_SIZE(fds); i++)
 		close(fds[i]);
 	ASSERT_EQ(0, write_file("/sys/module/cenalloc/parameters/uncharged_mib", "64"));
 }

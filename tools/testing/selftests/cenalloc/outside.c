@@ -731,8 +731,9 @@ TEST_F(outside, module_that_comes_and_goes)
 	kmsg = open_log();
 
 	child = begin("modprobe cenalloc_c_allocator coming=2000 going=2000");
-	for (i = 0; i < 200 && !*find_allocator("early").name; i++)
+	for (i = 0; i < 200 * slower() && !*find_allocator("early").name; i++)
 		usleep(5000);
+	ASSERT_STREQ("early", find_allocator("early").name);
 	for (i = 0; i < 2; i++)
 		EXPECT_EQ(0, declare_needs(fds[i], "early",
 					   NEEDS(.access_mask = C_ALLOCATOR_EARLY_CLASS)));
@@ -755,7 +756,7 @@ TEST_F(outside, module_that_comes_and_goes)
 	EXPECT_EQ(0, settled_module_users("cenalloc_c_allocator", 0));
 
 	child = begin("rmmod cenalloc_c_allocator");
-	for (i = 0; i < 200 && !access("/dev/cenalloc_c_allocator", F_OK); i++)
+	for (i = 0; i < 200 * slower() && !access("/dev/cenalloc_c_allocator", F_OK); i++)
 		usleep(5000);
 	for (i = 0; i < 3; i++)
 		EXPECT_EQ(-ENOMEM, allocate(fds[1]));

@@ -16,11 +16,7 @@
 
 #define HELD		2000	/* milliseconds for which the device's lock is held */
 
-/* Seconds after which something has waited for it. */
-static double waited(void)
-{
-	return HELD / 2000.0;
-}
+#define WAITED		(HELD / 2 / 1000.0)	/* seconds after which something waited for it */
 
 FIXTURE(removable) {
 	int driver;
@@ -74,7 +70,7 @@ static double share_while_held(int driver, int fd, int *ret)
 										\
 	EXPECT_EQ(0, _ret);							\
 	EXPECT_LE(0, _time);							\
-	EXPECT_GT(waited(), _time) {						\
+	EXPECT_GT(WAITED, _time) {						\
 		TH_LOG("it waited %.2f s for the lock of the device", _time);	\
 	}									\
 } while (0)
@@ -103,7 +99,7 @@ TEST_F(removable, planted_inversion_is_seen)
 	int ret;
 
 	ASSERT_EQ(0, set_removable("take_device_lock", true));
-	EXPECT_LT(waited(), share_while_held(self->driver, self->fd, &ret));
+	EXPECT_LT(WAITED, share_while_held(self->driver, self->fd, &ret));
 	EXPECT_EQ(0, ret);
 }
 
