@@ -594,20 +594,27 @@ static double longest_mmap(bool is_there)
 	return longest;
 }
 
+/* How long a first touch may hold up others that are held up so long by a later one. */
+static double longest_allowed(double there)
+{
+	return 2 * there + 0.005 * slower();
+}
+
+/* What holds others up does so each time; the machine does other things now and then. */
 static void touch_while_mapping(void)
 {
-	double time;
+	double time, sum = 0;
 	int i;
 
-	shared->there = 1e9;
 	shared->time = 1e9;
-	for (i = 0; i < 3; i++) {
-		time = longest_mmap(true);
-		if (time < shared->there)
-			shared->there = time;
+	for (i = 1; i <= 8; i++) {
+		sum += longest_mmap(true);
+		shared->there = sum / i;
 		time = longest_mmap(false);
 		if (time < shared->time)
 			shared->time = time;
+		if (i >= 2 && shared->time <= longest_allowed(shared->there))
+			return;
 	}
 }
 
@@ -619,7 +626,7 @@ TEST_F_TIMEOUT(user, first_touch_holds_up_no_thread, 120)
 	len = (slower() > 1 ? 64 : 512) * MIB;
 	ASSERT_EQ(0, run("large", touch_while_mapping));
 	EXPECT_EQ(0, shared->ret);
-	EXPECT_GE(2 * shared->there + 0.005 * slower(), shared->time) {
+	EXPECT_GE(longest_allowed(shared->there), shared->time) {
 		TH_LOG("mmap() takes up to %.4f s, during a first touch %.4f s", shared->there,
 		       shared->time);
 	}
