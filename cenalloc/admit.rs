@@ -31,7 +31,6 @@ use crate::{
 };
 use dma_buf_constraints::{
     attach::{
-        Identity,
         Newcomer,
         Proposal,
         Refused, //
@@ -41,6 +40,7 @@ use dma_buf_constraints::{
         Guard, //
     },
     model::{
+        Choice,
         Conflict,
         Field,
         Misfit,
@@ -57,8 +57,9 @@ use kernel::{
 enum Verdict {
     /// It is a user now.
     Joined(Arc<Attachment>),
-    /// The memory that there is does not suit it, and other memory that is needed could.
-    Late(Newcomer<Client>, Need, Misfit),
+    /// The memory that there is does not suit it, and other memory that is needed could: for that,
+    /// this counts of what all need.
+    Late(Newcomer<Client>, Need, Choice, Misfit),
 }
 
 impl Buffer {
@@ -74,9 +75,9 @@ impl Buffer {
         newcomer: Newcomer<Client>,
     ) -> Result<Arc<Attachment>> {
         let verdict = match self.judge(guard, newcomer)? {
-            Verdict::Late(newcomer, need, misfit) => {
+            Verdict::Late(newcomer, need, choice, misfit) => {
                 let who = newcomer.user().name();
-                match self.relocate(guard, dmabuf, &need, newcomer) {
+                match self.relocate(guard, dmabuf, &need, choice, newcomer) {
                     Ok(newcomer) => self.judge(guard, newcomer)?,
                     Err(EINTR) => return Err(EINTR),
                     Err(_) => return Err(self.too_late(guard, who, misfit)),
@@ -90,7 +91,7 @@ impl Buffer {
                 guard.tell_access_mask(dmabuf, mask);
                 Ok(user)
             }
-            Verdict::Late(newcomer, _, misfit) => {
+            Verdict::Late(newcomer, _, _, misfit) => {
                 Err(self.too_late(guard, newcomer.user().name(), misfit))
             }
         }
@@ -100,7 +101,7 @@ impl Buffer {
     fn judge(&self, state: &mut State, newcomer: Newcomer<Client>) -> Result<Verdict> {
         let State { users, life, .. } = state;
         let before = users.combined().placement;
-        let proposal = match users.propose(newcomer) {
+        let mut proposal = match users.propose(newcomer) {
             Ok(proposal) => proposal,
             Err(Refused::Failed(error)) => return Err(error),
             Err(Refused::Conflict(conflict)) => {
@@ -108,38 +109,45 @@ impl Buffer {
                 return Err(EINVAL);
             }
         };
-        let need = self.need(proposal.outcome().combined());
-        let declared;
-        let device = match &proposal.newcomer().data.attached {
-            Some(attached) => Some(attached.tables.device()),
-            None => {
-                declared = proposal.newcomer().data.device();
-                declared.as_deref()
+        let (need, misfit) = loop {
+            let need = self.need(proposal.outcome().combined());
+            let declared;
+            let device = match &proposal.newcomer().data.attached {
+                Some(attached) => Some(attached.tables.device()),
+                None => {
+                    declared = proposal.newcomer().data.device();
+                    declared.as_deref()
+                }
+            };
+            let devices = Devices::of(proposal.users()).with(device);
+            let misfit = match life {
+                Life::Empty | Life::Gone => None,
+                Life::Backed(backing) => proposal.misfit(&backing.memory()).or_else(|| {
+                    let is_served = backing.serves(&need, &devices);
+                    (!is_served).then_some(Misfit::UNSERVED)
+                }),
+            };
+            // What all needed before, somebody could give: that was checked when it came about.
+            let is_news = need.placement != before || allocator::any_selective();
+            if is_news && (matches!(life, Life::Empty) || misfit.is_some()) {
+                if let Err(unserved) = allocator::any_could(&need, &devices) {
+                    let conflict = unserved_conflict(&proposal, unserved);
+                    if proposal.take_second() {
+                        continue;
+                    }
+                    self.refuse(state, conflict, EINVAL);
+                    return Err(EINVAL);
+                }
             }
+            break (need, misfit);
         };
-        let devices = Devices::of(proposal.users()).with(device);
-        let misfit = match life {
-            Life::Empty | Life::Gone => None,
-            Life::Backed(backing) => proposal.misfit(&backing.memory()).or_else(|| {
-                let is_served = backing.serves(&need, &devices);
-                (!is_served).then_some(Misfit::UNSERVED)
-            }),
-        };
-        // What all needed before, somebody could give: that was checked when it came about.
-        let is_news = need.placement != before || allocator::any_selective();
-        if is_news && (matches!(life, Life::Empty) || misfit.is_some()) {
-            if let Err(unserved) = allocator::any_could(&need, &devices) {
-                let conflict = unserved_conflict(&proposal, unserved);
-                self.refuse(state, conflict, EINVAL);
-                return Err(EINVAL);
-            }
-        }
         if let Some(misfit) = misfit {
-            return Ok(Verdict::Late(proposal.give_up(), need, misfit));
+            let choice = proposal.choice();
+            return Ok(Verdict::Late(proposal.give_up(), need, choice, misfit));
         }
-        let is_unifying = proposal.outcome().is_unifying();
+        let is_changing = proposal.changes_others();
         let user = proposal.commit();
-        if is_unifying {
+        if is_changing {
             // Tables were cut to what users needed before.
             state.forget_tables();
         }
@@ -178,8 +186,8 @@ impl Buffer {
         EBUSY
     }
 
-    /// Moves the buffer to memory that satisfies `need`, and fits all and `newcomer`, which is
-    /// given back.
+    /// Moves the buffer to memory that satisfies `need`, which is all need by `choice`, and fits
+    /// all and `newcomer`, which is given back.
     ///
     /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
     /// `EINTR`. On an error the memory is the old one, with its bytes.
@@ -188,6 +196,7 @@ impl Buffer {
         guard: &mut Guard<'_, State>,
         dmabuf: &DmaBuf,
         need: &Need,
+        choice: Choice,
         newcomer: Newcomer<Client>,
     ) -> Result<Newcomer<Client>> {
         let Life::Backed(old) = &guard.life else {
@@ -199,7 +208,10 @@ impl Buffer {
         if is_held || in_kernel || guard.exposed.is_told() || !guard.is_idle() {
             return Err(EBUSY);
         }
-        let proposal = guard.users.propose(newcomer).map_err(|_| EBUSY)?;
+        let mut proposal = guard.users.propose(newcomer).map_err(|_| EBUSY)?;
+        if choice == Choice::Second {
+            proposal.take_second();
+        }
         let fits = |backing: &Backing| proposal.misfit_of_all(&backing.memory()).is_none();
         let device = proposal.newcomer().data.device();
         let devices = Devices::of(proposal.users()).with(device.as_deref());

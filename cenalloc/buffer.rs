@@ -22,7 +22,10 @@ use crate::{
     },
 };
 use dma_buf_constraints::{
-    attach::Users,
+    attach::{
+        User,
+        Users, //
+    },
     bound,
     dma_buf::{
         Guard,
@@ -200,33 +203,28 @@ impl Buffer {
         let let_go = bound::let_go();
         if state.let_go != let_go {
             state.let_go = let_go;
-            let gone = state.users.release_all(|user| {
+            let is_empty = state.is_empty();
+            let goes = |user: &mut User<Client>| {
                 let declared = &mut user.data.declared;
                 let is_over = declared.take_if(|declared| declared.is_over()).is_some();
                 // A device that attached under it stays a user.
                 is_over && user.data.attached.is_none()
-            });
-            if gone {
-                self.restore(state);
-            }
+            };
+            let could = |users: &_, meet: &_| is_empty && self.could(users, meet);
+            state.users.release_all(goes, could);
         }
     }
 
     /// Takes out `user`.
     pub(crate) fn dismiss(&self, state: &mut State, user: &Attachment) {
-        state.users.release(user);
-        self.restore(state);
+        let is_empty = state.is_empty();
+        let could = |users: &_, meet: &_| is_empty && self.could(users, meet);
+        state.users.release(user, could);
     }
 
-    /// As long as there is no memory, lets those whom an ancestor unified with users that have gone
-    /// back to their own needs, if that is possible.
-    fn restore(&self, state: &mut State) {
-        if state.is_empty() {
-            state.users.restore(|users, meet| {
-                let need = self.need(meet);
-                allocator::any_could(&need, &Devices::of(users)).is_ok()
-            });
-        }
+    /// Whether there may be memory for all users if they need `meet` together.
+    fn could(&self, users: &Users<Client>, meet: &Constraints) -> bool {
+        allocator::any_could(&self.need(meet), &Devices::of(users)).is_ok()
     }
 
     /// What the memory has to be where all users need `meet` together.

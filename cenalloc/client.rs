@@ -15,10 +15,7 @@ use dma_buf_constraints::{
         Users, //
     },
     bound::Kept,
-    device::{
-        self,
-        Ancestors, //
-    },
+    device,
     dma_buf::Tables,
     model::Name, //
 };
@@ -37,7 +34,6 @@ pub(crate) type Attachment = Member<User<Client>>;
 /// A device that is attached.
 pub(crate) struct Attached {
     pub(crate) tables: Tables<Arc<Backing>>,
-    pub(crate) ancestors: Ancestors,
     /// A device without a DMA mask cannot map.
     pub(crate) can_dma: bool,
     /// Whether it pins by itself, rather than by its map.
@@ -101,6 +97,15 @@ impl Client {
         }
     }
 
+    /// The device, if the user is one.
+    pub(crate) fn device(&self) -> Option<ARef<Device>> {
+        match (&self.attached, &self.declared) {
+            (Some(attached), _) => Some(attached.tables.device().into()),
+            (None, Some(Declared::Device(kept))) => kept.device(),
+            (None, Some(Declared::Needs(_)) | None) => None,
+        }
+    }
+
     /// Whether the user has the buffer mapped.
     pub(crate) fn is_mapped(&self) -> bool {
         self.attached
@@ -125,21 +130,6 @@ impl Identity for Client {
             // The driver of a declared device has unbound just now.
             (None, _) => Name::new(b"a device without a driver"),
         }
-    }
-
-    fn device(&self) -> Option<ARef<Device>> {
-        match (&self.attached, &self.declared) {
-            (Some(attached), _) => Some(attached.tables.device().into()),
-            (None, Some(Declared::Device(kept))) => kept.device(),
-            (None, Some(Declared::Needs(_)) | None) => None,
-        }
-    }
-
-    fn is_below(&self, ancestor: &Device) -> bool {
-        // What was declared may bring needs for which the device alone keeps no ancestors.
-        let attached = self.attached.as_ref();
-        attached.is_some_and(|attached| attached.ancestors.contains(ancestor))
-            || matches!(&self.declared, Some(Declared::Device(kept)) if kept.is_below(ancestor))
     }
 }
 

@@ -27,10 +27,7 @@ use dma_buf_constraints::{
         BoundLock,
         Room, //
     },
-    device::{
-        self,
-        Ancestors, //
-    },
+    device,
     dma_buf::{
         DmaBuf,
         Guard, //
@@ -84,13 +81,11 @@ impl Buffer {
         constraints: &Constraints,
     ) -> Result {
         let room = Room::new(device, GFP_KERNEL_ACCOUNT)?;
-        let mut ancestors = Ancestors::room(GFP_KERNEL_ACCOUNT)?;
         // The device is looked at under its lock, and not locked for longer: whoever unbinds it
         // does not wait for memory.
         let bound = BoundLock::new(device)?;
-        let needs = device::needs(&bound).ok_or(ENODEV)?.also(constraints);
-        ancestors.find(&bound);
-        let kept = room.keep(&bound, ancestors)?;
+        let needs = device::needs_with(&bound, constraints).ok_or(ENODEV)?;
+        let kept = room.keep(&bound)?;
         drop(bound);
         let newcomer = newcomer(&needs, Declared::Device(kept))?;
         let mut guard = self.lock_killable()?;
@@ -136,7 +131,7 @@ pub(crate) fn of_device(
         client.attached.is_none()
             && declared.is_some_and(|declared| declared.is_of(device))
             // What it needs may have grown since it was declared.
-            && user.needs().own().meet(&needs.own()) == user.needs().own()
+            && user.needs().covers(needs)
     })
 }
 

@@ -60,15 +60,16 @@ pub(crate) fn write_buffer(
 pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> fmt::Result {
     for user in state.users.iter() {
         write!(f, "buffer={} device=\"{}\" ", buffer.id, user.name())?;
-        write_placement(f, &user.constraints().placement)?;
-        write_limits(f, &user.constraints().segments)?;
+        let constraints = state.users.constraints_of(user);
+        write_placement(f, &constraints.placement)?;
+        write_limits(f, &constraints.segments)?;
         writeln!(
             f,
-            " priority={} mapped={} declared={} unified={} early={}",
-            user.constraints().priority,
+            " priority={} mapped={} declared={} second={} early={}",
+            constraints.priority,
             u8::from(user.data.is_mapped()),
             u8::from(user.data.declared.is_some()),
-            u8::from(user.needs().is_unified()),
+            u8::from(state.users.has_second(user)),
             user.data.late_refusals
         )?;
     }

@@ -199,10 +199,9 @@ impl Buffer {
         direction: DataDirection,
     ) -> Result<TableRef> {
         let State { users, life, .. } = state;
-        let (Life::Backed(backing), Some(found)) = (life, users.get_mut(user)) else {
+        let (Life::Backed(backing), Some((constraints, client))) = (life, users.parts(user)) else {
             return Err(ENODEV);
         };
-        let (constraints, client) = found.parts();
         let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
         // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
         // told to forget it where it changes, in `relocate` and `take_back`, and where what a user
@@ -264,7 +263,6 @@ unsafe impl Exporter for Buffer {
         let needs = needs.as_ref().unwrap_or(&Needs::NONE);
         let attached = Attached {
             tables: Tables::new(device.into()),
-            ancestors: importer.ancestors(needs)?,
             can_dma,
             is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),

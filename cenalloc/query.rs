@@ -19,7 +19,10 @@ use crate::{
     uapi, //
 };
 use dma_buf_constraints::{
-    attach::User,
+    attach::{
+        User,
+        Users, //
+    },
     device,
     model::{
         Conflict,
@@ -53,7 +56,7 @@ impl Buffer {
         let state = self.lock_killable()?;
         let mut users = KVVec::new();
         for user in state.users.iter().take(most_users as usize) {
-            users.push(describe_user(user), GFP_KERNEL)?;
+            users.push(describe_user(&state.users, user), GFP_KERNEL)?;
         }
         let conflict = state.conflict.as_deref().map(|conflict| {
             // SAFETY: No requirements.
@@ -97,7 +100,7 @@ impl Buffer {
     }
 }
 
-fn describe_user(user: &User<Client>) -> c::cenalloc_user {
+fn describe_user(users: &Users<Client>, user: &User<Client>) -> c::cenalloc_user {
     let client = &user.data;
     let dynamic = client
         .attached
@@ -108,11 +111,11 @@ fn describe_user(user: &User<Client>) -> c::cenalloc_user {
         (client.attached.is_some(), c::CENALLOC_USER_ATTACHED),
         (client.is_mapped(), c::CENALLOC_USER_MAPPED),
         (dynamic, c::CENALLOC_USER_DYNAMIC),
-        (user.needs().is_unified(), c::CENALLOC_USER_UNIFIED),
+        (users.has_second(user), c::CENALLOC_USER_SECOND),
     ];
     c::cenalloc_user {
         name: uapi::name(user.name().as_str()),
-        constraints: uapi::constraints(user.constraints()),
+        constraints: uapi::constraints(users.constraints_of(user)),
         flags: flags
             .iter()
             .filter(|(is_set, _)| *is_set)
@@ -147,7 +150,7 @@ impl Write for Text {
 pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constraints) -> Result {
     let page = PAGE_SIZE as u64;
     let needs = device::needs_without_device(constraints);
-    let constraints = needs.effective();
+    let constraints = needs.own();
     let need = Need {
         len,
         placement: constraints.placement,

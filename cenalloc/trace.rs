@@ -92,7 +92,7 @@ pub(crate) fn create(id: u64, name: &str, len: u64, alignment: u64) {
 pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
     event!(attach => {
         with_user(user, |user, name| {
-            let needs = uapi::constraints(user.constraints());
+            let needs = uapi::constraints(user.needs().own());
             event!(now attach(id, name, &needs, user.data.declared.is_some()));
         });
     });
@@ -102,7 +102,7 @@ pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
 pub(crate) fn declare(id: u64, user: Option<&User<Client>>) {
     event!(declare => {
         with_user(user, |user, name| {
-            let needs = uapi::constraints(user.constraints());
+            let needs = uapi::constraints(user.needs().own());
             event!(now declare(id, name, &needs, true));
         });
     });

@@ -6,17 +6,14 @@
 //! ([`Users::consider`]), and whom given memory does not fit ([`Users::misfit`]). It has no lock
 //! of its own; it lives under the buffer's reservation lock.
 //!
-//! Users that could not share may be unified by a common ancestor ([`model::unify`]). That is
-//! looked for only where a newcomer has no class of memory in common with the others.
+//! Where users have no class of memory in common, their second choices count ([`model::Needs`]).
 //!
-//! [`model::unify`]: crate::model::unify
+//! [`model::Needs`]: crate::model::Needs
 
 use crate::{
-    device,
     members::Members,
     model::{
-        release_ancestors,
-        unify,
+        Choice,
         Conflict,
         Constraints,
         Field,
@@ -25,18 +22,15 @@ use crate::{
         Name,
         Needs,
         Party,
-        Placement,
-        Places, //
+        Together, //
     }, //
 };
 use core::marker::PhantomData;
 use kernel::{
     alloc::Flags,
-    device::Device,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        aref::ARef,
         Arc,
         UniqueArc, //
     }, //
@@ -44,16 +38,10 @@ use kernel::{
 
 pub use crate::members::Member;
 
-/// Who a user is, as the exporter keeps it. Neither need be quick.
+/// Who a user is, as the exporter keeps it.
 pub trait Identity {
-    /// The name in messages.
+    /// The name in messages. Need not be quick.
     fn name(&self) -> Name;
-
-    /// The device, if the user is one.
-    fn device(&self) -> Option<ARef<Device>>;
-
-    /// Whether the user is a device below `ancestor`.
-    fn is_below(&self, ancestor: &Device) -> bool;
 }
 
 /// One user: what it needs, and what the exporter keeps for it.
@@ -107,40 +95,9 @@ impl<T: Identity> User<T> {
 }
 
 impl<T> User<T> {
-    /// What counts of this user's needs. It changes while the user is in the set only where an
-    /// ancestor begins or ceases to unify it with others.
-    pub fn constraints(&self) -> &Constraints {
-        self.needs.effective()
-    }
-
-    /// What counts of this user's needs, and what the exporter keeps for it.
-    pub fn parts(&mut self) -> (&Constraints, &mut T) {
-        (self.needs.effective(), &mut self.data)
-    }
-
-    /// What this user needs, by where it is known from.
+    /// What this user needs.
     pub fn needs(&self) -> &Needs {
         &self.needs
-    }
-}
-
-impl<T> AsRef<Needs> for User<T> {
-    fn as_ref(&self) -> &Needs {
-        &self.needs
-    }
-}
-
-impl<T> Places for Members<User<T>> {
-    fn places(&self) -> usize {
-        self.len()
-    }
-
-    fn needs(&self, place: usize) -> Option<&Needs> {
-        Some(&self.at(place)?.needs)
-    }
-
-    fn needs_mut(&mut self, place: usize) -> Option<&mut Needs> {
-        Some(&mut self.at_mut(place)?.needs)
     }
 }
 
@@ -164,46 +121,14 @@ impl From<Error> for Refused {
 
 /// What the buffer and all users would need together with a newcomer: computed, and possible.
 pub struct Outcome {
-    /// The constraints of the ancestor that unifies the newcomer with users of the set. That is
-    /// rare.
-    ancestor: Option<KBox<Constraints>>,
-    combined: Constraints,
+    together: Together,
+    choice: Choice,
 }
 
 impl Outcome {
     /// What everybody would need together.
     pub fn combined(&self) -> &Constraints {
-        &self.combined
-    }
-
-    /// Whether the needs of users of the set change.
-    pub fn is_unifying(&self) -> bool {
-        self.ancestor.is_some()
-    }
-
-    /// What a newcomer with `needs` would need.
-    fn newcomer(&self, needs: &Needs) -> Needs {
-        match &self.ancestor {
-            Some(ancestor) => needs.under(ancestor),
-            None => *needs,
-        }
-    }
-
-    /// What a user of the set would need beside a newcomer with `needs`, if that changes.
-    fn changed<T>(&self, needs: &Needs, user: &User<T>) -> Option<Needs> {
-        let ancestor = self.ancestor.as_deref()?;
-        let newcomer = needs.under(ancestor);
-        user.needs
-            .has_to_join(&newcomer)
-            .then(|| user.needs.under(ancestor))
-    }
-
-    /// What would count of the needs of a user of the set.
-    fn constraints_of<T>(&self, needs: &Needs, user: &User<T>) -> Constraints {
-        match self.changed(needs, user) {
-            Some(needs) => *needs.effective(),
-            None => *user.constraints(),
-        }
+        self.together.by(self.choice)
     }
 }
 
@@ -231,63 +156,64 @@ impl<T: Identity> Proposal<'_, T> {
         &self.outcome
     }
 
-    /// What the newcomer needs.
-    pub fn constraints(&self) -> Constraints {
-        *self
-            .outcome
-            .newcomer(&self.newcomer.user().needs)
-            .effective()
+    /// What would count of the newcomer's needs.
+    pub fn constraints(&self) -> &Constraints {
+        self.newcomer.user().needs.by(self.outcome.choice)
+    }
+
+    /// Which needs would count.
+    pub fn choice(&self) -> Choice {
+        self.outcome.choice
+    }
+
+    /// Lets second choices count, for whoever finds that memory for the first ones cannot be had.
+    /// Returns whether they did not count before, and differ and are possible.
+    pub fn take_second(&mut self) -> bool {
+        let Outcome { together, choice } = &mut self.outcome;
+        let is_better = *choice == Choice::First
+            && together.by(Choice::First) != together.by(Choice::Second)
+            && together
+                .impossible(Choice::Second, self.users.len, PAGE_SIZE as u64)
+                .is_none();
+        if is_better {
+            *choice = Choice::Second;
+        }
+        is_better
+    }
+
+    /// Whether other needs would count of the users that there are.
+    pub fn changes_others(&self) -> bool {
+        self.outcome.choice != self.users.choice
     }
 
     /// The first need that `memory` would not satisfy: the newcomer's, and, where those change,
     /// those of all others.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<Misfit> {
-        let page = PAGE_SIZE as u64;
-        let own = self.constraints().misfit(memory, page);
-        if !self.outcome.is_unifying() {
-            return own;
+        if self.changes_others() {
+            return self.misfit_of_all(memory);
         }
-        own.or_else(|| self.misfit_of_all(memory))
+        self.constraints().misfit(memory, PAGE_SIZE as u64)
     }
 
     /// The first need that `memory` would not satisfy: the newcomer's, or anybody's.
     pub fn misfit_of_all(&self, memory: &Memory<'_>) -> Option<Misfit> {
         let page = PAGE_SIZE as u64;
-        let Self {
-            users,
-            newcomer,
-            outcome,
-        } = self;
-        let needs = &newcomer.user().needs;
-        let misfit = |constraints: &Constraints| constraints.misfit(memory, page);
-        misfit(outcome.newcomer(needs).effective())
-            .or_else(|| misfit(&users.base))
-            .or_else(|| {
-                let mut all = users.iter();
-                all.find_map(|user| misfit(&outcome.constraints_of(needs, user)))
-            })
+        let others = self
+            .users
+            .iter()
+            .map(|user| user.needs.by(self.outcome.choice));
+        let first = [self.constraints(), &self.users.base];
+        Iterator::chain(first.into_iter(), others)
+            .find_map(|constraints| constraints.misfit(memory, page))
     }
 
     /// Lets the newcomer join.
     #[inline(always)]
     pub fn commit(self) -> UserRef<T> {
-        let Self {
-            users,
-            mut newcomer,
-            outcome,
-        } = self;
-        if outcome.is_unifying() {
-            let needs = *newcomer.user().needs();
-            users.is_unified = true;
-            for user in users.iter_mut() {
-                if let Some(changed) = outcome.changed(&needs, user) {
-                    user.needs = changed;
-                }
-            }
-            newcomer.user_mut().needs = outcome.newcomer(&needs);
-        }
-        users.combined = outcome.combined;
-        users.members.push(newcomer.0)
+        let users = self.users;
+        users.together = self.outcome.together;
+        users.choice = self.outcome.choice;
+        users.members.push(self.newcomer.0)
     }
 
     /// Gives the newcomer up; it may be proposed again.
@@ -299,9 +225,6 @@ impl<T: Identity> Proposal<'_, T> {
 /// The most users of one buffer: what looks through all of them stays short.
 pub const MAX_USERS: usize = 4096;
 
-/// Of more users than this, those whom an ancestor unified stay so when others leave.
-const MOST_TO_RESTORE: usize = 128;
-
 /// The users of one buffer.
 pub struct Users<T> {
     /// What the buffer needs whoever uses it.
@@ -309,10 +232,10 @@ pub struct Users<T> {
     /// The buffer's length in bytes.
     len: u64,
     members: Members<User<T>>,
-    /// Whether an ancestor may have unified some.
-    is_unified: bool,
     /// What `base` and all users need together.
-    combined: Constraints,
+    together: Together,
+    /// What counts of it, and of each.
+    choice: Choice,
     /// What a user left that went: who attaches and detaches for each frame need not allocate.
     spare: Option<Newcomer<T>>,
 }
@@ -324,8 +247,8 @@ impl<T: Identity> Users<T> {
             base,
             len,
             members: Members::new(),
-            is_unified: false,
-            combined: base,
+            together: Together::new(&base),
+            choice: Choice::First,
             spare: None,
         }
     }
@@ -334,7 +257,18 @@ impl<T: Identity> Users<T> {
     ///
     /// Of [`segments`](Constraints::segments), each user needs only its own.
     pub fn combined(&self) -> &Constraints {
-        &self.combined
+        self.together.by(self.choice)
+    }
+
+    /// What counts of the needs of a user of this set. It changes while the user is in the set only
+    /// where its second choice begins or ceases to count.
+    pub fn constraints_of<'a>(&self, user: &'a User<T>) -> &'a Constraints {
+        user.needs.by(self.choice)
+    }
+
+    /// Whether the second choice of a user of this set counts.
+    pub fn has_second(&self, user: &User<T>) -> bool {
+        self.choice == Choice::Second && user.needs.has_second()
     }
 
     /// How many users there are.
@@ -374,6 +308,12 @@ impl<T: Identity> Users<T> {
         self.members.get_mut(user)
     }
 
+    /// What counts of a user's needs, and what the exporter keeps for it, if it is in this set.
+    pub fn parts(&mut self, user: &Member<User<T>>) -> Option<(&Constraints, &mut T)> {
+        let user = self.members.get_mut(user)?;
+        Some((user.needs.by(self.choice), &mut user.data))
+    }
+
     /// Proposes that `newcomer` joins: as [`consider`](Self::consider), and `ENOMEM`, also where
     /// there are as many users as there may be.
     #[expect(
@@ -381,8 +321,8 @@ impl<T: Identity> Users<T> {
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
     #[inline(always)]
-    pub fn propose(&mut self, newcomer: Newcomer<T>) -> Result<Proposal<'_, T>, Refused> {
-        let outcome = self.consider(newcomer.user())?;
+    pub fn propose(&mut self, mut newcomer: Newcomer<T>) -> Result<Proposal<'_, T>, Refused> {
+        let outcome = self.consider(&mut newcomer)?;
         if self.len() >= MAX_USERS {
             return Err(ENOMEM.into());
         }
@@ -394,154 +334,98 @@ impl<T: Identity> Users<T> {
         })
     }
 
-    /// Whether a newcomer could join. Nothing changes.
+    /// Whether a newcomer could join. Nothing changes in the set.
     ///
     /// It cannot where no memory of the buffer's length could ever satisfy its own needs, or
-    /// those of all together, and no ancestor unifies it with the others. The reason names the
-    /// user that stands against it, where it is one.
+    /// those of all together, by either choice. The reason names the user that stands against it,
+    /// where it is one.
     #[expect(
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
     )]
     #[inline(always)]
-    pub fn consider(&self, newcomer: &User<T>) -> Result<Outcome, Refused> {
+    pub fn consider(&self, newcomer: &mut Newcomer<T>) -> Result<Outcome, Refused> {
         let page = PAGE_SIZE as u64;
-        let needs = newcomer.needs();
-        let constraints = needs.effective();
-        let plain = |combined| Outcome {
-            ancestor: None,
-            combined,
-        };
-        if *constraints == Constraints::ANY {
-            // What all need stays as it is, and that is possible.
-            return Ok(plain(self.combined));
-        }
+        newcomer.user_mut().needs.suit(self.len, page);
+        let user = newcomer.user();
         let refused = |misfit, with| {
             Refused::Conflict(Conflict {
-                who: newcomer.name(),
+                who: user.name(),
                 misfit,
                 with,
             })
         };
-        if let Some(misfit) = constraints.impossible(self.len, page) {
+        let needs = user.needs();
+        if *needs == Needs::NONE {
+            // What all need stays as it is, and that is possible.
+            return Ok(Outcome {
+                together: self.together,
+                choice: self.choice,
+            });
+        }
+        if let Some(misfit) = needs.own().impossible(self.len, page) {
             return Err(refused(misfit, Party::Itself));
         }
-        let meet = self.combined.meet(constraints);
-        let stranger = self.unified_stranger(needs);
-        let Some(misfit) = stranger.or_else(|| self.impossible(&meet.placement)) else {
-            return Ok(plain(meet));
-        };
-        self.unified(newcomer)?.ok_or_else(|| {
-            let (misfit, with) = self.opponent(&constraints.placement, misfit);
-            refused(misfit, with)
-        })
-    }
-
-    /// What a newcomer with `needs` has against a user that only an ancestor unified with others:
-    /// what that ancestor says stands for nobody else.
-    fn unified_stranger(&self, needs: &Needs) -> Option<Misfit> {
-        if !self.is_unified {
-            return None;
-        }
-        let wanted = needs.effective();
-        let mut strangers = self.iter().filter(|user| user.needs.is_unified());
-        let stranger = strangers.find(|user| wanted.is_disjoint(&user.needs.own()))?;
-        Some(Misfit {
-            field: Field::AccessMask,
-            wanted: wanted.placement.access_mask,
-            found: stranger.needs.own().placement.access_mask,
-        })
-    }
-
-    /// What no memory of the buffer's length could satisfy for all together.
-    ///
-    /// Each user has a table of its own, cut to its own limits: only what binds the memory has to
-    /// be possible for all.
-    fn impossible(&self, placement: &Placement) -> Option<Misfit> {
-        let common = Constraints {
-            placement: *placement,
-            ..Constraints::ANY
-        };
-        common.impossible(self.len, PAGE_SIZE as u64)
-    }
-
-    /// How a newcomer could join although it has no class of memory in common with some user: by
-    /// the nearest common ancestor of them all whose constraints count for more. `ENOMEM`.
-    fn unified(&self, newcomer: &User<T>) -> Result<Option<Outcome>> {
-        let page = PAGE_SIZE as u64;
-        let needs = newcomer.needs();
-        let is_apart = |user: &User<T>| {
-            let own = needs.effective();
-            own.is_disjoint(user.constraints()) || own.is_disjoint(&user.needs.own())
-        };
-        if !self.iter().any(is_apart) {
-            return Ok(None);
-        }
-        let Some(device) = newcomer.data.device() else {
-            return Ok(None);
-        };
-        let found = device::find_ancestor(&device, |ancestor, declared| {
-            let is_below = |user: &User<T>| user.data.is_below(ancestor);
-            let unified = unify(needs, &declared, self.iter(), is_below)?;
-            Some((unified, declared))
-        });
-        let Some((unified, ancestor)) = found else {
-            return Ok(None);
-        };
-        let unified = unified.effective();
-        let mut outcome = Outcome {
-            ancestor: Some(KBox::new(ancestor, GFP_KERNEL)?),
-            combined: self.base.meet(unified),
-        };
-        let mut possible = unified.impossible(self.len, page).is_none();
-        for user in self.iter() {
-            let constraints = outcome.constraints_of(needs, user);
-            possible &= constraints.impossible(self.len, page).is_none();
-            outcome.combined = outcome.combined.meet(&constraints);
-        }
-        possible &= self.impossible(&outcome.combined.placement).is_none();
-        Ok(possible.then_some(outcome))
-    }
-
-    /// Which one user makes `misfit` together with a newcomer's `placement`.
-    fn opponent(&self, placement: &Placement, misfit: Misfit) -> (Misfit, Party) {
-        let wanted = placement.get(misfit.field);
-        let stands_against = |other: &Placement| self.impossible(&placement.meet(other)).is_some();
-        let against = |other: &Placement| Misfit {
-            field: misfit.field,
-            wanted,
-            found: other.get(misfit.field),
-        };
-        for user in self.iter() {
-            // By itself, where an ancestor stands for it that does not stand for the newcomer.
-            for other in [user.constraints().placement, user.needs.own().placement] {
-                if stands_against(&other) {
-                    return (against(&other), Party::Device(user.name()));
-                }
+        let together = self.together.with(needs);
+        match together.choose(self.choice, self.len, page) {
+            Ok(choice) => Ok(Outcome { together, choice }),
+            Err(misfit) => {
+                let (misfit, with) = self.opponent(needs, misfit.field);
+                Err(refused(misfit, with))
             }
         }
-        if stands_against(&self.base.placement) {
-            let creator = Party::Device(Name::new(b"the buffer's creator"));
-            return (against(&self.base.placement), creator);
-        }
-        (against(&self.combined.placement), Party::Others)
     }
 
-    /// Takes a user out, if it is in this set, and computes anew what the others need. Those whom
-    /// an ancestor unified with it stay so: see [`restore`](Self::restore).
-    pub fn release(&mut self, user: &Member<User<T>>) {
+    /// Which one user makes it impossible, in `field`, to share with a newcomer. One with whom
+    /// second choices do not help, if there is any.
+    fn opponent(&self, needs: &Needs, field: Field) -> (Misfit, Party) {
+        let page = PAGE_SIZE as u64;
+        let against = |other: &Constraints| Misfit {
+            field,
+            wanted: needs.own().placement.get(field),
+            found: other.placement.get(field),
+        };
+        let base = Together::new(&Constraints::ANY).with(needs);
+        for choice in [Choice::Second, Choice::First] {
+            let stands_against = |user: &&User<T>| {
+                let both = base.with(user.needs());
+                both.impossible(choice, self.len, page).is_some()
+            };
+            if let Some(user) = self.iter().find(stands_against) {
+                return (against(user.needs().own()), Party::Device(user.name()));
+            }
+        }
+        let creator = Together::new(&self.base).with(needs);
+        if creator.impossible(Choice::First, self.len, page).is_some() {
+            let creator = Party::Device(Name::new(b"the buffer's creator"));
+            return (against(&self.base), creator);
+        }
+        (against(self.combined()), Party::Others)
+    }
+
+    /// Takes a user out, if it is in this set, and computes anew what the others need. As
+    /// [`reconsider`](Self::reconsider).
+    pub fn release(
+        &mut self,
+        user: &Member<User<T>>,
+        could: impl FnOnce(&Self, &Constraints) -> bool,
+    ) {
         // Who needed nothing narrowed nothing.
-        let is_bound = |user: &User<T>| *user.constraints() != Constraints::ANY;
+        let is_bound = |user: &User<T>| *user.needs() != Needs::NONE;
         let is_bound = self.get(user).is_some_and(is_bound);
         self.members.remove(user);
         if is_bound {
-            self.combine();
+            self.reconsider(could);
         }
     }
 
     /// Takes out all users that `goes` says of that they go, and computes anew what the others
-    /// need. As [`release`](Self::release). Returns whether there were any.
-    pub fn release_all(&mut self, mut goes: impl FnMut(&mut User<T>) -> bool) -> bool {
+    /// need. As [`reconsider`](Self::reconsider).
+    pub fn release_all(
+        &mut self,
+        mut goes: impl FnMut(&mut User<T>) -> bool,
+        could: impl FnOnce(&Self, &Constraints) -> bool,
+    ) {
         let before = self.len();
         // Backwards: what takes the place of one that goes has been looked at.
         for place in (0..before).rev() {
@@ -549,18 +433,27 @@ impl<T: Identity> Users<T> {
                 self.members.remove_at(place);
             }
         }
-        if self.len() == before {
-            return false;
+        if self.len() != before {
+            self.reconsider(could);
         }
-        self.combine();
-        true
     }
 
     /// Computes anew what all need together.
-    fn combine(&mut self) {
-        self.combined = self
-            .iter()
-            .fold(self.base, |meet, user| meet.meet(user.constraints()));
+    ///
+    /// Second choices that counted count no longer where they need not, if `could` says that what
+    /// all would then need can be had: it cannot where there is memory, which was chosen for the
+    /// second choices.
+    pub fn reconsider(&mut self, could: impl FnOnce(&Self, &Constraints) -> bool) {
+        let base = Together::new(&self.base);
+        let together = self.iter().fold(base, |all, user| all.with(user.needs()));
+        self.together = together;
+        if self.choice == Choice::Second {
+            let page = PAGE_SIZE as u64;
+            let is_possible = together.impossible(Choice::First, self.len, page).is_none();
+            if is_possible && could(self, together.by(Choice::First)) {
+                self.choice = Choice::First;
+            }
+        }
     }
 
     /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless somebody else
@@ -575,32 +468,6 @@ impl<T: Identity> Users<T> {
         self.spare.take()
     }
 
-    /// Lets users go back from an ancestor's needs to their own, where none with whom they could
-    /// not share otherwise is left. For a buffer without memory: what there is was chosen for the
-    /// ancestor's.
-    ///
-    /// Nothing changes where what all would then need together is impossible, or `could` says
-    /// that it cannot be had.
-    pub fn restore(&mut self, could: impl FnOnce(&Self, &Constraints) -> bool) {
-        // Each is compared with each.
-        if !self.is_unified || self.len() > MOST_TO_RESTORE {
-            return;
-        }
-        if !release_ancestors(&mut self.members) {
-            let is_unified = self.iter().any(|user| user.needs.is_unified());
-            self.is_unified = is_unified;
-            return;
-        }
-        let settled = |meet: Constraints, user: &User<T>| meet.meet(&user.needs.settled());
-        let meet = self.iter().fold(self.base, settled);
-        if self.impossible(&meet.placement).is_none() && could(self, &meet) {
-            self.combined = meet;
-            for user in self.iter_mut() {
-                user.needs.settle();
-            }
-        }
-    }
-
     /// The first user whom `memory` does not fit, and why not; likewise for the buffer's own
     /// needs.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<(Name, Misfit)> {
@@ -609,15 +476,15 @@ impl<T: Identity> Users<T> {
             return Some((Name::new(b"the buffer's creator"), misfit));
         }
         self.iter().find_map(|user| {
-            let misfit = user.constraints().misfit(memory, page)?;
+            let misfit = self.constraints_of(user).misfit(memory, page)?;
             Some((user.name(), misfit))
         })
     }
 
     /// The user whose need of `field` is the one that binds all, if it is a user's.
     pub fn binding(&self, field: Field) -> Option<&User<T>> {
-        let bound = self.combined.placement.get(field);
+        let bound = self.combined().placement.get(field);
         self.iter()
-            .find(|user| user.constraints().placement.get(field) == bound)
+            .find(|user| self.constraints_of(user).placement.get(field) == bound)
     }
 }

@@ -8,10 +8,7 @@
 
 use crate::{
     c,
-    device::{
-        as_raw,
-        Ancestors, //
-    },
+    device::as_raw,
     model::Constraints, //
 };
 use core::ops::Deref;
@@ -55,15 +52,17 @@ const OF_ITS_DRIVER: u64 = 0;
 /// What is remembered of a device.
 enum Entry {
     /// What its driver declared.
-    Declared(Constraints, #[expect(dead_code, reason = "counts")] Watched),
+    Declared(
+        Constraints,
+        #[expect(dead_code, reason = "its drop counts")] Watched,
+    ),
     /// That somebody else keeps it.
     Kept(Arc<Place>),
 }
 
-/// A device that is kept, and its ancestors with it.
+/// A device that is kept.
 struct Remembered {
     device: ARef<Device>,
-    ancestors: Ancestors,
     /// Not for longer: a bus that goes has no device with a driver, and may come again, at its old
     /// address, without the notifier.
     _watched: Watched,
@@ -306,13 +305,12 @@ impl Room {
     }
 
     /// Keeps the device, which has to be that for which the room was made: `EINVAL`.
-    pub fn keep(self, device: &Device<Bound>, ancestors: Ancestors) -> Result<Kept> {
+    pub fn keep(self, device: &Device<Bound>) -> Result<Kept> {
         if self.key.0 != address(device) {
             return Err(EINVAL);
         }
         *self.place.lock() = Some(Remembered {
             device: (&**device).into(),
-            ancestors,
             _watched: self.watched,
         });
         let same = ENTRIES.lock().as_mut().map(|all| all.insert(self.node));
@@ -341,14 +339,6 @@ impl Kept {
     /// Whether its driver has unbound.
     pub fn is_over(&self) -> bool {
         self.place.lock().is_none()
-    }
-
-    /// Whether `device` is one of its ancestors, and its driver has not unbound.
-    pub fn is_below(&self, device: &Device) -> bool {
-        let place = self.place.lock();
-        place
-            .as_ref()
-            .is_some_and(|kept| kept.ancestors.contains(device))
     }
 
     /// Whether it is `device`, and its driver has not unbound.
@@ -383,6 +373,15 @@ impl<'a> BoundLock<'a> {
         // INVARIANT: The call has taken the lock. Where it fails there must be no guard, not even
         // for a moment: its drop unlocks.
         Ok(Self(device, NotThreadSafe))
+    }
+
+    /// Takes the lock if it is free and a driver is bound. For who may hold locks that importers
+    /// also take in their remove, which runs under the device's: that one is only tried.
+    pub(crate) fn try_new(device: &'a Device) -> Option<Self> {
+        // SAFETY: The reference proves that the device is alive.
+        let is_locked = unsafe { c::dbc_device_trylock_bound(as_raw(device)) };
+        // INVARIANT: As in `new`.
+        is_locked.then(|| Self(device, NotThreadSafe))
     }
 }
 

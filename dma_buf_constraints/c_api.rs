@@ -15,11 +15,7 @@ use crate::{
         User,
         Users, //
     },
-    c,
-    device::{
-        self,
-        Ancestors, //
-    },
+    c, device,
     model::{
         Conflict,
         Constraints,
@@ -53,22 +49,11 @@ use kernel::{
 pub use c::dma_buf_constraints;
 
 /// What is kept for a user: its device.
-struct Attached {
-    device: ARef<Device>,
-    ancestors: Ancestors,
-}
+struct Attached(ARef<Device>);
 
 impl Identity for Attached {
     fn name(&self) -> Name {
-        device::name(&self.device)
-    }
-
-    fn device(&self) -> Option<ARef<Device>> {
-        Some(self.device.clone())
-    }
-
-    fn is_below(&self, ancestor: &Device) -> bool {
-        self.ancestors.contains(ancestor)
+        device::name(&self.0)
     }
 }
 
@@ -152,7 +137,7 @@ unsafe extern "C" fn dma_buf_constraints_query(
     // SAFETY: The header asks for a device that a driver is bound to.
     let needs = device::needs(unsafe { bound(dev) }).unwrap_or(Needs::NONE);
     // SAFETY: The header asks for room for the constraints.
-    unsafe { constraints.write(needs.effective().into()) };
+    unsafe { constraints.write(needs.own().into()) };
 }
 
 /// # Safety
@@ -169,7 +154,7 @@ unsafe extern "C" fn dma_buf_constraints_set_alloc(
         return EINVAL.to_ptr();
     }
     let base = device::needs_without_device(&base);
-    match KBox::new(Set::new(*base.effective(), len), GFP_KERNEL) {
+    match KBox::new(Set::new(*base.own(), len), GFP_KERNEL) {
         Ok(set) => KBox::into_raw(set).cast(),
         Err(_) => ENOMEM.to_ptr(),
     }
@@ -201,11 +186,7 @@ unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
 /// A newcomer for the device of a C caller. `ENOMEM`.
 fn newcomer(device: &Device<Bound>) -> Result<Newcomer<Attached>> {
     let needs = device::needs(device).unwrap_or(Needs::NONE);
-    let attached = Attached {
-        device: (&**device).into(),
-        ancestors: Ancestors::of(device, &needs)?,
-    };
-    Newcomer::new(&needs, attached, GFP_KERNEL)
+    Newcomer::new(&needs, Attached((&**device).into()), GFP_KERNEL)
 }
 
 /// Tells a C caller why a device was refused.
@@ -263,7 +244,7 @@ unsafe extern "C" fn dma_buf_constraints_consider(
     // SAFETY: The header asks for a set that nobody changes, and a device that is being attached.
     let (set, device) = unsafe { (&*set.cast::<Set>(), bound(dev)) };
     from_result(|| {
-        let outcome = set.consider(newcomer(device)?.user());
+        let outcome = set.consider(&mut newcomer(device)?);
         // SAFETY: The header asks for NULL or room for the reason.
         let outcome = outcome.map_err(|refused| unsafe { tell(conflict, refused) })?;
         // SAFETY: The header asks for room for the constraints.
@@ -280,6 +261,7 @@ unsafe extern "C" fn dma_buf_constraints_consider(
 unsafe extern "C" fn dma_buf_constraints_release(
     set: *mut c::dma_buf_constraints_set,
     user: *mut c::dma_buf_constraints_user,
+    has_memory: bool,
 ) {
     if let Ok(user) = kernel::error::from_err_ptr(user.cast::<Handle>()) {
         if !user.is_null() {
@@ -287,19 +269,9 @@ unsafe extern "C" fn dma_buf_constraints_release(
             // which the set keeps in an `Arc`.
             let (set, user) = unsafe { (&mut *set.cast::<Set>(), ArcBorrow::from_raw(user)) };
             // Alive until it has been taken out.
-            set.release(&Arc::from(user));
+            set.release(&Arc::from(user), |_, _| !has_memory);
         }
     }
-}
-
-/// # Safety
-///
-/// As in the header: `set` is a set that nobody else uses now.
-#[no_mangle]
-unsafe extern "C" fn dma_buf_constraints_restore(set: *mut c::dma_buf_constraints_set) {
-    // SAFETY: The header asks for a set that the caller has to itself.
-    let set = unsafe { &mut *set.cast::<Set>() };
-    set.restore(|_, _| true);
 }
 
 /// # Safety
@@ -313,12 +285,12 @@ unsafe extern "C" fn dma_buf_constraints_of(
     constraints: *mut c::dma_buf_constraints,
 ) -> c_int {
     // SAFETY: The header asks for a set that nobody changes, and a user that lives.
-    let user = unsafe { (*set.cast::<Set>()).get(&*user.cast::<Handle>()) };
-    let Some(user) = user else {
+    let (set, user) = unsafe { (&*set.cast::<Set>(), &*user.cast::<Handle>()) };
+    let Some(user) = set.get(user) else {
         return EINVAL.to_errno();
     };
     // SAFETY: The header asks for room for the constraints.
-    unsafe { constraints.write(user.constraints().into()) };
+    unsafe { constraints.write(set.constraints_of(user).into()) };
     0
 }
 

@@ -107,12 +107,10 @@ bool dbc_always_coherent(void)
 	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU_ALL);
 }
 
-/* The name of the driver of a device, or NULL. It may unbind at any time. */
+/* The name of the driver of a device that is bound, and stays so meanwhile. */
 const char *dbc_device_driver(struct device *dev)
 {
-	const struct device_driver *driver = READ_ONCE(dev->driver);
-
-	return driver ? driver->name : NULL;
+	return dev->driver->name;
 }
 
 /* The name of the bus of a device, or NULL. */
@@ -132,9 +130,15 @@ int dbc_device_lock_bound(struct device *dev)
 	return -ENODEV;
 }
 
-bool dbc_device_trylock(struct device *dev)
+/* The same where nobody else has the lock; whether it is locked. */
+bool dbc_device_trylock_bound(struct device *dev)
 {
-	return device_trylock(dev);
+	if (!device_trylock(dev))
+		return false;
+	if (dev->driver)
+		return true;
+	device_unlock(dev);
+	return false;
 }
 
 void dbc_device_unlock(struct device *dev)

@@ -41,7 +41,7 @@ bool dbc_always_coherent(void);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 int dbc_device_lock_bound(struct device *dev);
-bool dbc_device_trylock(struct device *dev);
+bool dbc_device_trylock_bound(struct device *dev);
 void dbc_device_unlock(struct device *dev);
 
 void *dbc_kvmalloc(size_t count, size_t size);

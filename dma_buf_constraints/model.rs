@@ -7,8 +7,7 @@
 //! host tests in `dma_buf_constraints/host`.
 //!
 //! - [`Constraints`] is what one device needs, or several together ([`Constraints::meet`]).
-//! - [`Needs`] is what a user needs, by where it is known from; [`unify`] tells whether an ancestor
-//!   lets users share that could not otherwise.
+//! - [`Needs`] is what one user needs, by itself and as a second choice; [`Together`] is what all do.
 //! - [`Memory`] is what there is; [`Constraints::misfit`] compares the two.
 //! - [`Segments`] cuts memory into the segments of one device's table.
 //! - [`Conflict`] says who could not be served, and why.
@@ -40,10 +39,8 @@ pub use memory::{
     LONGEST_SEGMENT, //
 };
 pub use needs::{
-    release_ancestors,
-    unify,
+    Choice,
     Facts,
     Needs,
-    Places,
-    Said, //
+    Together, //
 };

@@ -11,10 +11,7 @@ use super::{
 };
 use crate::{
     c,
-    device::{
-        self,
-        Ancestors, //
-    },
+    device,
     model::Needs, //
 };
 use core::{
@@ -60,11 +57,6 @@ impl Importer<'_> {
     /// What the device needs, as [`device::needs`] tells.
     pub fn needs(&self) -> Option<Needs> {
         device::needs(self.bound())
-    }
-
-    /// The ancestors of the device, which has `needs`. `ENOMEM`.
-    pub fn ancestors(&self, needs: &Needs) -> Result<Ancestors> {
-        Ancestors::of(self.bound(), needs)
     }
 
     /// The buffer.

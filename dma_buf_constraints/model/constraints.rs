@@ -196,8 +196,9 @@ pub struct Constraints {
     pub placement: Placement,
     /// What binds the table.
     pub segments: SegmentLimits,
-    /// How special the requirement is: an ancestor's constraints unify users of lower priority
-    /// ([`unify`](super::unify)). Combined by the larger; 0 is "don't care".
+    /// How special the requirement is: what is said of an ancestor is a second choice where its
+    /// priority is the higher one ([`Needs`](super::Needs)). Combined by the larger; 0 is "don't
+    /// care".
     pub priority: u16,
 }
 

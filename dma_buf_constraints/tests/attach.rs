@@ -24,18 +24,13 @@ use crate::{
         Field,
         Name,
         Needs,
-        Party,
-        Said, //
+        Party, //
     }, //
 };
 use kernel::{
-    device::Device,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// The length of the buffer.
@@ -48,14 +43,6 @@ impl Identity for Somebody {
     fn name(&self) -> Name {
         self.0
     }
-
-    fn device(&self) -> Option<ARef<Device>> {
-        None
-    }
-
-    fn is_below(&self, _ancestor: &Device) -> bool {
-        false
-    }
 }
 
 /// A user that is a device.
@@ -66,27 +53,13 @@ impl Identity for Something {
         let device = self.0.device();
         device.map_or_else(|| Name::new(b"gone"), |device| device::name(&device))
     }
-
-    fn device(&self) -> Option<ARef<Device>> {
-        self.0.device()
-    }
-
-    fn is_below(&self, ancestor: &Device) -> bool {
-        self.0.is_below(ancestor)
-    }
 }
 
 /// What a user needs of which this is said.
 fn needs(change: impl FnOnce(&mut Constraints)) -> Needs {
     let mut constraints = Constraints::ANY;
     change(&mut constraints);
-    Needs::new(
-        Facts::NONE,
-        Said {
-            constraints,
-            is_inherited: false,
-        },
-    )
+    Needs::new(&Facts::NONE, &constraints, None)
 }
 
 fn below(max_address: u64) -> Needs {
@@ -104,6 +77,11 @@ impl From<Refused> for Error {
             Refused::Failed(error) => error,
         }
     }
+}
+
+/// Whatever is needed can be had.
+fn always<T>(_: &Users<T>, _: &Constraints) -> bool {
+    true
 }
 
 /// Somebody who needs `needs`.
@@ -147,7 +125,7 @@ fn needed<T: Identity>(users: &Users<T>) -> Result<KVec<Constraints>> {
     let mut all = KVec::new();
     all.push(*users.combined(), GFP_KERNEL)?;
     for user in users.iter() {
-        all.push(*user.constraints(), GFP_KERNEL)?;
+        all.push(*users.constraints_of(user), GFP_KERNEL)?;
     }
     Ok(all)
 }
@@ -168,12 +146,12 @@ mod cases {
         let binding = users.binding(Field::MaxAddress).ok_or(EINVAL)?;
         assert_eq!(binding.name(), Name::new(b"narrow"));
 
-        users.release(&narrow);
+        users.release(&narrow, always);
         assert!(users.get(&narrow).is_none());
         assert_eq!(users.combined().placement.max_address, u64::from(u32::MAX));
-        users.release(&free);
+        users.release(&free, always);
         assert_eq!(users.combined().placement.max_address, u64::from(u32::MAX));
-        users.release(&wide);
+        users.release(&wide, always);
         assert!(users.is_empty());
         assert_eq!(*users.combined(), Constraints::ANY);
         Ok(())
@@ -212,7 +190,7 @@ mod cases {
         let three = join(&mut users, &classes(0b01), "three")?;
         let proposed = users.propose(two).map(|_| ());
         assert_eq!(conflict(proposed)?.with, Party::Device(Name::new(b"three")));
-        users.release(&three);
+        users.release(&three, always);
         let two = join(&mut users, &classes(0b10), "two")?;
         let found = users.get(&two).ok_or(EINVAL)?;
         assert_eq!(found.name(), Name::new(b"two"));
@@ -233,7 +211,7 @@ mod cases {
         let before = needed(&ours)?;
         assert!(ours.get(&their).is_none());
         assert!(ours.get_mut(&their).is_none());
-        ours.release(&their);
+        ours.release(&their, always);
         assert_eq!(needed(&ours)?[..], before[..]);
         assert!(ours
             .find(|user| user.name() == Name::new(b"theirs"))
@@ -246,7 +224,7 @@ mod cases {
         // What a set leaves behind is in none, and its users outlive it.
         drop(ours);
         assert!(theirs.get(&our).is_none());
-        theirs.release(&our);
+        theirs.release(&our, always);
         assert_eq!(theirs.len(), 2);
         Ok(())
     }
@@ -273,79 +251,59 @@ mod cases {
         assert_eq!(users.len(), MAX_USERS);
 
         let one = users.find(|_| true).ok_or(EINVAL)?;
-        users.release(&one);
+        users.release(&one, always);
         join(&mut users, &Needs::NONE, "in its place")?;
         assert_eq!(users.len(), MAX_USERS);
         Ok(())
     }
 
     #[test]
-    fn ancestor_unifies_its_children_until_one_leaves() -> Result {
+    fn second_choices_count_until_they_need_not() -> Result {
         let parent = TestDevice::new(c"dbc_test_parent", None)?;
         let left = TestDevice::new(c"dbc_test_left", Some(&parent))?;
         let right = TestDevice::new(c"dbc_test_right", Some(&parent))?;
+        let stranger = TestDevice::new(c"dbc_test_stranger", None)?;
         parent.declare_classes(0b100, 2)?;
         left.declare_classes(0b001, 1)?;
         right.declare_classes(0b010, 1)?;
+        stranger.declare_classes(0b100, 0)?;
 
         let mut users = Users::new(Constraints::ANY, LEN);
         attach(&mut users, &left)?;
         assert_eq!(users.combined().placement.access_mask, 0b001);
         let second = attach(&mut users, &right)?;
         assert_eq!(users.combined().placement.access_mask, 0b100);
-        assert!(users.iter().all(|user| user.needs().is_unified()));
-
-        users.release(&second);
-        users.restore(|_, _| false);
+        assert!(users.iter().all(|user| users.has_second(user)));
+        let third = attach(&mut users, &stranger)?;
         assert_eq!(users.combined().placement.access_mask, 0b100);
-        users.restore(|_, _| true);
+        users.release(&third, always);
+
+        users.release(&second, |_, meet| {
+            assert_eq!(meet.placement.access_mask, 0b001);
+            false
+        });
+        assert_eq!(users.combined().placement.access_mask, 0b101);
+        users.reconsider(always);
         assert_eq!(users.combined().placement.access_mask, 0b001);
-        assert!(!users.iter().any(|user| user.needs().is_unified()));
+        assert!(!users.iter().any(|user| users.has_second(user)));
         Ok(())
     }
 
     #[test]
-    fn ancestor_of_no_higher_priority_unifies_nobody() -> Result {
+    fn ancestor_of_no_higher_priority_is_no_second_choice() -> Result {
         let parent = TestDevice::new(c"dbc_test_equal_parent", None)?;
         let left = TestDevice::new(c"dbc_test_equal_left", Some(&parent))?;
         let right = TestDevice::new(c"dbc_test_equal_right", Some(&parent))?;
-        let stranger = TestDevice::new(c"dbc_test_stranger", None)?;
         parent.declare_classes(0b100, 1)?;
         left.declare_classes(0b001, 1)?;
         right.declare_classes(0b010, 1)?;
-        stranger.declare_classes(0b010, 0)?;
 
         let mut users = Users::new(Constraints::ANY, LEN);
         attach(&mut users, &left)?;
         let before = needed(&users)?;
-        let opponent = device::name(left.bound());
-        for device in [&right, &stranger] {
-            let conflict = conflict(attach(&mut users, device))?;
-            assert_eq!(conflict.with, Party::Device(opponent));
-            assert_eq!(needed(&users)?[..], before[..]);
-        }
-        Ok(())
-    }
-
-    /// Who is known by a declaration is nobody any more when the driver has unbound: it is unified
-    /// with nobody, and what it needed counts until it is released.
-    #[test]
-    fn device_that_went_is_not_unified() -> Result {
-        let parent = TestDevice::new(c"dbc_test_staying_parent", None)?;
-        let left = TestDevice::new(c"dbc_test_going", Some(&parent))?;
-        let right = TestDevice::new(c"dbc_test_staying", Some(&parent))?;
-        parent.declare_classes(0b100, 2)?;
-        left.declare_classes(0b001, 1)?;
-        right.declare_classes(0b010, 1)?;
-
-        let mut users = Users::new(Constraints::ANY, LEN);
-        let gone = attach(&mut users, &left)?;
-        drop(left);
         let conflict = conflict(attach(&mut users, &right))?;
-        assert_eq!(conflict.with, Party::Device(Name::new(b"gone")));
-        users.release(&gone);
-        attach(&mut users, &right)?;
-        assert_eq!(users.combined().placement.access_mask, 0b010);
+        assert_eq!(conflict.with, Party::Device(device::name(left.bound())));
+        assert_eq!(needed(&users)?[..], before[..]);
         Ok(())
     }
 }

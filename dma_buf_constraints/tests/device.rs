@@ -11,10 +11,10 @@ use crate::{
     device::{
         as_raw,
         declare,
-        find_ancestor,
-        Ancestors, //
+        needs, //
     },
     model::{
+        Choice,
         Constraints,
         Placement, //
     },
@@ -69,7 +69,7 @@ impl TestDevice {
 
     /// The device, as somebody else keeps it.
     pub(super) fn keep(&self) -> Result<Kept> {
-        Room::new(self.bound(), GFP_KERNEL)?.keep(self.bound(), ancestors(self.bound())?)
+        Room::new(self.bound(), GFP_KERNEL)?.keep(self.bound())
     }
 
     /// Declares which classes of memory it reaches, as important as `priority`.
@@ -88,13 +88,6 @@ fn classes(access_mask: u64, priority: u16) -> Constraints {
         priority,
         ..Constraints::ANY
     }
-}
-
-/// The ancestors of a device, whatever it needs.
-fn ancestors(device: &Device<Bound>) -> Result<Ancestors> {
-    let mut ancestors = Ancestors::room(GFP_KERNEL)?;
-    ancestors.find(device);
-    Ok(ancestors)
 }
 
 /// The classes of memory that a driver has declared last.
@@ -215,7 +208,6 @@ mod cases {
         for kept in &kept {
             assert_eq!(kept.device().map(|device| as_raw(&device)), Some(raw));
             assert!(kept.is_of(device.bound()) && !kept.is_of(parent.bound()));
-            assert!(kept.is_below(parent.bound()) && !kept.is_below(device.bound()));
             assert!(!kept.is_over());
         }
         let before = bound::let_go();
@@ -224,7 +216,7 @@ mod cases {
         assert_eq!(bound::let_go(), before.wrapping_add(2));
         for kept in &kept {
             assert!(kept.device().is_none() && kept.is_over());
-            assert!(!kept.is_of(&reference) && !kept.is_below(parent.bound()));
+            assert!(!kept.is_of(&reference));
         }
         Ok(())
     }
@@ -245,22 +237,37 @@ mod cases {
         let device = TestDevice::new(c"dbc_test_room", None)?;
         let other = TestDevice::new(c"dbc_test_no_room", None)?;
         let room = Room::new(device.bound(), GFP_KERNEL)?;
-        let kept = room.keep(other.bound(), ancestors(other.bound())?);
+        let kept = room.keep(other.bound());
         assert!(matches!(kept, Err(EINVAL)));
         Ok(())
     }
 
-    /// A device that was removed still points to its parent, and no longer keeps it.
+    /// What the nearest ancestor says is inherited, and of those above it the nearest one of higher
+    /// priority is the second choice.
     #[test]
-    fn removed_device_has_no_ancestors() -> Result {
-        let parent = TestDevice::new(c"dbc_test_kept_parent", None)?;
-        let child = TestDevice::new(c"dbc_test_removed", Some(&parent))?;
-        parent.declare_classes(0b100, 1)?;
-        let reference = ARef::<Device>::from(child.bound());
-        let nearest = |device: &Device| find_ancestor(device, |one, _| Some(as_raw(one)));
-        assert_eq!(nearest(&reference), Some(as_raw(parent.bound())));
-        drop(child);
-        assert_eq!(nearest(&reference), None);
+    fn ancestors_speak_for_a_device() -> Result {
+        let top = TestDevice::new(c"dbc_test_top", None)?;
+        let middle = TestDevice::new(c"dbc_test_middle", Some(&top))?;
+        let parent = TestDevice::new(c"dbc_test_above", Some(&middle))?;
+        let child = TestDevice::new(c"dbc_test_below", Some(&parent))?;
+        let classes = || {
+            let needs = needs(child.bound()).ok_or(EIO)?;
+            let by = |choice| needs.by(choice).placement.access_mask;
+            Ok::<_, Error>((by(Choice::First), by(Choice::Second)))
+        };
+        assert_eq!(classes()?, (u64::MAX, u64::MAX));
+        top.declare_classes(0b1000, 3)?;
+        assert_eq!(classes()?, (0b1000, 0b1000));
+        middle.declare_classes(0b0100, 2)?;
+        assert_eq!(classes()?, (0b0100, 0b1100));
+        parent.declare_classes(0b0010, 2)?;
+        assert_eq!(classes()?, (0b0010, 0b1010));
+        child.declare_classes(0b0001, 1)?;
+        assert_eq!(classes()?, (0b0001, 0b0011));
+        child.declare_classes(0b0001, 2)?;
+        assert_eq!(classes()?, (0b0001, 0b1001));
+        child.declare_classes(0b0001, 3)?;
+        assert_eq!(classes()?, (0b0001, 0b0001));
         Ok(())
     }
 }

@@ -30,10 +30,10 @@ struct device;
  * @coherent: it must not need cache maintenance; any memory is good for a device
  *	whose DMA the hardware keeps coherent with the caches
  *
- * Two devices that have no class of memory in common cannot share a buffer,
- * unless a common ancestor declares constraints with a higher @priority than
- * either: then the ancestor's stand in place of what is said of both. The nearest
- * such ancestor counts.
+ * A device has a second choice where constraints of higher @priority are declared
+ * of an ancestor, the nearest such one: the ancestor's classes of memory, within
+ * what else both need. Second choices count, of all devices that have one, as long
+ * as the devices of a buffer have no class of memory in common without.
  *
  * Zero in any field is "don't care".
  */
@@ -192,8 +192,8 @@ dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
  * @conflict: filled in when -EINVAL is returned; may be NULL
  *
  * For an exporter that has the memory already, before it admits @dev: the memory
- * has to suit @meet, since what the devices need that are in the set can change
- * with @dev, where an ancestor unifies them. Nothing changes by this call.
+ * has to suit @meet, since with @dev second choices may begin to count, also those
+ * of devices that are in the set. Nothing changes by this call.
  *
  * Context: As dma_buf_constraints_admit().
  * Return: 0, -EINVAL as dma_buf_constraints_admit().
@@ -207,27 +207,16 @@ int dma_buf_constraints_consider(const struct dma_buf_constraints_set *set,
  * dma_buf_constraints_release() - take a device from the users of a buffer
  * @set: the buffer's users
  * @user: from dma_buf_constraints_admit(); NULL and an ERR_PTR are ignored
+ * @has_memory: whether the buffer has memory
  *
- * What remains is computed anew from who remains. Devices that an ancestor
- * unified with this one stay so, see dma_buf_constraints_restore().
+ * What all need is computed anew from who remains, but for second choices: those
+ * that counted when the memory was chosen count as long as there is memory.
  *
  * Context: Process context; the exporter holds the lock of the set.
  */
 void dma_buf_constraints_release(struct dma_buf_constraints_set *set,
-				 struct dma_buf_constraints_user *user);
-
-/**
- * dma_buf_constraints_restore() - let devices go back to their own needs
- * @set: the buffer's users
- *
- * For an exporter that has no memory for the buffer, after a release: devices for
- * which an ancestor's constraints stand take their own again, where no device is
- * left with which they could not share otherwise. With memory they had better
- * stay, since it was chosen for the ancestor's.
- *
- * Context: Process context; the exporter holds the lock of the set.
- */
-void dma_buf_constraints_restore(struct dma_buf_constraints_set *set);
+				 struct dma_buf_constraints_user *user,
+				 bool has_memory);
 
 /**
  * dma_buf_constraints_of() - tell what a device in a set needs
@@ -235,9 +224,8 @@ void dma_buf_constraints_restore(struct dma_buf_constraints_set *set);
  * @user: from dma_buf_constraints_admit()
  * @constraints: filled in; 0 in a field where the device does not care
  *
- * What dma_buf_constraints_query() told when the device was admitted, or, where an
- * ancestor unifies it with others, the ancestor's: that is what its table is cut
- * by.
+ * What dma_buf_constraints_query() told when the device was admitted, with its
+ * second choice where that counts. Its table is cut by that.
  *
  * Context: The exporter holds the lock of the set.
  * Return: 0; -EINVAL for a user of another set.

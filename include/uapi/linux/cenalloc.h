@@ -135,8 +135,8 @@ struct cenalloc_allocators {
  * @alignment: of the start of every segment, in bytes, a power of two
  * @max_segments: the most segments in its table, none of which is longer than
  *	2 GiB; 1 is one contiguous run
- * @priority: how special these needs are: an ancestor of two devices that have no
- *	class of memory in common can unify them where its priority is higher
+ * @priority: how special these needs are: where devices have no class of memory
+ *	in common, the classes of an ancestor of higher priority serve, too
  * @flags: CENALLOC_NEEDS_*
  *
  * Zero in any field is "don't care".
@@ -283,7 +283,7 @@ struct cenalloc_test {
 #define CENALLOC_USER_ATTACHED	(1U << 1)
 #define CENALLOC_USER_MAPPED	(1U << 2)
 #define CENALLOC_USER_DYNAMIC	(1U << 3)	/* memory may move while it is mapped */
-#define CENALLOC_USER_UNIFIED	(1U << 4)	/* an ancestor's needs stand for its own */
+#define CENALLOC_USER_SECOND	(1U << 4)	/* its second choice counts */
 
 /**
  * struct cenalloc_user - one user of a buffer

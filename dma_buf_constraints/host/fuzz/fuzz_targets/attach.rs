@@ -17,15 +17,14 @@ use dma_buf_constraints_fuzz::{
         UserRef,
         Users, //
     },
-    device::Device,
     draw,
     model::{
+        Choice,
         Constraints,
         Facts,
         Name,
         Needs,
-        Party,
-        Said, //
+        Party, //
     },
     oracle::{
         self,
@@ -36,34 +35,36 @@ use dma_buf_constraints_fuzz::{
         fail_after,
         GFP_KERNEL, //
     },
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use libfuzzer_sys::fuzz_target;
-use std::rc::Rc;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Devices at the bottom of the tree: two below one parent, one below another, both parents below
-/// one root; and what is no device.
-const LEAVES: usize = 3;
+/// What is known of one who comes.
+#[derive(Clone, Debug)]
+struct Known {
+    facts: Facts,
+    said: Constraints,
+    ancestor: Option<Constraints>,
+}
+
+/// What becomes of one who may join.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Then {
+    Joins,
+    /// By second choices.
+    JoinsBySecond,
+    Waits,
+}
 
 #[derive(Debug)]
 enum Step {
-    /// Somebody comes, and joins unless it has to wait; the allocation after so many fails.
-    Join {
-        leaf: usize,
-        facts: Constraints,
-        is_coherent: bool,
-        own: Constraints,
-        until_failure: u8,
-        waits: bool,
-    },
+    /// Somebody comes; the allocation after so many fails.
+    Join(Known, u8, Then),
     /// The one that waits is proposed again.
-    Again(bool),
-    /// The one at this place of the list goes, and the others may go back to their own needs.
+    Again(Then),
+    /// The one at this place of the list goes; whether second choices may cease to count.
     Leave(u8, bool),
     /// Would this memory do?
     Try(Layout),
@@ -73,37 +74,40 @@ enum Step {
 struct Input {
     len: u64,
     base: Constraints,
-    /// Of each parent and of the root.
-    said: [Option<Constraints>; 3],
     steps: Vec<Step>,
+}
+
+fn known(u: &mut Unstructured<'_>) -> Result<Known> {
+    let facts = facts(&draw::constraints(u, PAGE)?, u.arbitrary()?);
+    let said = draw::constraints(u, PAGE)?;
+    let ancestor = u.arbitrary::<bool>()?.then(|| draw::constraints(u, PAGE));
+    Ok(Known {
+        facts,
+        said,
+        ancestor: ancestor.transpose()?,
+    })
+}
+
+fn then(u: &mut Unstructured<'_>) -> Result<Then> {
+    Ok(match u.int_in_range(0..=7)? {
+        0..5 => Then::Joins,
+        5 => Then::JoinsBySecond,
+        _ => Then::Waits,
+    })
 }
 
 impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let mut said = [None; 3];
-        for one in &mut said {
-            if u.arbitrary()? {
-                *one = Some(draw::constraints(u, PAGE)?);
-            }
-        }
         let mut input = Self {
             len: u.int_in_range(1..=24)? * PAGE,
             base: draw::constraints(u, PAGE)?,
-            said,
             steps: Vec::new(),
         };
         while input.steps.len() < 24 && !u.is_empty() {
             input.steps.push(match u.int_in_range(0..=6)? {
-                0..3 => Step::Join {
-                    leaf: u.int_in_range(0..=LEAVES)?,
-                    facts: draw::constraints(u, PAGE)?,
-                    is_coherent: u.arbitrary()?,
-                    own: draw::constraints(u, PAGE)?,
-                    until_failure: u.arbitrary()?,
-                    waits: u.ratio(1, 4)?,
-                },
+                0..3 => Step::Join(known(u)?, u.arbitrary()?, then(u)?),
                 3 => Step::Try(draw::layout(u, PAGE)?),
-                6 => Step::Again(u.ratio(1, 4)?),
+                6 => Step::Again(then(u)?),
                 kind => Step::Leave(u.arbitrary()?, kind == 4),
             });
         }
@@ -112,34 +116,29 @@ impl<'a> Arbitrary<'a> for Input {
 }
 
 /// A user as the exporter knows it.
-#[derive(Clone)]
-struct Who {
-    number: u32,
-    device: Option<Rc<Device>>,
-}
+struct Who(u32);
 
 impl Identity for Who {
     fn name(&self) -> Name {
-        Name::new(self.number.to_string().as_bytes())
-    }
-
-    fn device(&self) -> Option<ARef<Device>> {
-        self.device.clone().map(ARef)
-    }
-
-    fn is_below(&self, ancestor: &Device) -> bool {
-        let device = self.device.as_ref();
-        device.is_some_and(|device| device.is_below(ancestor))
+        Name::new(self.0.to_string().as_bytes())
     }
 }
 
-/// One who comes.
-#[derive(Clone)]
+/// One who comes, by a second opinion on what it needs.
+#[derive(Clone, Copy)]
 struct Comer {
-    who: Who,
-    leaf: usize,
-    facts: Facts,
+    number: u32,
     own: Constraints,
+    either: Constraints,
+}
+
+impl Comer {
+    fn by(&self, choice: Choice) -> &Constraints {
+        match choice {
+            Choice::First => &self.own,
+            Choice::Second => &self.either,
+        }
+    }
 }
 
 /// One who is there.
@@ -192,18 +191,44 @@ fn possible_together(c: &Constraints, len: u64) -> bool {
     possible(&placement, len)
 }
 
+/// What counts if second choices do, in a buffer of `len` bytes.
+fn either(known: &Known, len: u64) -> Constraints {
+    let own = together(&known.facts, &known.said);
+    let Some(ancestor) = &known.ancestor else {
+        return own;
+    };
+    let second = together(&known.facts, ancestor);
+    let classes = own.placement.access_mask | second.placement.access_mask;
+    let mut both = own.meet(&second);
+    both.placement.access_mask = classes;
+    let is_more = classes != own.placement.access_mask;
+    if is_more && possible(&both, len) {
+        both
+    } else {
+        own
+    }
+}
+
+fn other(choice: Choice) -> Choice {
+    match choice {
+        Choice::First => Choice::Second,
+        Choice::Second => Choice::First,
+    }
+}
+
 /// All that can be seen of the set.
-fn state(users: &Users<Who>) -> (Constraints, Vec<(u32, Needs)>) {
-    let all = users.iter().map(|user| (user.data.number, *user.needs()));
+fn state(users: &Users<Who>) -> (Constraints, Vec<(u32, Constraints, Needs)>) {
+    let all = users
+        .iter()
+        .map(|user| (user.data.0, *users.constraints_of(user), *user.needs()));
     (*users.combined(), all.collect())
 }
 
 struct Model {
     base: Constraints,
     len: u64,
-    said: [Option<Constraints>; 3],
-    leaves: Vec<Option<Rc<Device>>>,
     list: Vec<Entry>,
+    choice: Choice,
     users: Users<Who>,
     /// Who was proposed and given up last.
     waiting: Option<(Comer, Newcomer<Who>)>,
@@ -215,52 +240,37 @@ struct Model {
 }
 
 impl Model {
-    /// What is said of the ancestors of a leaf, the nearest first, each with its number.
-    fn ancestors(&self, leaf: usize) -> Vec<(usize, Constraints)> {
-        let numbers = [vec![0, 2], vec![0, 2], vec![1, 2], vec![]];
-        let all = numbers[leaf].iter();
-        all.filter_map(|number| Some((*number, self.said[*number]?)))
-            .collect()
+    /// What those in the list need together, and one more.
+    fn all(&self, choice: Choice, more: Option<&Comer>) -> Constraints {
+        let all = self.list.iter().map(|entry| &entry.comer).chain(more);
+        all.fold(self.base, |all, comer| all.meet(comer.by(choice)))
     }
 
     /// What must be true at any time.
     fn check(&self) {
         assert_eq!(self.users.len(), self.list.len());
         assert_eq!(self.users.is_empty(), self.list.is_empty());
-        let mut meet = self.base;
         for Entry { comer, user } in &self.list {
-            let number = comer.who.number;
-            let found = self.users.find(|user| user.data.number == number);
+            let found = self.users.find(|user| user.data.0 == comer.number);
             assert!(Arc::ptr_eq(&found.unwrap(), user));
             assert!(self.others.0.get(user).is_none());
             let user = self.users.get(user).unwrap();
-            assert_eq!(user.data.number, number);
-            assert_eq!(user.name(), comer.who.name());
-            let own = together(&comer.facts, &comer.own);
-            assert_eq!(user.needs().own(), own);
-            if user.needs().is_unified() {
-                // An ancestor stands for it, with the facts, and shares with somebody else.
-                let by_ancestor = |(_, said)| together(&comer.facts, &said) == *user.constraints();
-                assert!(self.ancestors(comer.leaf).into_iter().any(by_ancestor));
-            } else {
-                assert_eq!(*user.constraints(), own);
-            }
-            assert!(possible(user.constraints(), self.len));
-            meet = meet.meet(user.constraints());
+            assert_eq!(user.data.0, comer.number);
+            assert_eq!(*user.needs().own(), comer.own);
+            assert_eq!(self.users.constraints_of(user), comer.by(self.choice));
+            let has_second = self.choice == Choice::Second && comer.own != comer.either;
+            assert_eq!(self.users.has_second(user), has_second);
+            assert!(possible(comer.by(self.choice), self.len));
         }
-        assert_eq!(*self.users.combined(), meet);
-        if !self.list.is_empty() {
-            let bound = self.list.iter().any(|entry| {
-                *self.users.get(&entry.user).unwrap().constraints() != Constraints::ANY
-            });
-            assert!(!bound || possible_together(&meet, self.len));
-        }
+        let all = self.all(self.choice, None);
+        assert_eq!(*self.users.combined(), all);
+        assert!(possible_together(&all, self.len));
         // Nobody is in the set twice, and nobody else is.
-        let mut numbers: Vec<_> = self.users.iter().map(|user| user.data.number).collect();
+        let mut numbers: Vec<_> = self.users.iter().map(|user| user.data.0).collect();
         numbers.sort_unstable();
         assert!(numbers
             .iter()
-            .eq(self.list.iter().map(|entry| &entry.comer.who.number)));
+            .eq(self.list.iter().map(|entry| &entry.comer.number)));
         for user in self.gone.iter().chain(&self.others.1) {
             assert!(self.users.get(user).is_none());
         }
@@ -272,98 +282,80 @@ impl Model {
     /// Who is not in the set cannot be taken out of it, nor changed by it.
     fn check_strangers(&mut self) {
         let before = state(&self.users);
+        let never = |_: &_, _: &_| unreachable!("nobody has gone");
         for user in self.gone.iter().chain(&self.others.1) {
             assert!(self.users.get_mut(user).is_none());
-            self.users.release(user);
+            assert!(self.users.parts(user).is_none());
+            self.users.release(user, never);
         }
         assert_eq!(state(&self.users), before);
         for entry in &self.list {
-            self.others.0.release(&entry.user);
+            self.others.0.release(&entry.user, never);
         }
         assert_eq!(self.others.0.len(), self.others.1.len());
     }
 
-    fn join(
-        &mut self,
-        leaf: usize,
-        facts: Facts,
-        own: Constraints,
-        until_failure: u8,
-        waits: bool,
-    ) {
+    fn join(&mut self, known: &Known, until_failure: u8, then: Then) {
         self.number += 1;
-        let who = Who {
-            number: self.number,
-            device: self.leaves[leaf].clone(),
-        };
-        let needs = Needs::new(
-            facts,
-            Said {
-                constraints: own,
-                is_inherited: false,
-            },
-        );
         let comer = Comer {
-            who: who.clone(),
-            leaf,
-            facts,
-            own,
+            number: self.number,
+            own: together(&known.facts, &known.said),
+            either: either(known, self.len),
         };
+        let needs = Needs::new(&known.facts, &known.said, known.ancestor.as_ref());
         let may_fail = until_failure < 8;
         fail_after(may_fail.then_some(until_failure.into()));
-        match Newcomer::new(&needs, who, GFP_KERNEL) {
-            Ok(newcomer) => self.propose(comer, newcomer, waits, may_fail),
+        match Newcomer::new(&needs, Who(self.number), GFP_KERNEL) {
+            Ok(newcomer) => self.propose(comer, newcomer, then, may_fail),
             Err(_) => assert_eq!(until_failure, 0),
         }
         fail_after(None);
     }
 
-    fn again(&mut self, waits: bool) {
+    fn again(&mut self, then: Then) {
         if let Some((comer, newcomer)) = self.waiting.take() {
-            self.propose(comer, newcomer, waits, false);
+            self.propose(comer, newcomer, then, false);
         }
     }
 
-    fn propose(&mut self, comer: Comer, newcomer: Newcomer<Who>, waits: bool, may_fail: bool) {
-        let Comer {
-            ref who,
-            leaf,
-            facts,
-            own,
-        } = comer;
-        let alone = together(&facts, &own);
+    fn propose(&mut self, comer: Comer, mut newcomer: Newcomer<Who>, then: Then, may_fail: bool) {
         let before = state(&self.users);
-        let is_unified = self.users.iter().any(|user| user.needs().is_unified());
-        let plain = alone == Constraints::ANY
-            || possible(&alone, self.len) && possible_together(&before.0.meet(&alone), self.len);
-        assert_eq!(newcomer.user().data.number, who.number);
-        assert_eq!(newcomer.user().needs().own(), alone);
-        let considered = self.users.consider(newcomer.user());
+        let is_possible = |choice| possible_together(&self.all(choice, Some(&comer)), self.len);
+        let choices = [self.choice, other(self.choice)];
+        let expected = possible(&comer.own, self.len)
+            .then(|| choices.into_iter().find(|choice| is_possible(*choice)))
+            .flatten();
+        let second_is_possible = is_possible(Choice::Second);
+        let considered = self.users.consider(&mut newcomer);
         assert_eq!(state(&self.users), before);
-        let outcome = match considered {
-            Ok(outcome) => outcome,
-            Err(Refused::Failed(_)) => {
-                assert!(may_fail);
-                return;
-            }
+        let combined = match considered {
+            Ok(outcome) => *outcome.combined(),
+            Err(Refused::Failed(_)) => panic!("there is nothing to allocate"),
             Err(Refused::Conflict(conflict)) => {
-                assert!(!plain || is_unified, "{conflict}");
-                assert_eq!(conflict.who, who.name());
-                self.check_party(&alone, &conflict.with);
-                if !is_unified {
-                    assert!(!self.pair_unifies(leaf, &facts, &own), "{conflict}");
-                }
+                assert_eq!(expected, None, "{conflict}");
+                assert_eq!(conflict.who, Who(comer.number).name());
+                self.check_party(&comer, &conflict.with);
                 match self.users.propose(newcomer) {
                     Err(Refused::Conflict(again)) => assert_eq!(again, conflict),
-                    Err(Refused::Failed(_)) => assert!(may_fail),
                     _ => panic!("considered, it could not join"),
                 }
                 assert_eq!(state(&self.users), before);
                 return;
             }
         };
-        let ancestors = self.ancestors(leaf);
-        let proposal = match self.users.propose(newcomer) {
+        let choice = expected.expect("it could not join");
+        let [first, second] =
+            [Choice::First, Choice::Second].map(|choice| self.all(choice, Some(&comer)));
+        let by = |choice| {
+            if choice == Choice::First {
+                first
+            } else {
+                second
+            }
+        };
+        assert_eq!(combined, by(choice));
+        let is_changing = choice != self.choice;
+        let mut proposal = match self.users.propose(newcomer) {
             Ok(proposal) => proposal,
             Err(Refused::Failed(_)) => {
                 assert!(may_fail);
@@ -373,111 +365,85 @@ impl Model {
             Err(Refused::Conflict(conflict)) => panic!("considered, it could join: {conflict}"),
         };
         assert_eq!(state(proposal.users()), before);
-        assert_eq!(proposal.newcomer().data.number, who.number);
-        let meet = *proposal.outcome().combined();
-        assert_eq!(meet, *outcome.combined());
-        let is_unifying = proposal.outcome().is_unifying();
-        assert_eq!(is_unifying, outcome.is_unifying());
-        let constraints = proposal.constraints();
-        if !is_unifying {
-            assert!(plain);
-            assert_eq!(meet, before.0.meet(&alone));
-            assert_eq!(constraints, alone);
-        } else {
-            assert!(!plain || is_unified);
-            assert!(ancestors.iter().any(|(_, said)| {
-                said.priority > own.priority && constraints == together(&facts, said)
-            }));
+        assert_eq!(proposal.newcomer().data.0, comer.number);
+        assert_eq!(
+            (proposal.choice(), proposal.changes_others()),
+            (choice, is_changing)
+        );
+        assert_eq!(proposal.constraints(), comer.by(choice));
+        if then == Then::JoinsBySecond {
+            let is_better = choice == Choice::First && first != second && second_is_possible;
+            assert_eq!(proposal.take_second(), is_better);
+            assert_eq!(state(proposal.users()), before);
         }
-        if waits {
+        let choice = proposal.choice();
+        assert_eq!(*proposal.outcome().combined(), by(choice));
+        if then == Then::Waits {
             let newcomer = proposal.give_up();
             assert_eq!(state(&self.users), before);
-            assert_eq!(newcomer.user().needs().own(), alone);
-            assert_eq!(*newcomer.user().constraints(), alone);
+            assert_eq!(*newcomer.user().needs().own(), comer.own);
             self.waiting = Some((comer, newcomer));
             return;
         }
         let user = proposal.commit();
-        assert_eq!(*self.users.combined(), meet);
-        assert_eq!(*self.users.get(&user).unwrap().constraints(), constraints);
+        self.choice = choice;
         self.list.push(Entry { comer, user });
         // Who waited may have come before others.
-        self.list.sort_by_key(|entry| entry.comer.who.number);
-    }
-
-    /// Whether a newcomer and the only user there is have a common ancestor that has to unify
-    /// them: of a higher priority than what is said of either, and possible for both.
-    fn pair_unifies(&self, leaf: usize, facts: &Facts, own: &Constraints) -> bool {
-        let [Entry { comer: other, .. }] = self.list.as_slice() else {
-            return false;
-        };
-        let alone = together(facts, own);
-        let apart = alone.placement.access_mask
-            & together(&other.facts, &other.own).placement.access_mask
-            == 0;
-        let common = self.ancestors(leaf).into_iter().find(|(number, said)| {
-            said.priority > own.priority.max(other.own.priority)
-                && self.ancestors(other.leaf).iter().any(|(n, _)| n == number)
-        });
-        let Some((_, said)) = common else {
-            return false;
-        };
-        let both = [together(facts, &said), together(&other.facts, &said)];
-        let all = self.base.meet(&both[0]).meet(&both[1]);
-        apart
-            && possible(&alone, self.len)
-            && both.iter().all(|one| possible(one, self.len))
-            && possible_together(&all, self.len)
+        self.list.sort_by_key(|entry| entry.comer.number);
     }
 
     /// Whoever is told to stand against the newcomer does.
-    fn check_party(&self, alone: &Constraints, party: &Party) {
+    fn check_party(&self, comer: &Comer, party: &Party) {
+        let is_against = |other: &Comer, choice: Choice| {
+            !possible_together(&comer.by(choice).meet(other.by(choice)), self.len)
+        };
         match party {
-            Party::Itself => assert!(!possible(alone, self.len)),
+            Party::Itself => assert!(!possible(&comer.own, self.len)),
             Party::Device(name) if name.as_str() == "the buffer's creator" => {
-                assert!(!possible_together(&alone.meet(&self.base), self.len));
+                assert!(!possible_together(&comer.own.meet(&self.base), self.len));
             }
             Party::Device(name) => {
-                let is_it = |entry: &&Entry| entry.comer.who.name() == *name;
-                let entry = self.list.iter().find(is_it).unwrap();
-                let user = self.users.get(&entry.user).unwrap();
-                let against = [*user.constraints(), user.needs().own()];
-                let stands = |other| !possible_together(&alone.meet(other), self.len);
-                assert!(against.iter().any(stands));
+                let of_name = |entry: &&Entry| Who(entry.comer.number).name() == *name;
+                let found = &self.list.iter().find(of_name).unwrap().comer;
+                assert!(is_against(found, Choice::First));
+                // Rather one with whom second choices do not help.
+                let is_hopeless = |entry: &Entry| is_against(&entry.comer, Choice::Second);
+                let is_any = self.list.iter().any(is_hopeless);
+                assert_eq!(is_against(found, Choice::Second), is_any);
             }
             Party::Others => {
-                assert!(!possible_together(
-                    &alone.meet(self.users.combined()),
-                    self.len
-                ));
+                assert!(
+                    !possible_together(&comer.own.meet(self.users.combined()), self.len)
+                        || self.choice == Choice::Second
+                );
             }
             _ => panic!("a set of users knows of no memory"),
         }
     }
 
-    fn leave(&mut self, which: u8, restore: bool) {
+    fn leave(&mut self, which: u8, could: bool) {
         if self.list.is_empty() {
             return;
         }
         let entry = self.list.remove(usize::from(which) % self.list.len());
-        self.users.release(&entry.user);
+        let first = self.all(Choice::First, None);
+        let mut asked = 0;
+        self.users.release(&entry.user, |users, all| {
+            asked += 1;
+            assert_eq!(users.len(), self.list.len());
+            assert_eq!(*all, first);
+            could
+        });
+        let needs_nothing =
+            entry.comer.own == Constraints::ANY && entry.comer.either == Constraints::ANY;
+        let is_asked =
+            self.choice == Choice::Second && !needs_nothing && possible_together(&first, self.len);
+        assert_eq!(asked, u32::from(is_asked));
+        if is_asked && could {
+            self.choice = Choice::First;
+        }
         self.gone.push(entry.user);
         self.check_strangers();
-        self.check();
-        let before = state(&self.users);
-        let mut asked = 0;
-        self.users.restore(|users, meet| {
-            asked += 1;
-            assert_eq!(state(users).0, before.0);
-            assert!(possible_together(meet, self.len));
-            restore
-        });
-        assert!(asked <= 1);
-        if asked == 0 || !restore {
-            assert_eq!(state(&self.users).0, before.0);
-        } else if let [last] = self.list.as_slice() {
-            assert!(!self.users.get(&last.user).unwrap().needs().is_unified());
-        }
     }
 
     /// Memory fits all if it fits each, by trial.
@@ -486,13 +452,14 @@ impl Model {
             let mut fields = oracle::FIELDS.iter();
             fields.all(|field| oracle::found(c, *field, layout).is_none())
         };
-        let all = self.users.iter().all(|user| fits(user.constraints()));
+        let mut each = self.list.iter().map(|entry| &entry.comer);
+        let all = each.all(|comer| fits(comer.by(self.choice)));
         let misfit = self.users.misfit(&layout.memory());
         assert_eq!(misfit.is_none(), all && fits(&self.base));
         if let Some((name, _)) = misfit {
-            let is_it = |entry: &&Entry| entry.comer.who.name() == name;
+            let is_it = |entry: &&Entry| Who(entry.comer.number).name() == name;
             match self.list.iter().find(is_it) {
-                Some(entry) => assert!(!fits(self.users.get(&entry.user).unwrap().constraints())),
+                Some(entry) => assert!(!fits(entry.comer.by(self.choice))),
                 None => assert!(!fits(&self.base)),
             }
         }
@@ -500,36 +467,23 @@ impl Model {
 }
 
 fuzz_target!(|input: Input| {
-    let Input {
-        len,
-        base,
-        said,
-        steps,
-    } = input;
+    let Input { len, base, steps } = input;
     // As the module does before it makes a set.
     if !possible(&base, len) {
         return;
     }
-    let root = Device::new(None, said[2]);
-    let parents = [0, 1].map(|number| Device::new(Some(root.clone()), said[number]));
-    let leaf = |parent: usize| Some(Device::new(Some(parents[parent].clone()), None));
     // In places that those of the set have, too.
     let mut others = Users::new(Constraints::ANY, len);
     let other_users = (0..8).map(|number| {
-        let who = Who {
-            number,
-            device: None,
-        };
-        let newcomer = Newcomer::new(&Needs::NONE, who, GFP_KERNEL).unwrap();
+        let newcomer = Newcomer::new(&Needs::NONE, Who(number), GFP_KERNEL).unwrap();
         others.propose(newcomer).ok().unwrap().commit()
     });
     let other_users = other_users.collect();
     let mut model = Model {
         base,
         len,
-        said,
-        leaves: vec![leaf(0), leaf(0), leaf(1), None],
         list: Vec::new(),
+        choice: Choice::First,
         users: Users::new(base, len),
         waiting: None,
         gone: Vec::new(),
@@ -538,19 +492,9 @@ fuzz_target!(|input: Input| {
     };
     for step in steps {
         match step {
-            Step::Join {
-                leaf,
-                facts: hardware,
-                is_coherent,
-                own,
-                until_failure,
-                waits,
-            } => {
-                let facts = facts(&hardware, is_coherent);
-                model.join(leaf, facts, own, until_failure, waits);
-            }
-            Step::Again(waits) => model.again(waits),
-            Step::Leave(which, restore) => model.leave(which, restore),
+            Step::Join(known, until_failure, then) => model.join(&known, until_failure, then),
+            Step::Again(then) => model.again(then),
+            Step::Leave(which, could) => model.leave(which, could),
             Step::Try(layout) => model.try_memory(&layout),
         }
         model.check();

@@ -4,7 +4,7 @@
 //! a buffer's users, built for the host.
 //!
 //! The set is made of the very files that go into the module. Of the kernel crate it uses very
-//! little, which [`prelude`], [`alloc`], [`device`], [`page`] and [`sync`] stand in for, under the
+//! little, which [`prelude`], [`alloc`], [`page`] and [`sync`] stand in for, under the
 //! crate's name; [`few`] stands in for the module's own.
 
 #![deny(unsafe_code)]
@@ -12,7 +12,6 @@
 extern crate self as kernel;
 
 pub mod alloc;
-pub mod device;
 pub mod draw;
 pub mod few;
 pub mod page;

@@ -6,10 +6,7 @@ use crate::alloc::{
     AllocError,
     Flags, //
 };
-use std::{
-    cell::Cell,
-    ops::Deref, //
-};
+use std::cell::Cell;
 
 pub use std::pin::Pin;
 
@@ -50,23 +47,5 @@ pub(crate) fn allocate() -> Result<(), AllocError> {
             UNTIL_FAILURE.set(left.map(|count| count - 1));
             Ok(())
         }
-    }
-}
-
-/// A box.
-pub struct KBox<T>(Box<T>);
-
-impl<T> KBox<T> {
-    pub fn new(value: T, _flags: Flags) -> Result<Self, AllocError> {
-        allocate()?;
-        Ok(Self(Box::new(value)))
-    }
-}
-
-impl<T> Deref for KBox<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
     }
 }

@@ -93,26 +93,6 @@ impl<T: Unpin> From<Pin<UniqueArc<T>>> for Arc<T> {
     }
 }
 
-pub mod aref {
-    //! Stands in for `kernel::sync::aref`.
-
-    use std::{
-        ops::Deref,
-        rc::Rc, //
-    };
-
-    /// A counted reference.
-    pub struct ARef<T>(pub Rc<T>);
-
-    impl<T> Deref for ARef<T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            &self.0
-        }
-    }
-}
-
 pub mod atomic {
     //! Stands in for `kernel::sync::atomic`.
 

@@ -1,31 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users need, and how ancestors unify them.
+//! What users need, by themselves and as a second choice, and what they need together.
 
 use crate::strategy::{
     config,
     constraints, //
 };
 use dma_buf_constraints_host::model::{
-    release_ancestors,
-    unify,
+    Choice,
     Constraints,
     Facts,
+    Field,
     Needs,
-    Places,
-    Said, //
+    Together, //
 };
 use proptest::{
     collection,
-    prelude::*, //
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::TestRunner, //
 };
 
-fn said(constraints: Constraints) -> Said {
-    Said {
-        constraints,
-        is_inherited: false,
-    }
-}
+const PAGE: u64 = 4096;
 
 /// Constraints that consist of a mask and a priority.
 fn mask(access_mask: u64, priority: u16) -> Constraints {
@@ -35,17 +31,18 @@ fn mask(access_mask: u64, priority: u16) -> Constraints {
     constraints
 }
 
-/// A user of whom no more is known.
-fn user(access_mask: u64, priority: u16) -> Needs {
-    Needs::new(
-        hardware(&Constraints::ANY, true),
-        said(mask(access_mask, priority)),
-    )
+/// A user of whom no more is known than its classes of memory, and those of an ancestor.
+fn user(own: u64, ancestor: Option<u64>) -> Needs {
+    let ancestor = ancestor.map(|classes| mask(classes, 1));
+    Needs::new(&Facts::NONE, &mask(own, 0), ancestor.as_ref())
 }
 
-/// Constraints with few classes of memory, such that masks are often disjoint.
+/// Constraints with few classes of memory, such that masks are often disjoint, and often nothing
+/// else.
 fn few_classes() -> impl Strategy<Value = Constraints> {
-    (constraints(), 1..8_u64, 0..4_u16).prop_map(|(mut constraints, mask, priority)| {
+    let classes = prop_oneof![4 => (0..4_u32).prop_map(|class| 1 << class), 1 => 1..16_u64];
+    let rest = prop_oneof![2 => Just(Constraints::ANY), 1 => constraints()];
+    (rest, classes, 0..4_u16).prop_map(|(mut constraints, mask, priority)| {
         constraints.placement.access_mask = mask;
         constraints.priority = priority;
         constraints
@@ -54,17 +51,15 @@ fn few_classes() -> impl Strategy<Value = Constraints> {
 
 /// Facts come from hardware: they have no priority, and rarely a class.
 fn facts() -> impl Strategy<Value = Constraints> {
-    (
-        constraints(),
-        prop_oneof![3 => Just(u64::MAX), 1 => 1..8_u64],
-    )
-        .prop_map(|(mut facts, mask)| {
-            facts.placement.access_mask = mask;
-            facts.placement.max_segments = u32::MAX;
-            facts.placement.coherent = false;
-            facts.priority = 0;
-            facts
-        })
+    let classes = prop_oneof![3 => Just(u64::MAX), 1 => 1..16_u64];
+    let rest = prop_oneof![2 => Just(Constraints::ANY), 1 => constraints()];
+    (rest, classes).prop_map(|(mut facts, mask)| {
+        facts.placement.access_mask = mask;
+        facts.placement.max_segments = u32::MAX;
+        facts.placement.coherent = false;
+        facts.priority = 0;
+        facts
+    })
 }
 
 /// The same for the model.
@@ -78,337 +73,200 @@ fn hardware(facts: &Constraints, is_coherent: bool) -> Facts {
     }
 }
 
-fn needs() -> impl Strategy<Value = Needs> {
-    (facts(), any::<bool>(), few_classes())
-        .prop_map(|(facts, is_coherent, own)| Needs::new(hardware(&facts, is_coherent), said(own)))
+/// What is known of a user: facts, what is said of it, and of an ancestor.
+type Known = (Constraints, Constraints, Option<Constraints>);
+
+fn known() -> impl Strategy<Value = Known> {
+    (
+        facts(),
+        few_classes(),
+        proptest::option::weighted(0.8, few_classes()),
+    )
 }
 
-/// Two that have no class in common.
-fn disjoint_needs() -> impl Strategy<Value = (Needs, Needs)> {
-    (needs(), needs(), 1..7_u64)
-        .prop_map(|(a, b, split)| (a.also(&mask(split, 0)), b.also(&mask(!split, 0))))
+fn needs_of((facts, said, ancestor): &Known) -> Needs {
+    Needs::new(&hardware(facts, false), said, ancestor.as_ref())
 }
 
-/// Who can share with the newcomer is not asked for the ancestor that others need.
+/// Users of a buffer of so many bytes, each of them possible, and what the buffer itself needs.
+fn users() -> impl Strategy<Value = (u64, Constraints, Vec<Known>)> {
+    (1..40_u64, constraints(), collection::vec(known(), 1..5)).prop_map(|(pages, base, mut all)| {
+        let len = pages * PAGE;
+        all.retain(|known| needs_of(known).own().impossible(len, PAGE).is_none());
+        let base = match base.impossible(len, PAGE) {
+            Some(_) => Constraints::ANY,
+            None => base,
+        };
+        (len, base, all)
+    })
+}
+
+/// What users need together, as a buffer of `len` bytes takes them.
+fn together<'a>(base: &Constraints, len: u64, all: impl Iterator<Item = &'a Needs>) -> Together {
+    all.fold(Together::new(base), |together, needs| {
+        let mut needs = *needs;
+        needs.suit(len, PAGE);
+        together.with(&needs)
+    })
+}
+
+/// A display of two planes that read memory of one class each, of which their parent alone says
+/// that they read linear memory, too: a third device that reads nothing else shares with both.
 #[test]
-fn others_need_no_ancestor() {
-    let ancestor = mask(0b110, 1);
-    let newcomer = user(0b001, 0);
-    let (apart, among) = (user(0b010, 0), user(0b111, 0));
-    let unified = unify(&newcomer, &ancestor, [&apart, &among], |user| {
-        *user == apart
-    });
-    assert_eq!(unified, Some(newcomer.under(&ancestor)));
-    assert!(!among.has_to_join(&newcomer.under(&ancestor)));
+fn a_third_that_reads_linear_memory_joins_two_planes() {
+    const LINEAR: u64 = 0b100;
+    let planes = [user(0b001, Some(LINEAR)), user(0b010, Some(LINEAR))];
+    let camera = user(LINEAR, None);
+    let choose = |users: &[Needs]| {
+        let all = together(&Constraints::ANY, PAGE, users.iter());
+        let choice = all.choose(Choice::First, PAGE, PAGE);
+        choice.map(|choice| (choice, all.by(choice).placement.access_mask))
+    };
+    let [left, right] = planes;
+    assert_eq!(choose(&[left]), Ok((Choice::First, 0b001)));
+    assert_eq!(choose(&planes), Ok((Choice::Second, LINEAR)));
+    assert_eq!(choose(&[left, right, camera]), Ok((Choice::Second, LINEAR)));
+    assert_eq!(choose(&[camera, right]), Ok((Choice::Second, LINEAR)));
+    // Who has its classes by itself has the first choice.
+    assert_eq!(
+        choose(&[left, user(0b101, Some(0b010))]),
+        Ok((Choice::First, 0b001))
+    );
+    let misfit = choose(&[left, user(0b010, None)]).unwrap_err();
+    assert_eq!(misfit.field, Field::AccessMask);
+    // What adds no class is no second choice, whatever else it says.
+    let mut ancestor = mask(0b001, 1);
+    ancestor.placement.max_segments = 1;
+    let needs = Needs::new(&Facts::NONE, &mask(0b011, 0), Some(&ancestor));
+    assert_eq!(needs, user(0b011, None));
+    assert!(!needs.has_second() && left.has_second());
 }
 
 proptest! {
     #![proptest_config(config(1024))]
 
     #[test]
-    fn own_needs_are_facts_and_what_is_said(
-        facts in facts(),
-        own in constraints(),
-        more in constraints(),
-        ancestor in constraints(),
-    ) {
-        let needs = Needs::new(hardware(&facts, false), said(own));
-        prop_assert_eq!(needs.own(), facts.meet(&own));
-        prop_assert_eq!(*needs.effective(), needs.own());
-        prop_assert_eq!(needs.also(&more).own(), needs.own().meet(&more));
-        let unified = needs.under(&ancestor);
-        prop_assert!(unified.is_unified());
-        prop_assert_eq!(unified.own(), needs.own());
-        prop_assert_eq!(*unified.effective(), facts.meet(&ancestor));
+    fn a_second_choice_adds_classes_and_all_else(known in known()) {
+        let (facts, said, ancestor) = known;
+        let needs = needs_of(&known);
+        let own = facts.meet(&said);
+        prop_assert_eq!(*needs.own(), own);
+        prop_assert_eq!(*needs.by(Choice::First), own);
+        let second = ancestor.map(|ancestor| facts.meet(&ancestor));
+        let more = second.map_or(0, |second| second.placement.access_mask)
+            & !own.placement.access_mask;
+        prop_assert_eq!(needs.has_second(), more != 0);
+        let mut either = own;
+        if let Some(second) = second.filter(|_| more != 0) {
+            either = own.meet(&second);
+            either.placement.access_mask = own.placement.access_mask | more;
+        }
+        prop_assert_eq!(*needs.by(Choice::Second), either);
     }
 
     /// Where the hardware is coherent, all memory is; otherwise what is said is taken literally.
     #[test]
-    fn coherent_hardware_takes_any_memory(
-        facts in facts(),
-        mut own in constraints(),
-        mut ancestor in constraints(),
-    ) {
-        own.placement.coherent = true;
-        ancestor.placement.coherent = true;
-        for is_coherent in [false, true] {
-            let needs = Needs::new(hardware(&facts, is_coherent), said(own));
-            for one in [needs, needs.also(&ancestor), needs.under(&ancestor)] {
-                prop_assert_eq!(one.effective().placement.coherent, !is_coherent);
-                prop_assert_eq!(one.own().placement.coherent, !is_coherent);
-            }
-        }
-    }
-
-    #[test]
-    fn two_are_unified_whoever_comes_first(
-        (a, b) in disjoint_needs(),
-        ancestor in few_classes(),
-    ) {
-        let first = unify(&a, &ancestor, [&b], |_| true);
-        let second = unify(&b, &ancestor, [&a], |_| true);
-        prop_assert_eq!(first.is_some(), second.is_some());
-        if let (Some(first), Some(second)) = (first, second) {
-            // Both have to join, and get the same as the newcomer.
-            prop_assert!(a.has_to_join(&second) && b.has_to_join(&first));
-            prop_assert_eq!(first, a.under(&ancestor));
-            prop_assert_eq!(second, b.under(&ancestor));
-        }
-    }
-
-    #[test]
-    fn only_a_higher_priority_unifies((a, b) in disjoint_needs(), ancestor in few_classes()) {
-        let is_higher = [a, b]
-            .iter()
-            .all(|needs| ancestor.priority > needs.effective().priority);
-        prop_assert_eq!(unify(&a, &ancestor, [&b], |_| true).is_some(), is_higher);
-        prop_assert_eq!(unify(&a, &ancestor, [&b], |_| false), None);
-    }
-
-    /// Facts bind, and so does what the ancestor declares.
-    #[test]
-    fn nothing_is_gained_beyond_facts_and_ancestor(
-        facts in facts(),
-        own in few_classes(),
-        b in needs(),
-        ancestor in few_classes(),
-    ) {
-        let a = Needs::new(hardware(&facts, false), said(own));
-        if let Some(unified) = unify(&a, &ancestor, [&b], |_| true) {
-            let effective = *unified.effective();
-            prop_assert_eq!(effective.meet(&facts), effective);
-            prop_assert_eq!(effective.meet(&ancestor), effective);
-        }
-    }
-
-    /// Whoever need not join can share with the newcomer, before and after.
-    #[test]
-    fn others_share_with_the_newcomer(
-        newcomer in needs(),
-        users in collection::vec((needs(), any::<bool>()), 0..5),
-        ancestor in few_classes(),
-    ) {
-        if let Some(unified) = unify(&newcomer, &ancestor, &wrap(&users), |user| user.1) {
-            for (needs, is_below) in &users {
-                if needs.has_to_join(&unified) {
-                    prop_assert!(*is_below && needs.yields_to(&ancestor));
-                } else {
-                    prop_assert!(!needs.effective().is_disjoint(unified.effective()));
-                    prop_assert!(!needs.effective().is_disjoint(&newcomer.own()));
-                }
-            }
-        }
-    }
-}
-
-/// A user with a mark.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Marked<M>(Needs, M);
-
-impl<M> AsRef<Needs> for Marked<M> {
-    fn as_ref(&self) -> &Needs {
-        &self.0
-    }
-}
-
-/// Users with marks, by their places.
-struct Set<'a, M>(&'a mut [Option<Marked<M>>]);
-
-impl<M> Places for Set<'_, M> {
-    fn places(&self) -> usize {
-        self.0.len()
-    }
-
-    fn needs(&self, place: usize) -> Option<&Needs> {
-        self.0[place].as_ref().map(|user| &user.0)
-    }
-
-    fn needs_mut(&mut self, place: usize) -> Option<&mut Needs> {
-        self.0[place].as_mut().map(|user| &mut user.0)
-    }
-}
-
-fn wrap<M: Copy>(users: &[(Needs, M)]) -> Vec<Marked<M>> {
-    users
-        .iter()
-        .map(|(needs, mark)| Marked(*needs, *mark))
-        .collect()
-}
-
-#[test]
-fn whoever_inherits_has_the_ancestors_already() {
-    let ancestor = mask(0b100, 3);
-    let inherits = Said {
-        constraints: ancestor,
-        is_inherited: true,
-    };
-    let child = Needs::new(hardware(&Constraints::ANY, true), inherits);
-    let other = user(0b001, 2);
-    assert_eq!(
-        unify(&other, &ancestor, [&child], |_| true),
-        Some(other.under(&ancestor))
-    );
-    assert_eq!(
-        unify(&child, &ancestor, [&other], |_| true),
-        Some(child.under(&ancestor))
-    );
-    // The same said of the device itself is its own, and of no lower priority.
-    let own = Needs::new(hardware(&Constraints::ANY, true), said(ancestor));
-    assert_eq!(unify(&other, &ancestor, [&own], |_| true), None);
-    // As is more that a program says of it.
-    let more = child.also(&mask(0b110, 0));
-    assert_eq!(unify(&other, &ancestor, [&more], |_| true), None);
-    assert_eq!(child.also(&Constraints::ANY), child);
-    // A higher ancestor needs a higher priority than the one it inherits.
-    assert_eq!(unify(&other, &mask(0b010, 3), [&child], |_| true), None);
-    assert!(unify(&other, &mask(0b010, 4), [&child], |_| true).is_some());
-}
-
-#[test]
-fn a_third_joins_those_who_are_unified() {
-    let ancestor = mask(0b100, 3);
-    let users = [
-        user(0b001, 1).under(&ancestor),
-        user(0b010, 2).under(&ancestor),
-    ];
-    // It could share with either, but not with what they have now.
-    let third = user(0b011, 0);
-    let unified = unify(&third, &ancestor, &users, |_| true).unwrap();
-    assert_eq!(unified.effective().placement.access_mask, 0b100);
-    // An ancestor of its own family does not take their place.
-    assert_eq!(unify(&third, &mask(0b1000, 3), &users, |_| true), None);
-}
-
-/// A family of devices: its number is that of the ancestor that they have in common, beside the one
-/// that all have.
-type Member = Marked<usize>;
-
-/// Lets a newcomer into a set as the module does, the nearest ancestor first. Whoever cannot share
-/// stays out.
-fn join(set: &mut Vec<Option<Member>>, newcomer: Member, ancestors: &[Constraints; 3]) {
-    let Marked(needs, family) = newcomer;
-    let users = || set.iter().flatten();
-    let is_disjoint =
-        |needs: &Needs, other: &Member| needs.effective().is_disjoint(other.0.effective());
-    if !users().any(|user| is_disjoint(&needs, user)) {
-        return set.push(Some(newcomer));
-    }
-    let found = [(ancestors[family], Some(family)), (ancestors[2], None)]
-        .into_iter()
-        .find_map(|(ancestor, only)| {
-            let is_below = |user: &Member| only.is_none_or(|family| user.1 == family);
-            Some((unify(&needs, &ancestor, users(), is_below)?, ancestor))
+    fn coherent_hardware_takes_any_memory((facts, mut said, ancestor) in known()) {
+        said.placement.coherent = true;
+        let ancestor = ancestor.map(|mut ancestor| {
+            ancestor.placement.coherent = true;
+            ancestor
         });
-    let Some((unified, ancestor)) = found else {
-        return;
-    };
-    let mut changed = set.clone();
-    for user in changed.iter_mut().flatten() {
-        if user.0.has_to_join(&unified) {
-            user.0 = user.0.under(&ancestor);
+        for is_coherent in [false, true] {
+            let needs = Needs::new(&hardware(&facts, is_coherent), &said, ancestor.as_ref());
+            for choice in [Choice::First, Choice::Second] {
+                prop_assert_eq!(needs.by(choice).placement.coherent, !is_coherent);
+            }
         }
     }
-    if changed
-        .iter()
-        .flatten()
-        .any(|user| is_disjoint(&unified, user))
-    {
-        return;
-    }
-    changed.push(Some(Marked(unified, family)));
-    if shares(&changed) {
-        *set = changed;
-    }
-}
-
-/// Whether each two have a class in common.
-fn shares(set: &[Option<Member>]) -> bool {
-    let users = || set.iter().flatten();
-    users().all(|a| users().all(|b| !a.0.effective().is_disjoint(b.0.effective())))
-}
-
-/// Ancestors, of two families and of all, and devices that come, and which of them goes.
-fn families() -> impl Strategy<Value = ([Constraints; 3], Vec<(u64, u16, usize)>, usize)> {
-    let ancestor = |priority| (1..32_u64, priority).prop_map(|(bits, high)| mask(bits, high));
-    (
-        [ancestor(2..4_u16), ancestor(2..4_u16), ancestor(3..6_u16)],
-        collection::vec((1..32_u64, 0..3_u16, 0..2_usize), 2..7),
-        any::<usize>(),
-    )
-}
-
-proptest! {
-    #![proptest_config(config(2048))]
 
     #[test]
-    fn those_without_a_partner_go_back((ancestors, devices, gone) in families()) {
-        let mut set = Vec::new();
-        for (bits, priority, family) in devices {
-            join(&mut set, Marked(user(bits, priority), family), &ancestors);
-        }
-        prop_assert!(shares(&set));
-        let gone = gone % set.len();
-        set[gone] = None;
-        let before = set.clone();
-        let any = release_ancestors(&mut Set(&mut set));
+    fn memory_for_one_that_covers_serves_the_other(a in known(), b in known()) {
+        let (a, b) = (needs_of(&a), needs_of(&b));
+        let both = [Choice::First, Choice::Second].map(|choice| {
+            *Together::new(a.by(choice)).with(&b).by(choice) == *a.by(choice)
+        });
+        prop_assert_eq!(a.covers(&b), both == [true, true]);
+        prop_assert!(a.covers(&a) && a.covers(&Needs::NONE));
+    }
 
-        // Nothing has changed yet but for marks.
-        for (after, before) in set.iter().flatten().zip(before.iter().flatten()) {
-            prop_assert_eq!(after.0.effective(), before.0.effective());
-            prop_assert_eq!(after.0.own(), before.0.own());
-        }
-        // The order is of no importance.
-        let mut reversed: Vec<_> = before.iter().rev().copied().collect();
-        release_ancestors(&mut Set(&mut reversed));
-        reversed.reverse();
-        prop_assert_eq!(&reversed, &set);
+    /// What all need is a function of who is there: of no order, and of nobody who has gone.
+    #[test]
+    fn in_any_order((len, base, users) in users(), turn in any::<usize>()) {
+        let all: Vec<_> = users.iter().map(needs_of).collect();
+        let one = together(&base, len, all.iter());
+        let (later, sooner) = all.split_at(turn % (all.len() + 1));
+        let other = together(&base, len, sooner.iter().chain(later.iter().rev()));
+        prop_assert_eq!(one, other);
+    }
 
-        let foreseen: Vec<_> = set.iter().flatten().map(|user| user.0.settled()).collect();
-        for user in set.iter_mut().flatten() {
-            user.0.settle();
+    /// First choices come first, and second ones are looked at only where those do not do.
+    #[test]
+    fn what_is_chosen_is_possible((len, base, users) in users()) {
+        let all: Vec<_> = users.iter().map(needs_of).collect();
+        let together = together(&base, len, all.iter());
+        let is_possible = |choice| together.impossible(choice, len, PAGE).is_none();
+        let (first, second) = (is_possible(Choice::First), is_possible(Choice::Second));
+        let expected = match (first, second) {
+            (true, _) => Some(Choice::First),
+            (_, true) => Some(Choice::Second),
+            _ => None,
+        };
+        prop_assert_eq!(together.choose(Choice::First, len, PAGE).ok(), expected);
+        let preferred = match (first, second) {
+            (_, true) => Some(Choice::Second),
+            (true, _) => Some(Choice::First),
+            _ => None,
+        };
+        prop_assert_eq!(together.choose(Choice::Second, len, PAGE).ok(), preferred);
+        // Classes alone lead to the second choice.
+        if expected == Some(Choice::Second) {
+            prop_assert_eq!(together.by(Choice::First).placement.access_mask, 0);
         }
-        let now: Vec<_> = set.iter().flatten().map(|user| *user.0.effective()).collect();
-        prop_assert_eq!(&foreseen, &now);
-        prop_assert_eq!(any, set != before);
-        prop_assert!(shares(&set));
-        for (index, user) in set.iter().enumerate() {
-            let Some(Marked(needs, _)) = user else { continue };
-            let has_partner = set.iter().enumerate().any(|(other, user)| {
-                index != other
-                    && user.is_some_and(|user| {
-                        needs.own().is_disjoint(&user.0.own())
-                            || needs.own().is_disjoint(user.0.effective())
-                    })
-            });
-            let was_unified = before[index].is_some_and(|user| user.0.is_unified());
-            prop_assert_eq!(needs.is_unified(), was_unified && has_partner);
+        if let Err(misfit) = together.choose(Choice::First, len, PAGE) {
+            prop_assert_eq!(Some(misfit), together.impossible(Choice::First, len, PAGE));
         }
+    }
+
+    /// Who would be refused with a second choice would be refused without, and so would others.
+    #[test]
+    fn a_second_choice_refuses_nobody((len, base, users) in users(), which in any::<usize>()) {
+        prop_assume!(!users.is_empty());
+        let mut all: Vec<_> = users.iter().map(needs_of).collect();
+        let with = together(&base, len, all.iter());
+        let (facts, said, _) = users[which % users.len()];
+        all[which % users.len()] = needs_of(&(facts, said, None));
+        let without = together(&base, len, all.iter());
+        let is_possible = |all: &Together| all.choose(Choice::First, len, PAGE).is_ok();
+        prop_assert!(!is_possible(&without) || is_possible(&with));
     }
 }
 
 /// The strategy is worth something only if it draws what matters.
 #[test]
-fn families_unify_and_part() {
-    use proptest::{
-        strategy::ValueTree,
-        test_runner::TestRunner, //
-    };
-
+fn users_need_second_choices() {
     let mut runner = TestRunner::deterministic();
-    let (mut unified, mut parted, mut stayed) = (0, 0, 0);
+    let (mut first, mut second, mut neither, mut given_up) = (0, 0, 0, 0);
     for _ in 0..1000 {
-        let (ancestors, devices, gone) = families().new_tree(&mut runner).unwrap().current();
-        let mut set = Vec::new();
-        for (bits, priority, family) in devices {
-            join(&mut set, Marked(user(bits, priority), family), &ancestors);
+        let (len, base, users) = users().new_tree(&mut runner).unwrap().current();
+        let all: Vec<_> = users.iter().map(needs_of).collect();
+        match together(&base, len, all.iter()).choose(Choice::First, len, PAGE) {
+            Ok(Choice::First) => first += 1,
+            Ok(Choice::Second) => second += 1,
+            Err(_) => neither += 1,
         }
-        unified += usize::from(set.iter().flatten().any(|user| user.0.is_unified()));
-        let gone = gone % set.len();
-        set[gone] = None;
-        parted += usize::from(release_ancestors(&mut Set(&mut set)));
-        let stays = |user: &Member| user.0.is_unified() && user.0.settled() != user.0.own();
-        stayed += usize::from(set.iter().flatten().any(stays));
+        given_up += all
+            .iter()
+            .filter(|needs| {
+                let mut suited = **needs;
+                suited.suit(len, PAGE);
+                suited != **needs
+            })
+            .count();
     }
-    let drawn = format!("unified {unified}, parted {parted}, stayed {stayed}");
-    assert!(unified > 200 && parted > 50 && stayed > 50, "{drawn}");
+    let drawn = format!("first {first}, second {second}, neither {neither}, given up {given_up}");
+    assert!(
+        first > 200 && second > 50 && neither > 50 && given_up > 50,
+        "{drawn}"
+    );
 }

@@ -91,7 +91,7 @@ fn user_text(user: &BufferUser) -> String {
         (user.attached == Some(true) && !user.mapped, "attached"),
         (user.mapped, "mapped"),
         (user.dynamic == Some(true), "dynamic"),
-        (user.unified == Some(true), "unified"),
+        (user.second_choice == Some(true), "second choice"),
     ];
     for (is_set, flag) in flags {
         if is_set {

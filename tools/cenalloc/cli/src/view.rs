@@ -100,7 +100,7 @@ pub(crate) struct BufferUser {
     pub(crate) attached: Option<bool>,
     pub(crate) mapped: bool,
     pub(crate) dynamic: Option<bool>,
-    pub(crate) unified: Option<bool>,
+    pub(crate) second_choice: Option<bool>,
     pub(crate) early: Option<u64>,
     #[serde(skip)]
     pub(crate) constraints: Constraints,
@@ -115,7 +115,7 @@ impl From<&UserLine> for BufferUser {
             attached: line.attached,
             mapped: line.mapped,
             dynamic: line.dynamic,
-            unified: line.unified,
+            second_choice: line.second_choice,
             early: line.early,
             constraints: line.constraints,
         }
@@ -131,7 +131,7 @@ impl From<&User> for BufferUser {
             attached: Some(user.attached),
             mapped: user.mapped,
             dynamic: Some(user.dynamic),
-            unified: Some(user.unified),
+            second_choice: Some(user.second_choice),
             early: Some(user.early.into()),
             constraints: user.constraints,
         }

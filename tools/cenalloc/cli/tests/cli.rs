@@ -28,7 +28,7 @@ const DEVICES: &str = "\
 buffer=17 device=\"vivid.0\" mask=any below=2^32 segments=any align=1 segsize=65536 boundary=any \
 mapped=1 declared=0 early=1
 buffer=17 device=\"scanout\" mask=any below=any segments=1 align=4096 coherent=1 segsize=any \
-boundary=2^22 priority=9 mapped=0 declared=1 unified=1 early=0
+boundary=2^22 priority=9 mapped=0 declared=1 second=1 early=0
 ";
 
 const CONFLICT: &str = "\
@@ -86,7 +86,7 @@ ID  NAME    SIZE  STATE   ALLOCATOR      USERS  MAPS  EARLY  MOVES  NEEDS
 aligned to 4 KiB
     vivid.0: below 2^32, segments of 64 KiB, mapped, kept out 1
     scanout: contiguous, not across 2^22, aligned to 4 KiB, without cache maintenance, priority 9, \
-declared, unified
+declared, second choice
     refused: edu 0000:00:05.0 needs addresses below 2^28, memory is at 0x1_4000_0000 and mapped by \
 vivid.0
 18  -      4 KiB  empty   -                  0     0      0      -  any memory
@@ -126,8 +126,8 @@ fn a_list_for_programs() {
     assert_eq!(users[0]["needs"]["max_address"], 0xffff_ffffu64);
     assert_eq!(users[1]["needs"]["segment_boundary_mask"], 0x3f_ffff);
     assert_eq!(users[1]["declared"], true);
-    assert_eq!(users[1]["unified"], true);
-    assert_eq!(users[0]["unified"], Value::Null);
+    assert_eq!(users[1]["second_choice"], true);
+    assert_eq!(users[0]["second_choice"], Value::Null);
     assert_eq!(users[1]["needs"]["coherent"], true);
     assert_eq!(users[1]["needs"]["priority"], 9);
     assert_eq!(buffers[0]["relocations"], 3);

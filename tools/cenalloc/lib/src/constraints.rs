@@ -152,8 +152,8 @@ pub struct Constraints {
     pub max_segments: Option<u32>,
     /// It must not need cache maintenance.
     pub coherent: bool,
-    /// How special these needs are, 0 to 65535: two devices that have no class of memory in
-    /// common share by the needs of a common ancestor whose priority is higher than theirs.
+    /// How special these needs are, 0 to 65535: where devices have no class of memory in common,
+    /// the classes of an ancestor of higher priority serve, too.
     pub priority: u16,
 }
 

@@ -144,8 +144,8 @@ pub struct UserLine {
     pub mapped: bool,
     /// Whether it was declared, where the kernel tells.
     pub declared: Option<bool>,
-    /// Whether the needs of an ancestor stand for its own, where the kernel tells.
-    pub unified: Option<bool>,
+    /// Whether its second choice counts, where the kernel tells.
+    pub second_choice: Option<bool>,
     /// Whether it is attached, where the kernel tells.
     pub attached: Option<bool>,
     /// Whether memory may move while it is mapped, where the kernel tells.
@@ -342,7 +342,7 @@ impl FromStr for UserLine {
             },
             mapped: fields.flag_if_there("mapped")? == Some(true),
             declared: fields.flag_if_there("declared")?,
-            unified: fields.flag_if_there("unified")?,
+            second_choice: fields.flag_if_there("second")?,
             attached: fields.flag_if_there("attached")?,
             dynamic: fields.flag_if_there("dynamic")?,
             early: fields.number_if_there("early")?,
@@ -433,7 +433,7 @@ impl fmt::Display for UserLine {
         )?;
         for (key, flag) in [
             ("declared", self.declared),
-            ("unified", self.unified),
+            ("second", self.second_choice),
             ("attached", self.attached),
             ("dynamic", self.dynamic),
         ] {
@@ -515,7 +515,7 @@ mod tests {
                 constraints,
                 mapped: flags.0,
                 declared: flags.1,
-                unified: flags.2,
+                second_choice: flags.2,
                 attached: flags.3,
                 dynamic: flags.4,
                 early: flags.5,
@@ -585,11 +585,11 @@ mod tests {
         let text =
             "buffer=17 device=\"edu 0000:00:05.0\" mask=any below=2^28 segments=any align=1 \
                     coherent=0 segsize=any boundary=2^32 priority=65535 mapped=1 declared=0 \
-                    unified=1 early=3";
+                    second=1 early=3";
         let line: UserLine = text.parse().unwrap();
         assert_eq!((line.declared, line.early), (Some(false), Some(3)));
         assert_eq!(
-            (line.unified, line.constraints.priority),
+            (line.second_choice, line.constraints.priority),
             (Some(true), 65_535)
         );
         let high = text.replace("65535", "65536");

@@ -66,9 +66,9 @@ pub struct User {
     pub mapped: bool,
     /// Memory may move while it is mapped.
     pub dynamic: bool,
-    /// The needs of an ancestor stand for its own: it had no class of memory in common with another
-    /// user.
-    pub unified: bool,
+    /// Its second choice counts, the classes of memory of an ancestor of higher priority: the users
+    /// have none in common without.
+    pub second_choice: bool,
     /// How many others it kept out by mapping before they attached.
     pub early: u32,
 }
@@ -171,7 +171,7 @@ fn from_raw(raw: &abi::cenalloc_query, users: &[abi::cenalloc_user], text: &str)
                 attached: user.flags & abi::CENALLOC_USER_ATTACHED != 0,
                 mapped: user.flags & abi::CENALLOC_USER_MAPPED != 0,
                 dynamic: user.flags & abi::CENALLOC_USER_DYNAMIC != 0,
-                unified: user.flags & abi::CENALLOC_USER_UNIFIED != 0,
+                second_choice: user.flags & abi::CENALLOC_USER_SECOND != 0,
                 early: user.early,
             })
             .collect(),

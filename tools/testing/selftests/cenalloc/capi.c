@@ -259,7 +259,7 @@ TEST_F(exporter, late_joiner_out_of_reach)
 #define PARENT		0
 #define PART(...)	DEVICE(.flags = IMPORTER_CHILD, .parent = PARENT, __VA_ARGS__)
 
-TEST_F(exporter, an_ancestor_unifies)
+TEST_F(exporter, second_choices)
 {
 	int one, two;
 
@@ -270,14 +270,14 @@ TEST_F(exporter, an_ancestor_unifies)
 	ASSERT_LE(0, one);
 	two = join(self->importer, self->fd, PART(.access_mask = 2));
 	ASSERT_LE(0, two);
-	EXPECT_SAME(NEEDS(.access_mask = 4, .priority = 2, .alignment = 8192),
+	EXPECT_SAME(NEEDS(.access_mask = 4, .priority = 2, .alignment = 8192, .max_segments = 9),
 		    state(self->exporter, self->fd).meet);
 	/* As high as the parent's priority. */
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd,
 				PART(.name = "three", .access_mask = 1, .priority = 2)));
 	EXPECT_MATCH(state(self->exporter, self->fd).refusal,
-		     "*three.* needs memory of class 0x1, *one.* needs memory of class 0x4");
-	/* Its own needs count again without a partner, as long as there is no memory. */
+		     "*three.* needs memory of class 0x1, * needs memory of class 0x2");
+	/* Its own needs count again where they can, as long as there is no memory. */
 	ASSERT_EQ(0, detach(self->importer, two));
 	EXPECT_SAME(NEEDS(.access_mask = 1, .priority = 1, .max_segments = 9),
 		    state(self->exporter, self->fd).meet);
@@ -285,10 +285,10 @@ TEST_F(exporter, an_ancestor_unifies)
 	ASSERT_LE(0, two);
 	ASSERT_EQ(0, map(self->importer, one, NULL));
 	ASSERT_EQ(0, detach(self->importer, two));
-	EXPECT_EQ(4, state(self->exporter, self->fd).meet.access_mask);
+	EXPECT_EQ(5, state(self->exporter, self->fd).meet.access_mask);
 }
 
-TEST_F(exporter, an_ancestors_needs_that_memory_does_not_suit)
+TEST_F(exporter, a_second_choice_that_memory_does_not_suit)
 {
 	struct exporter_state before;
 	static struct mapping mapping;
@@ -307,19 +307,22 @@ TEST_F(exporter, an_ancestors_needs_that_memory_does_not_suit)
 	EXPECT_SAME(before.meet, state(self->exporter, self->fd).meet);
 }
 
-/* A unified device's table is cut as the ancestor says. */
+/* What else the ancestor needs cuts the table. */
 TEST_F(exporter, an_ancestor_cuts_the_table)
 {
 	static struct mapping mapping;
 	int one;
 
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = 4, .priority = 2,
-							    .max_segment_size = 16384)));
-	one = join(self->importer, self->fd, PART(.access_mask = 1, .max_segment_size = 8192));
+							    .max_segment_size = 8192)));
+	one = join(self->importer, self->fd, PART(.access_mask = 1, .max_segment_size = 16384));
 	ASSERT_LE(0, one);
-	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 2)));
 	ASSERT_EQ(0, map(self->importer, one, &mapping));
 	EXPECT_EQ(4, mapping.count);
+	ASSERT_EQ(0, unmap(self->importer, one));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 2)));
+	ASSERT_EQ(0, map(self->importer, one, &mapping));
+	EXPECT_EQ(8, mapping.count);
 }
 
 TEST_F(exporter, goes_with_users_in_the_set)

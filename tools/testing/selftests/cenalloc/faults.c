@@ -297,25 +297,6 @@ FIXTURE_VARIANT_ADD(no_memory, attach) {
 	},
 };
 
-/* Its ancestors are remembered, as one of them could unify it with others. */
-static int a_child(struct world *world)
-{
-	int parent = add_device(world->importer, DEVICE(.name = "parent"));
-
-	return parent < 0 ? parent :
-	       a_device_with(world, DEVICE(.name = "child", .flags = IMPORTER_CHILD,
-					   .parent = parent,
-					   .access_mask = CENALLOC_CLASS_SYSTEM));
-}
-
-FIXTURE_VARIANT_ADD(no_memory, attach_of_a_child) {
-	.injected = {
-		.before = a_child,
-		.call = call_attach,
-		.after = has_one_user,
-	},
-};
-
 /* Another child of the same parent, which alone knows what memory suits both. */
 static int an_unlike_child(struct world *world)
 {
@@ -336,21 +317,21 @@ static int an_unlike_child(struct world *world)
 	return keep(&world->device, add_device(world->importer, add));
 }
 
-static int has_two_unified_users(struct world *world)
+static int has_two_second_choices(struct world *world)
 {
 	struct told told;
 	int ret = query(world->fd, &told);
 
 	return ret ?: told.query.user_count == 2 &&
-		      told.users[0].flags & told.users[1].flags & CENALLOC_USER_UNIFIED ? 0 :
+		      told.users[0].flags & told.users[1].flags & CENALLOC_USER_SECOND ? 0 :
 		      -EUSERS;
 }
 
-FIXTURE_VARIANT_ADD(no_memory, attach_that_unifies) {
+FIXTURE_VARIANT_ADD(no_memory, attach_with_second_choices) {
 	.injected = {
 		.before = an_unlike_child,
 		.call = call_attach,
-		.after = has_two_unified_users,
+		.after = has_two_second_choices,
 	},
 };
 

@@ -23,7 +23,7 @@
  * @segment_boundary_mask: a power of two, minus one
  * @alignment: bytes, a power of two
  * @max_segments: 1 is one contiguous run
- * @priority: for unifying ancestors
+ * @priority: for second choices
  * @coherent: 1 where it must not need cache maintenance, else 0
  * @reserved: zero
  */

@@ -10,8 +10,7 @@
  *			with memory, dma_buf_constraints_consider() before
  *	first map	dma_buf_constraints_meet(), to choose the memory
  *	each map	dma_buf_constraints_of(), to cut the device's table
- *	detach		dma_buf_constraints_release(); without memory,
- *			dma_buf_constraints_restore()
+ *	detach		dma_buf_constraints_release()
  *
  * The reservation lock of the dma-buf protects all of a buffer. The CPU has no
  * access, to keep to the point. /dev/cenalloc_c_exporter makes buffers; its
@@ -184,9 +183,7 @@ static void buffer_detach(struct dma_buf *dmabuf,
 	struct buffer *buffer = dmabuf->priv;
 
 	dma_resv_lock(dmabuf->resv, NULL);
-	dma_buf_constraints_release(buffer->users, attachment->priv);
-	if (!buffer->pages)
-		dma_buf_constraints_restore(buffer->users);
+	dma_buf_constraints_release(buffer->users, attachment->priv, buffer->pages);
 	dma_resv_unlock(dmabuf->resv);
 }
 

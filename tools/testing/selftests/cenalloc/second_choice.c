@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Priorities: devices that have no class of memory in common, and an ancestor that
- * lets them share; parts of a device with needs of their own; coherence.
+ * Second choices: devices that have no class of memory in common, and ancestors of
+ * higher priority whose classes serve them, too; parts of a device with needs of
+ * their own; coherence.
  */
 
 #include "kselftest_harness.h"
@@ -19,8 +20,10 @@
 #define PARENT		0
 #define PART(...)	DEVICE(.flags = IMPORTER_CHILD, .parent = PARENT, __VA_ARGS__)
 
-/* Whether the users of a buffer are unified: a character for each, in their order. */
-static const char *unified(int fd)
+#define OTHER		0x10000000000	/* a class that no allocator gives */
+
+/* Whose second choice counts: a character for each user, in their order. */
+static const char *second_choices(int fd)
 {
 	static char flags[USERS + 1];
 	struct told told;
@@ -29,7 +32,7 @@ static const char *unified(int fd)
 	if (query(fd, &told))
 		return "cannot be asked";
 	for (i = 0; i < told.query.user_count && i < USERS; i++)
-		flags[i] = told.users[i].flags & CENALLOC_USER_UNIFIED ? 'u' : '-';
+		flags[i] = told.users[i].flags & CENALLOC_USER_SECOND ? 's' : '-';
 	flags[i] = '\0';
 	return flags;
 }
@@ -41,64 +44,71 @@ static __u64 classes(int fd)
 
 /* --- No ancestor that counts for more -------------------------------------- */
 
-TEST_F(buffer, strangers_are_not_unified)
+TEST_F(buffer, strangers_have_no_second_choice)
 {
 	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.access_mask = CONTIG, .priority = 9), -EINVAL,
 		      "* needs memory of class 0x2, * needs memory of class 0x1");
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 }
 
 TEST_F(buffer, equal_priorities_are_incompatible)
 {
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
 	ASSERT_LE(0, join(self->importer, self->fd,
-			  PART(.name = "one", .access_mask = SYSTEM, .priority = 6)));
-	/* As high as the parent's, or higher. */
+			  PART(.name = "one", .access_mask = SYSTEM, .priority = 7)));
+	/* As high as the parent's, or higher, and lower. */
 	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "two", .access_mask = CONTIG, .priority = 7), -EINVAL,
-		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+		      PART(.name = "two", .access_mask = OTHER, .priority = 7), -EINVAL,
+		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
 	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "two", .access_mask = CONTIG, .priority = 65535), -EINVAL,
-		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+		      PART(.name = "two", .access_mask = OTHER, .priority = 65535), -EINVAL,
+		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
+	check_refused(_metadata, self->importer, self->fd,
+		      PART(.name = "two", .access_mask = OTHER, .priority = 6), -EINVAL,
+		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
 	EXPECT_EQ(SYSTEM, classes(self->fd));
 }
 
-TEST_F(buffer, both_have_to_be_lower)
+TEST_F(buffer, only_the_lower_one_has_a_second_choice)
 {
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
-	ASSERT_LE(0, join(self->importer, self->fd,
-			  PART(.name = "one", .access_mask = SYSTEM, .priority = 7)));
-	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "two", .access_mask = CONTIG), -EINVAL,
-		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM, .priority = 6)));
+	/* What it takes itself it need not have as its second choice. */
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG, .priority = 7)));
+	EXPECT_STREQ("s-", second_choices(self->fd));
+	EXPECT_EQ(CONTIG, classes(self->fd));
 }
 
-TEST_F(buffer, a_parent_of_one_alone)
+TEST_F(buffer, whoever_takes_the_parents_class_shares)
 {
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
-	check_refused(_metadata, self->importer, self->fd, DEVICE(.access_mask = CONTIG), -EINVAL,
-		      "* needs memory of class 0x2, * needs memory of class 0x1");
-	/* Nor is the parent itself one of the parts. */
-	EXPECT_EQ(-EINVAL, attach(self->importer, PARENT, self->fd));
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = CONTIG)));
+	EXPECT_LE(0, attach(self->importer, PARENT, self->fd));
+	EXPECT_STREQ("s--", second_choices(self->fd));
+	EXPECT_EQ(CONTIG, classes(self->fd));
 }
 
 /* Needs that no device has are below no ancestor. */
-TEST_F(buffer, explicit_needs_are_not_unified)
+TEST_F(buffer, needs_without_a_device_have_no_second_choice)
 {
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
 	ASSERT_EQ(0, declare_needs(self->fd, "program", NEEDS(.access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "part", .access_mask = CONTIG), -EINVAL,
-		      "*part.* needs memory of class 0x2, program needs memory of class 0x1");
+		      PART(.name = "part", .access_mask = OTHER), -EINVAL,
+		      "*part.* needs memory of class 0x10000000000, program needs memory of class 0x1");
+	close(self->fd);
+	self->fd = create(BUFFER_LEN);
+	ASSERT_EQ(0, declare_needs(self->fd, "program", NEEDS(.access_mask = CONTIG)));
+	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = OTHER)));
+	EXPECT_STREQ("-s", second_choices(self->fd));
 }
 
 /* --- One that does ---------------------------------------------------------- */
 
-TEST_F(buffer, the_parents_needs_stand_for_both)
+TEST_F(buffer, the_parents_class_serves_both)
 {
 	int one, two;
 	struct mapping first, second;
@@ -112,25 +122,26 @@ TEST_F(buffer, the_parents_needs_stand_for_both)
 		   PART(.name = "one", .access_mask = SYSTEM, .priority = 6, .max_segments = 9));
 	ASSERT_LE(0, one);
 	EXPECT_EQ(SYSTEM, classes(self->fd));
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 	two = join(self->importer, self->fd,
-		   PART(.name = "two", .access_mask = 1ULL << 40, .alignment = 8 * PAGE));
+		   PART(.name = "two", .access_mask = OTHER, .alignment = 8 * PAGE));
 	ASSERT_LE(0, two);
 
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(CONTIG, told.query.meet.access_mask);
-	/* What is said of the parts themselves does not count now. */
-	EXPECT_EQ(0, told.query.meet.max_segments);
-	EXPECT_EQ(4 * PAGE, told.query.meet.alignment);
+	/* What else is said of the parts and of the parent counts, too. */
+	EXPECT_EQ(9, told.query.meet.max_segments);
+	EXPECT_EQ(8 * PAGE, told.query.meet.alignment);
 	EXPECT_EQ(7, told.query.meet.priority);
-	EXPECT_EQ(CONTIG, told.users[0].constraints.access_mask);
+	EXPECT_EQ(SYSTEM | CONTIG, told.users[0].constraints.access_mask);
+	EXPECT_EQ(4 * PAGE, told.users[0].constraints.alignment);
 	EXPECT_EQ(7, told.users[0].constraints.priority);
-	EXPECT_EQ(CONTIG, told.users[1].constraints.access_mask);
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_EQ(OTHER | CONTIG, told.users[1].constraints.access_mask);
+	EXPECT_STREQ("ss", second_choices(self->fd));
 	EXPECT_STREQ("0x2", buffer_field(self->fd, "mask"));
 	device_lines(self->fd, lines, sizeof(lines));
 	EXPECT_STREQ("7", field(lines, "priority"));
-	EXPECT_STREQ("1", field(lines, "unified"));
+	EXPECT_STREQ("1", field(lines, "second"));
 
 	ASSERT_EQ(0, map(self->importer, one, &first));
 	ASSERT_EQ(0, map(self->importer, two, &second));
@@ -185,14 +196,14 @@ TEST_F(buffer, the_nearest_that_is_high_enough)
 			  DEVICE(.flags = IMPORTER_CHILD, .parent = parent, .access_mask = CONTIG,
 				 .priority = 5)));
 	EXPECT_EQ(SYSTEM, classes(self->fd));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("-s", second_choices(self->fd));
 	/* An aunt of both has the same grandparent. */
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
-	EXPECT_STREQ("uuu", unified(self->fd));
+	EXPECT_STREQ("-ss", second_choices(self->fd));
 	/* A stranger does not. */
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, DEVICE(.access_mask = CONTIG)));
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM | CONTIG)));
-	EXPECT_STREQ("uuu-", unified(self->fd));
+	EXPECT_STREQ("-ss-", second_choices(self->fd));
 }
 
 /* The third could share with either by itself, but not with what they have now. */
@@ -201,18 +212,20 @@ TEST_F(buffer, three_users)
 	ASSERT_EQ(PARENT, add_device(self->importer,
 				     DEVICE(.access_mask = CONTIG, .priority = 3)));
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
-	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 1ULL << 40)));
-	EXPECT_STREQ("uu", unified(self->fd));
-	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM | 1ULL << 40)));
-	EXPECT_STREQ("uuu", unified(self->fd));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = OTHER)));
+	EXPECT_STREQ("ss", second_choices(self->fd));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM | OTHER)));
+	EXPECT_STREQ("sss", second_choices(self->fd));
 	EXPECT_EQ(CONTIG, classes(self->fd));
-	/* What conflicts with the parent's needs is a conflict with one of them. */
+	/* Refused by whom second choices do not help to share with it. */
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.name = "stranger", .access_mask = SYSTEM), -EINVAL,
-		      "*stranger.* needs memory of class 0x1, * needs memory of class 0x2");
+		      "*stranger.* needs memory of class 0x1, * needs memory of class 0x10000000000");
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "high", .access_mask = SYSTEM, .priority = 3), -EINVAL,
-		      "*high.* needs memory of class 0x1, * needs memory of class 0x2");
+		      "*high.* needs memory of class 0x1, * needs memory of class 0x10000000000");
+	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = CONTIG)));
+	EXPECT_STREQ("sss-", second_choices(self->fd));
 }
 
 /* A stranger who could share with the one cannot with the parent's needs. */
@@ -220,41 +233,65 @@ TEST_F(buffer, who_would_be_left_out_stands_against_it)
 {
 	ASSERT_EQ(PARENT, add_device(self->importer,
 				     DEVICE(.access_mask = CONTIG, .priority = 3)));
-	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM | 1ULL << 40)));
+	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM | OTHER)));
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "two", .access_mask = 1ULL << 40), -EINVAL,
+		      PART(.name = "two", .access_mask = OTHER), -EINVAL,
 		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
-	EXPECT_STREQ("--", unified(self->fd));
+	EXPECT_STREQ("--", second_choices(self->fd));
 }
 
-/* What an ancestor says stands for its own alone, whoever comes first. */
-TEST_F(buffer, a_stranger_does_not_profit)
+/* What results depends on who is there. */
+TEST_F(buffer, in_any_order)
 {
-	int one, two, stranger;
+	static const int orders[][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+	const struct importer_add users[] = {
+		PART(.access_mask = SYSTEM, .max_segments = 9), PART(.access_mask = OTHER),
+		DEVICE(.access_mask = CONTIG, .alignment = 2 * PAGE),
+	};
+	struct cenalloc_constraints all, now;
+	int devices[3], attachments[3];
+	unsigned int i, j;
 
-	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
-	/* The stranger would have the parent's class, and shares with one of the parts. */
-	one = join(self->importer, self->fd, PART(.name = "one", .access_mask = CONTIG));
-	ASSERT_LE(0, one);
-	stranger = join(self->importer, self->fd,
-			DEVICE(.name = "stranger", .access_mask = CONTIG));
-	ASSERT_LE(0, stranger);
-	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "two", .access_mask = SYSTEM), -EINVAL,
-		      "*two.* needs memory of class 0x1, * needs memory of class 0x2");
-	/* Nor where it comes last. */
-	ASSERT_EQ(0, detach(self->importer, stranger));
-	two = join(self->importer, self->fd, PART(.name = "two", .access_mask = SYSTEM));
-	ASSERT_LE(0, two);
-	EXPECT_STREQ("uu", unified(self->fd));
-	check_refused(_metadata, self->importer, self->fd,
-		      DEVICE(.name = "stranger", .access_mask = CONTIG), -EINVAL,
-		      "*stranger.* needs memory of class 0x2, *two.* needs memory of class 0x1");
-	EXPECT_EQ(CONTIG, classes(self->fd));
+	ASSERT_EQ(PARENT, add_device(self->importer,
+				     DEVICE(.access_mask = CONTIG, .priority = 7,
+					    .alignment = 4 * PAGE)));
+	for (i = 0; i < 3; i++) {
+		devices[i] = add_device(self->importer, users[i]);
+		ASSERT_LE(0, devices[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		int fd = create(BUFFER_LEN);
+
+		for (j = 0; j < 3; j++) {
+			int one = orders[i][j];
+
+			attachments[one] = attach(self->importer, devices[one], fd);
+			ASSERT_LE(0, attachments[one]);
+			/* A class that nobody gives is not chosen, even by one alone. */
+			if (j == 0 && one == 1)
+				EXPECT_EQ(OTHER | CONTIG, classes(fd));
+		}
+		now = query_fields(fd).meet;
+		EXPECT_EQ(CONTIG, now.access_mask);
+		EXPECT_EQ(9, now.max_segments);
+		EXPECT_EQ(4 * PAGE, now.alignment);
+		if (i == 0)
+			all = now;
+		EXPECT_EQ(0, memcmp(&all, &now, sizeof(all)));
+		for (j = 0; j < 2; j++)
+			ASSERT_EQ(0, detach(self->importer, attachments[orders[i][j]]));
+		/* The last one has its own needs again, or what can be had. */
+		EXPECT_EQ(orders[i][2] == 0 ? SYSTEM : orders[i][2] == 1 ? OTHER | CONTIG : CONTIG,
+			  classes(fd));
+		ASSERT_EQ(0, detach(self->importer, attachments[orders[i][2]]));
+		close(fd);
+	}
 }
 
-TEST_F(buffer, declared_devices_are_unified)
+TEST_F(buffer, second_choices_of_declared_devices)
 {
 	char one[64], two[64];
 	int first;
@@ -263,15 +300,15 @@ TEST_F(buffer, declared_devices_are_unified)
 				     DEVICE(.access_mask = CONTIG, .priority = 3)));
 	first = add_device(self->importer, PART(.name = "one", .access_mask = SYSTEM));
 	ASSERT_LE(0, first);
-	ASSERT_LE(0, add_device(self->importer, PART(.name = "two", .access_mask = CONTIG)));
+	ASSERT_LE(0, add_device(self->importer, PART(.name = "two", .access_mask = OTHER)));
 	ASSERT_TRUE(find_device("platform", "one.", one, sizeof(one)));
 	ASSERT_TRUE(find_device("platform", "two.", two, sizeof(two)));
 	ASSERT_EQ(0, declare_device(self->fd, "platform", one));
 	ASSERT_EQ(0, declare_device(self->fd, "platform", two));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("ss", second_choices(self->fd));
 	/* It takes the place that was kept for it. */
 	ASSERT_LE(0, attach(self->importer, first, self->fd));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("ss", second_choices(self->fd));
 	/* What a program says of a device, with a priority, counts as the driver's. */
 	close(self->fd);
 	self->fd = create(BUFFER_LEN);
@@ -290,7 +327,7 @@ TEST_F(buffer, who_inherits_shares_with_the_others)
 				     DEVICE(.access_mask = CONTIG, .priority = 3)));
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.name = "silent")));
 	EXPECT_EQ(CONTIG, classes(self->fd));
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
 	EXPECT_EQ(CONTIG, classes(self->fd));
 	/* What a program adds is said of the part itself, with what it inherits. */
@@ -298,12 +335,14 @@ TEST_F(buffer, who_inherits_shares_with_the_others)
 	self->fd = create(BUFFER_LEN);
 	ASSERT_TRUE(find_device("platform", "silent.", device, sizeof(device)));
 	ASSERT_EQ(0, declare_device_with(self->fd, "platform", device, NEEDS(.max_segments = 1)));
-	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	EXPECT_EQ(1, query_fields(self->fd).meet.max_segments);
+	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
+	EXPECT_EQ(CONTIG, classes(self->fd));
 }
 
 /* --- The administrator speaks for the parent --------------------------------- */
 
-TEST_F(buffer, a_policy_unifies)
+TEST_F(buffer, a_policy_is_a_second_choice)
 {
 	struct mapping first, second;
 	char parent[64], policy[128];
@@ -320,16 +359,24 @@ TEST_F(buffer, a_policy_unifies)
 	ASSERT_EQ(0, make_policy(policy));
 	EXPECT_EQ(0, say(policy, "access_mask", "2"));
 	EXPECT_EQ(0, say(policy, "priority", "1"));
+	ASSERT_EQ(0, detach(self->importer, one));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM, .priority = 1));
+	ASSERT_LE(0, one);
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	/* Who is there keeps what was valid when it came. */
 	EXPECT_EQ(0, say(policy, "priority", "2"));
+	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	ASSERT_EQ(0, detach(self->importer, one));
+	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM, .priority = 1));
+	ASSERT_LE(0, one);
 	two = join(self->importer, self->fd, PART(.access_mask = CONTIG));
 	EXPECT_LE(0, two);
 	EXPECT_EQ(CONTIG, classes(self->fd));
 
-	/* Gone, it unifies nobody more; those whom it has stay so. */
+	/* Gone, it is nobody's any more; those who have it keep it. */
 	EXPECT_EQ(0, remove_policy(policy));
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("s-", second_choices(self->fd));
 	ASSERT_EQ(0, map(self->importer, one, &first));
 	ASSERT_EQ(0, map(self->importer, two, &second));
 	EXPECT_TRUE(same_memory(&first, &second));
@@ -352,17 +399,17 @@ TEST_F(buffer, without_a_partner_own_needs_count_again)
 	ASSERT_LE(0, join(self->importer, self->fd,
 			  PART(.access_mask = SYSTEM, .max_segments = 9, .alignment = 2 * PAGE)));
 	snapshot(self->fd, &alone);
-	two = join(self->importer, self->fd, PART(.access_mask = 1ULL << 40));
+	two = join(self->importer, self->fd, PART(.access_mask = OTHER));
 	ASSERT_LE(0, two);
 	three = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
 	ASSERT_LE(0, three);
-	EXPECT_STREQ("uuu", unified(self->fd));
+	EXPECT_STREQ("sss", second_choices(self->fd));
 	/* One of two partners. */
 	ASSERT_EQ(0, detach(self->importer, three));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("ss", second_choices(self->fd));
 	ASSERT_EQ(0, detach(self->importer, two));
 	EXPECT_STREQ(alone.text, snapshot(self->fd, &again)->text);
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 	EXPECT_EQ(SYSTEM, classes(self->fd));
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
 	EXPECT_EQ(CONTIG, classes(self->fd));
@@ -377,9 +424,9 @@ TEST_F(buffer, own_needs_that_cannot_be_had_stay_away)
 				     DEVICE(.access_mask = CONTIG, .priority = 3)));
 	one = join(self->importer, self->fd, PART(.access_mask = SYSTEM));
 	ASSERT_LE(0, one);
-	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = 1ULL << 40)));
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = OTHER)));
 	ASSERT_EQ(0, detach(self->importer, one));
-	EXPECT_STREQ("u", unified(self->fd));
+	EXPECT_STREQ("s", second_choices(self->fd));
 	EXPECT_EQ(0, allocate(self->fd));
 	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
 }
@@ -397,9 +444,9 @@ TEST_F(buffer, a_declaration_that_goes_is_a_partner_that_leaves)
 	ASSERT_LE(0, two);
 	ASSERT_TRUE(find_device("platform", "goes.", device, sizeof(device)));
 	ASSERT_EQ(0, declare_device(self->fd, "platform", device));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("s-", second_choices(self->fd));
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, two));
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 	EXPECT_EQ(SYSTEM, classes(self->fd));
 }
 
@@ -415,8 +462,8 @@ TEST_F(buffer, with_memory_they_stay)
 	ASSERT_LE(0, two);
 	ASSERT_EQ(0, allocate(self->fd));
 	ASSERT_EQ(0, detach(self->importer, two));
-	EXPECT_STREQ("u", unified(self->fd));
-	EXPECT_EQ(CONTIG, classes(self->fd));
+	EXPECT_STREQ("s", second_choices(self->fd));
+	EXPECT_EQ(SYSTEM | CONTIG, classes(self->fd));
 	EXPECT_EQ(0, map(self->importer, one, NULL));
 	/* And come back. */
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
@@ -436,7 +483,7 @@ TEST_F(buffer, memory_that_suits_the_parent_stays)
 	ASSERT_EQ(0, map(self->importer, one, &first));
 	two = join(self->importer, self->fd, PART(.access_mask = CONTIG));
 	ASSERT_LE(0, two);
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("ss", second_choices(self->fd));
 	ASSERT_EQ(0, map(self->importer, two, &second));
 	EXPECT_TRUE(same_memory(&first, &second));
 	EXPECT_EQ(0, buffer_number(self->fd, "moves"));
@@ -450,15 +497,16 @@ TEST_F(buffer, tables_are_cut_anew)
 
 	ASSERT_EQ(PARENT, add_device(self->importer,
 				     DEVICE(.access_mask = SYSTEM | CONTIG, .priority = 3,
-					    .max_segment_size = 4 * PAGE)));
-	one = join(self->importer, self->fd, PART(.access_mask = CONTIG, .max_segment_size = PAGE));
+					    .max_segment_size = PAGE)));
+	one = join(self->importer, self->fd,
+		   PART(.access_mask = CONTIG, .max_segment_size = 4 * PAGE));
 	ASSERT_LE(0, one);
 	ASSERT_EQ(0, map(self->importer, one, &own));
 	ASSERT_EQ(0, unmap(self->importer, one));
-	EXPECT_EQ(16, own.count);
+	EXPECT_EQ(4, own.count);
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
 	ASSERT_EQ(0, map(self->importer, one, &parents));
-	EXPECT_EQ(4, parents.count);
+	EXPECT_EQ(16, parents.count);
 	EXPECT_TRUE(same_memory(&own, &parents));
 }
 
@@ -478,7 +526,7 @@ TEST_F(buffer, idle_memory_moves_to_what_suits_the_parent)
 	ASSERT_EQ(0, unmap(self->importer, one));
 	EXPECT_STREQ("system", buffer_field(self->fd, "allocator"));
 	bytes[5] = 55;
-	two = join(self->importer, self->fd, PART(.access_mask = 1ULL << 40));
+	two = join(self->importer, self->fd, PART(.access_mask = OTHER));
 	ASSERT_LE(0, two);
 	EXPECT_EQ(1, buffer_number(self->fd, "moves"));
 	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
@@ -501,10 +549,10 @@ TEST_F(buffer, memory_that_is_held_stays_and_so_do_needs)
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = CONTIG), -EBUSY,
 		      "*two.* needs memory of class 0x2, memory is of class 0x1 and mapped by *one.*");
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 	ASSERT_EQ(0, unmap(self->importer, one));
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
-	EXPECT_STREQ("uu", unified(self->fd));
+	EXPECT_STREQ("s-", second_choices(self->fd));
 }
 
 /*
@@ -525,26 +573,23 @@ TEST_F(buffer, memory_has_to_suit_those_who_are_there)
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = CONTIG), -EBUSY,
 		      "*two.* needs at most 6 segments, memory is in 8 segments and mapped by *one.*");
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
 }
 
-/* The parent's needs are nothing for one of them. */
-TEST_F(buffer, the_parents_needs_have_to_be_possible_for_all)
+/* In four segments of a page each, it can never have all of it. */
+TEST_F(buffer, a_second_choice_has_to_be_possible)
 {
-	int one;
-
 	ASSERT_EQ(PARENT, add_device(self->importer,
 				     DEVICE(.access_mask = SYSTEM, .priority = 3,
 					    .max_segments = 4)));
-	one = join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM,
-						  .parms_max_segment_size = PAGE));
-	ASSERT_LE(0, one);
-	ASSERT_EQ(0, map(self->importer, one, NULL));
-	/* In four segments of a page each, one can never have all of it. */
+	ASSERT_LE(0, join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
-		      PART(.name = "two", .access_mask = CONTIG), -EINVAL,
+		      PART(.name = "two", .access_mask = CONTIG, .parms_max_segment_size = PAGE),
+		      -EINVAL,
 		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
-	EXPECT_STREQ("-", unified(self->fd));
+	EXPECT_STREQ("-", second_choices(self->fd));
+	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
+	EXPECT_STREQ("-s", second_choices(self->fd));
 }
 
 /* --- Parts of a device ------------------------------------------------------------ */
@@ -596,7 +641,7 @@ TEST_F(buffer, planes_of_a_display)
 	ASSERT_EQ(0, map(self->importer, 0, &mapping));
 	EXPECT_EQ(1, mapping.count);
 	EXPECT_GE(BITS(32), last_address(&mapping));
-	EXPECT_STREQ("---", unified(self->fd));
+	EXPECT_STREQ("---", second_choices(self->fd));
 }
 
 TEST_F(buffer, bad_parts_are_refused)
