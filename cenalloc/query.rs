@@ -26,7 +26,8 @@ use dma_buf_constraints::{
     device,
     model::{
         Conflict,
-        Constraints, //
+        Constraints,
+        Field, //
     },
 };
 use kernel::{
@@ -59,9 +60,7 @@ impl Buffer {
             users.push(describe_user(&state.users, user), GFP_KERNEL)?;
         }
         let conflict = state.conflict.as_deref().map(|conflict| {
-            // SAFETY: No requirements.
-            if unsafe { kernel::bindings::capable_noaudit(kernel::bindings::CAP_SYS_ADMIN as i32) }
-            {
+            if may_see_addresses() {
                 *conflict
             } else {
                 conflict.without_address()
@@ -145,6 +144,12 @@ impl Write for Text {
     }
 }
 
+/// Whether the caller may learn where memory lies, as from the page map of a process.
+fn may_see_addresses() -> bool {
+    // SAFETY: No requirements.
+    unsafe { kernel::bindings::capable_noaudit(kernel::bindings::CAP_SYS_ADMIN as i32) }
+}
+
 /// Fills in what would provide `len` bytes for users that need `constraints` together. Takes no
 /// memory: what seems to be there may be gone, or not fit, when a buffer asks for it.
 pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constraints) -> Result {
@@ -171,7 +176,10 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
         test.allocator = uapi::name(name.as_ref().map_or("", |name| name.as_str()));
         test.field = misfit.field as u32;
         test.wanted = misfit.wanted;
-        test.found = misfit.found;
+        let is_address = name.is_some() && misfit.field == Field::MaxAddress;
+        if !is_address || may_see_addresses() {
+            test.found = misfit.found;
+        }
         return Ok(());
     }
     match allocator::would_provide(&need) {

@@ -21,11 +21,16 @@ impl Name {
 
     /// Makes a name of `bytes`, up to the first NUL or [`CAPACITY`](Self::CAPACITY).
     pub fn new(bytes: &[u8]) -> Self {
+        Self::of(&[bytes])
+    }
+
+    /// The same of several parts behind each other.
+    pub fn of(parts: &[&[u8]]) -> Self {
         let mut name = Self {
             bytes: [0; Self::CAPACITY],
             len: 0,
         };
-        for (to, from) in name.bytes.iter_mut().zip(bytes) {
+        for (to, from) in name.bytes.iter_mut().zip(parts.iter().copied().flatten()) {
             if *from == 0 {
                 break;
             }
@@ -93,9 +98,15 @@ impl Conflict {
     /// shows those that it hides.
     #[must_use]
     pub fn without_address(&self) -> Self {
-        let is_of_memory = matches!(self.with, Party::Memory(_) | Party::Bounce);
+        let is_address = match self.with {
+            Party::Memory(_) | Party::Bounce => {
+                matches!(self.misfit.field, Field::MaxAddress | Field::Alignment)
+            }
+            Party::Allocator(..) => self.misfit.field == Field::MaxAddress,
+            Party::Device(_) | Party::Others | Party::Itself => false,
+        };
         let mut conflict = *self;
-        if is_of_memory && matches!(self.misfit.field, Field::MaxAddress | Field::Alignment) {
+        if is_address {
             conflict.misfit.found = 0;
         }
         conflict
@@ -129,6 +140,8 @@ impl fmt::Display for Conflict {
             },
             Party::Allocator(name, _) => match field {
                 Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
+                // Where an allocator's memory lies is not for everybody.
+                Field::MaxAddress if found == 0 => write!(f, "{name} gives none there"),
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
                 Field::Coherent => write!(f, "{name} gives cached memory"),

@@ -261,6 +261,7 @@ impl fmt::Display for Conflict {
             },
             Party::Allocator { name, .. } => match field {
                 Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
+                Field::MaxAddress if found == 0 => write!(f, "{name} gives none there"),
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),
                 Field::Coherent => write!(f, "{name} gives cached memory"),
@@ -437,7 +438,9 @@ fn parse_against(field: Field, behind: Option<&str>, text: &str) -> Option<(Part
     let without = |words| Some((text.strip_suffix(words)?, 0));
     let (name, found) = match field {
         Field::AccessMask => with_number(" gives class ", ""),
-        Field::MaxAddress => with_number(" gives from ", " on"),
+        Field::MaxAddress => {
+            with_number(" gives from ", " on").or_else(|| without(" gives none there"))
+        }
         Field::MaxSegments => with_number(" gives no fewer than ", ""),
         Field::Coherent => without(" gives cached memory"),
         Field::Device => without(" does not"),
