@@ -159,7 +159,7 @@ impl Buffer {
         trace::refuse(self.id, &conflict, error);
         registry::set_last_conflict(self.id, conflict);
         // For want of memory it is only told, not kept.
-        state.conflict = KBox::new(conflict, GFP_KERNEL).ok();
+        state.conflict = KBox::new(conflict, GFP_KERNEL_ACCOUNT).ok();
         // SAFETY: Counts for the rate limit of this module alone.
         if unsafe { c::cenalloc_may_log() } {
             // Where memory lies is not for everybody who reads the log.

@@ -76,7 +76,7 @@ impl Backing {
         }
         for range in &ranges {
             if count > INDEX_ABOVE {
-                offsets.push(offset, GFP_KERNEL)?;
+                offsets.push(offset, GFP_KERNEL_ACCOUNT)?;
             }
             offset = offset.checked_add(range.len).ok_or(EINVAL)?;
         }

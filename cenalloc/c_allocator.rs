@@ -118,7 +118,7 @@ impl CAllocator {
             max_len: allocator.max_len as u64,
             min_address: allocator.min_address,
         };
-        Ok((description, code, Arc::new(adapter, GFP_KERNEL)?))
+        Ok((description, code, Arc::new(adapter, GFP_KERNEL_ACCOUNT)?))
     }
 
     fn has(&self, flag: u32) -> bool {
@@ -255,7 +255,7 @@ impl CMemory {
             is_allocated: false,
             has_table: false,
         };
-        Ok(KBox::new(memory, GFP_KERNEL)?)
+        Ok(KBox::new(memory, GFP_KERNEL_ACCOUNT)?)
     }
 
     fn raw(&self) -> *mut c::cenalloc_allocator {

@@ -135,7 +135,7 @@ unsafe extern "C" fn __cenalloc_device_add_allocator(
         // SAFETY: The caller's promise.
         let (description, code, adapter) = unsafe { CAllocator::describe(allocator)? };
         // Nothing may fail once buffers can have memory of it.
-        let room = KBox::<Registration>::new_uninit(GFP_KERNEL)?;
+        let room = KBox::<Registration>::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let registration = room.write(Registration::with_code(code, description, adapter)?);
         // SAFETY: The field is this module's; the caller does not look at it.
         unsafe { (*allocator).registration = KBox::into_raw(registration).cast() };

@@ -115,7 +115,7 @@ impl Buffer {
 
         let kept_name = match name {
             [] => None,
-            name => Some(KBox::new(Name::new(name), GFP_KERNEL)?),
+            name => Some(KBox::new(Name::new(name), GFP_KERNEL_ACCOUNT)?),
         };
         let listed = ListArc::pin_init(
             try_pin_init!(Self {
@@ -126,7 +126,7 @@ impl Buffer {
                 links <- ListLinks::new(),
                 reservation <- Reservation::new(State::new(base, need.len)),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         let dmabuf = DmaBuf::export(listed.clone_arc(), size, flags, c"cenalloc")?;
         trace::create(
@@ -283,7 +283,7 @@ unsafe impl Exporter for Buffer {
                         newcomer.user_mut().data.attached = Some(attached);
                         newcomer
                     }
-                    None => Newcomer::new(needs, Client::attached(attached), GFP_KERNEL)?,
+                    None => Newcomer::new(needs, Client::attached(attached), GFP_KERNEL_ACCOUNT)?,
                 };
                 self.admit(&mut guard, importer.buffer(), newcomer)?
             }

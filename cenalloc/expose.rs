@@ -48,7 +48,7 @@ impl Buffer {
     pub(crate) fn ranges(&self) -> Result<KVVec<Range>> {
         let mut guard = self.lock_killable()?;
         let mut ranges = KVVec::new();
-        ranges.extend_from_slice(backing(&guard)?.ranges(), GFP_KERNEL)?;
+        ranges.extend_from_slice(backing(&guard)?.ranges(), GFP_KERNEL_ACCOUNT)?;
         guard.exposed.told = true;
         Ok(ranges)
     }

@@ -24,6 +24,7 @@ use dma_buf_constraints::{
         Users, //
     },
     device,
+    few::make_room,
     model::{
         Conflict,
         Constraints,
@@ -56,8 +57,9 @@ impl Buffer {
     pub(crate) fn query(&self, most_users: u32, with_text: bool) -> Result<Found> {
         let state = self.lock_killable()?;
         let mut users = KVVec::new();
+        make_room(&mut users, state.users.len().min(most_users as usize))?;
         for user in state.users.iter().take(most_users as usize) {
-            users.push(describe_user(&state.users, user), GFP_KERNEL)?;
+            users.push(describe_user(&state.users, user), GFP_KERNEL_ACCOUNT)?;
         }
         let conflict = state.conflict.as_deref().map(|conflict| {
             if may_see_addresses() {
@@ -138,8 +140,9 @@ struct Text(KVVec<u8>);
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        make_room(&mut self.0, text.len()).map_err(|_| fmt::Error)?;
         self.0
-            .extend_from_slice(text.as_bytes(), GFP_KERNEL)
+            .extend_from_slice(text.as_bytes(), GFP_KERNEL_ACCOUNT)
             .map_err(|_| fmt::Error)
     }
 }

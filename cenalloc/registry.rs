@@ -53,7 +53,7 @@ pub(crate) fn remove(buffer: &Buffer) {
 pub(crate) fn all() -> Result<KVVec<Arc<Buffer>>> {
     let mut all = KVVec::new();
     for buffer in BUFFERS.lock().iter() {
-        all.push(buffer.into(), GFP_KERNEL)?;
+        all.push(buffer.into(), GFP_KERNEL_ACCOUNT)?;
     }
     Ok(all)
 }

@@ -153,9 +153,9 @@ impl Watched {
                         block: Opaque::new(block),
                         entries: Atomic::new(0),
                     }),
-                    GFP_KERNEL,
+                    GFP_KERNEL_ACCOUNT,
                 )?;
-                watches.push(watch.clone(), GFP_KERNEL)?;
+                watches.push(watch.clone(), GFP_KERNEL_ACCOUNT)?;
                 watch
             }
         };
@@ -255,7 +255,7 @@ pub(crate) fn declare(device: &Device<Bound>, constraints: Option<&Constraints>)
         return Ok(());
     };
     let entry = Entry::Declared(*constraints, Watched::new(device)?);
-    let node = RBTreeNode::new(key, entry, GFP_KERNEL)?;
+    let node = RBTreeNode::new(key, entry, GFP_KERNEL_ACCOUNT)?;
     let old = ENTRIES.lock().as_mut().and_then(|all| all.insert(node));
     DECLARATIONS.fetch_add(old.is_none().into(), Relaxed);
     Ok(())

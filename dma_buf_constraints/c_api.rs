@@ -154,7 +154,7 @@ unsafe extern "C" fn dma_buf_constraints_set_alloc(
         return EINVAL.to_ptr();
     }
     let base = device::needs_without_device(&base);
-    match KBox::new(Set::new(*base.own(), len), GFP_KERNEL) {
+    match KBox::new(Set::new(*base.own(), len), GFP_KERNEL_ACCOUNT) {
         Ok(set) => KBox::into_raw(set).cast(),
         Err(_) => ENOMEM.to_ptr(),
     }
@@ -186,7 +186,7 @@ unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
 /// A newcomer for the device of a C caller. `ENOMEM`.
 fn newcomer(device: &Device<Bound>) -> Result<Newcomer<Attached>> {
     let needs = device::needs(device).unwrap_or(Needs::NONE);
-    Newcomer::new(&needs, Attached((&**device).into()), GFP_KERNEL)
+    Newcomer::new(&needs, Attached((&**device).into()), GFP_KERNEL_ACCOUNT)
 }
 
 /// Tells a C caller why a device was refused.

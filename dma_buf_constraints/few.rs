@@ -21,7 +21,7 @@ pub fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
     // initialised, and aligned for numbers and pointers, which is enough for a `T`.
     let mut larger = unsafe { KVVec::from_raw_parts(room.as_ptr().cast::<T>(), 0, capacity) };
     for element in core::mem::replace(vec, KVVec::new()) {
-        larger.push(element, GFP_KERNEL)?;
+        larger.push(element, GFP_KERNEL_ACCOUNT)?;
     }
     *vec = larger;
     Ok(())
@@ -73,7 +73,7 @@ impl<T> Few<T> {
                 let mut many = KVVec::new();
                 make_room(&mut many, 4)?;
                 if let Some(first) = one.take() {
-                    many.push(first, GFP_KERNEL)?;
+                    many.push(first, GFP_KERNEL_ACCOUNT)?;
                 }
                 self.0 = Elements::Many(many);
                 Ok(())
@@ -87,7 +87,7 @@ impl<T> Few<T> {
         self.reserve()?;
         match &mut self.0 {
             Elements::One(one) => *one = Some(element),
-            Elements::Many(many) => many.push(element, GFP_KERNEL)?,
+            Elements::Many(many) => many.push(element, GFP_KERNEL_ACCOUNT)?,
         }
         Ok(())
     }

@@ -119,7 +119,7 @@ void dbc_vunmap(void *address)
 /* What DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */
 int dbc_set_name(struct dma_buf *dmabuf, const char *name)
 {
-	char *copy = kstrdup(name, GFP_KERNEL);
+	char *copy = kstrdup(name, GFP_KERNEL_ACCOUNT);
 
 	if (!copy)
 		return -ENOMEM;

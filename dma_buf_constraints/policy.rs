@@ -133,8 +133,8 @@ pub(crate) struct Policy {
 impl Policy {
     fn new(name: &[u8]) -> Result<Self> {
         let copy = || -> Result<KVec<u8>> {
-            let mut copy = KVec::with_capacity(name.len(), GFP_KERNEL)?;
-            copy.extend_from_slice(name, GFP_KERNEL)?;
+            let mut copy = KVec::with_capacity(name.len(), GFP_KERNEL_ACCOUNT)?;
+            copy.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
             Ok(copy)
         };
         // configfs makes no two directories of one name.
@@ -143,7 +143,7 @@ impl Policy {
             values: ZeroIsAny::default(),
         };
         let policy = Self { name: copy()? };
-        ENTRIES.lock().push(entry, GFP_KERNEL)?;
+        ENTRIES.lock().push(entry, GFP_KERNEL_ACCOUNT)?;
         COUNT.fetch_add(1, Relaxed);
         Ok(policy)
     }

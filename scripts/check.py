@@ -202,6 +202,18 @@ def check_eager():
         raise Failure('\n'.join(said))
 
 
+def check_charged():
+    """What the modules allocate is charged to whoever asks for it."""
+    said = []
+    for name in files():
+        if re.match(r'(cenalloc|dma_buf_constraints)/(?!host/|(.*/)?tests?[/.]).*\.rs$', name):
+            with open(f'{REPO}/{name}', encoding='utf-8') as f:
+                said += [f'{name}:{number}: GFP_KERNEL charges nobody: GFP_KERNEL_ACCOUNT'
+                         for number, line in enumerate(f, 1) if re.search(r'\bGFP_KERNEL\b', line)]
+    if said:
+        raise Failure('\n'.join(said))
+
+
 def check_examples():
     """The programs in the papers compile as they stand there."""
     for name in ('cenalloc-example', 'cenalloc-record'):
@@ -538,6 +550,7 @@ def main():
     step('SPDX', check_spdx)
     step('shellcheck', check_shell)
     step('no eager guards', check_eager)
+    step('memory is charged', check_charged)
     for where in cargo_packages():
         step(f'cargo {where}', lambda where=where: check_cargo(where))
     step('fuzz', check_fuzz)

@@ -71,10 +71,10 @@ fn add_one(all: &mut KVec<Builtin>, reserved: Reserved) -> Result<(), Refusal> {
         class: c::CENALLOC_CLASS_CARVEOUT.into(),
         priority: 100,
     };
-    let pool = Arc::new(Pool::new(reserved)?, GFP_KERNEL)?;
+    let pool = Arc::new(Pool::new(reserved)?, GFP_KERNEL_ACCOUNT)?;
     all.push(
-        (description, Arc::new(Carveout(pool), GFP_KERNEL)?),
-        GFP_KERNEL,
+        (description, Arc::new(Carveout(pool), GFP_KERNEL_ACCOUNT)?),
+        GFP_KERNEL_ACCOUNT,
     )?;
     Ok(())
 }
@@ -174,7 +174,7 @@ unsafe impl Allocator for Carveout {
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
-        let piece = KBox::new(Pool::take(&self.0, need)?, GFP_KERNEL)?;
+        let piece = KBox::new(Pool::take(&self.0, need)?, GFP_KERNEL_ACCOUNT)?;
         let range = piece.range;
         let provision = if self.0.reserved.has_struct_pages {
             Provision::new(piece, [range])?

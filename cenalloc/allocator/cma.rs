@@ -58,8 +58,8 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<K
             break;
         };
         // INVARIANT: Areas are never taken away.
-        let area = Arc::new(Area::new(raw)?, GFP_KERNEL)?;
-        areas.push(area.clone(), GFP_KERNEL)?;
+        let area = Arc::new(Area::new(raw)?, GFP_KERNEL_ACCOUNT)?;
+        areas.push(area.clone(), GFP_KERNEL_ACCOUNT)?;
         let description = Description {
             name: area.name(),
             class: c::CENALLOC_CLASS_CMA.into(),
@@ -72,7 +72,10 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<K
             );
             continue;
         }
-        all.push((description, Arc::new(Cma(area), GFP_KERNEL)?), GFP_KERNEL)?;
+        all.push(
+            (description, Arc::new(Cma(area), GFP_KERNEL_ACCOUNT)?),
+            GFP_KERNEL,
+        )?;
     }
     Ok(areas)
 }
@@ -181,7 +184,7 @@ impl Area {
             start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             len: need.len,
         };
-        Ok((range, KBox::new(memory, GFP_KERNEL)?))
+        Ok((range, KBox::new(memory, GFP_KERNEL_ACCOUNT)?))
     }
 }
 
@@ -200,7 +203,7 @@ fn ranges() -> Result<KVec<Extent>> {
                 first: range.first,
                 last: range.last,
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
     }
     Ok(extents)

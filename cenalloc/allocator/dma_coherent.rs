@@ -41,8 +41,8 @@ pub(super) fn add(
         class: c::CENALLOC_CLASS_DMA_COHERENT.into(),
         priority: 200,
     };
-    let allocator = Arc::new(DmaCoherent { areas }, GFP_KERNEL)?;
-    Ok(all.push((description, allocator), GFP_KERNEL)?)
+    let allocator = Arc::new(DmaCoherent { areas }, GFP_KERNEL_ACCOUNT)?;
+    Ok(all.push((description, allocator), GFP_KERNEL_ACCOUNT)?)
 }
 
 /// Gives one range of an area, or of up to the page allocator's largest order, zeroed.

@@ -131,7 +131,7 @@ impl Entry {
                 live: Atomic::new(0),
                 calls <- new_srcu!(),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -396,10 +396,10 @@ fn replace(change: impl FnOnce(&mut List) -> Result) -> Result {
     let _change = CHANGE.lock();
     let mut list = List::new();
     for entry in snapshot().iter() {
-        list.push(entry.clone(), GFP_KERNEL)?;
+        list.push(entry.clone(), GFP_KERNEL_ACCOUNT)?;
     }
     change(&mut list)?;
-    let list = Arc::new(list, GFP_KERNEL)?;
+    let list = Arc::new(list, GFP_KERNEL_ACCOUNT)?;
     let old = LIST.lock().replace(list);
     // Freed without the spinlock.
     drop(old);
@@ -412,7 +412,7 @@ fn insert(list: &mut List, entry: Arc<Entry>) -> Result {
         return Err(EEXIST);
     }
     let place = list.partition_point(|other| other.priority() >= entry.priority());
-    list.push(entry, GFP_KERNEL)?;
+    list.push(entry, GFP_KERNEL_ACCOUNT)?;
     list[place..].rotate_right(1);
     Ok(())
 }

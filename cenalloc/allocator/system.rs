@@ -37,7 +37,10 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
         class: c::CENALLOC_CLASS_SYSTEM.into(),
         priority: 500,
     };
-    Ok(all.push((description, Arc::new(System, GFP_KERNEL)?), GFP_KERNEL)?)
+    Ok(all.push(
+        (description, Arc::new(System, GFP_KERNEL_ACCOUNT)?),
+        GFP_KERNEL,
+    )?)
 }
 
 /// Gives scattered memory, in few segments where users want few, below any address where there

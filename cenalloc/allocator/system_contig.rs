@@ -36,8 +36,8 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
         priority: 400,
     };
     Ok(all.push(
-        (description, Arc::new(SystemContig, GFP_KERNEL)?),
-        GFP_KERNEL,
+        (description, Arc::new(SystemContig, GFP_KERNEL_ACCOUNT)?),
+        GFP_KERNEL_ACCOUNT,
     )?)
 }
 

@@ -86,7 +86,7 @@ impl Attachment {
         device: &Device<Bound>,
         follower: Arc<dyn Follower>,
     ) -> Result<Self> {
-        let follower = KBox::new(follower, GFP_KERNEL)?;
+        let follower = KBox::new(follower, GFP_KERNEL_ACCOUNT)?;
         let private: *const Arc<dyn Follower> = &*follower;
         // SAFETY: As in `new`; the operations are static, and the follower stays where it is until
         // the attachment is gone.

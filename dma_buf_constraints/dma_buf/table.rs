@@ -132,14 +132,18 @@ impl Table {
                 is_one_by_one,
                 bare_start: pages.ranges.first().map_or(0, |range| range.start),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?);
         let raw = table.as_raw();
         // SAFETY: The table is zeroed and pinned, and stays zeroed on failure. It then has as many
         // entries as there are segments, which have struct pages where the caller says so.
         unsafe {
             if table.is_allocated {
-                to_result(bindings::sg_alloc_table(raw, count, bindings::GFP_KERNEL))?;
+                to_result(bindings::sg_alloc_table(
+                    raw,
+                    count,
+                    bindings::GFP_KERNEL_ACCOUNT,
+                ))?;
             } else {
                 c::dbc_sg_table_of_one(raw, table.one.get());
             }

@@ -5,6 +5,7 @@
 use super::table::Pages;
 use crate::{
     c,
+    few::make_room,
     model::Range, //
 };
 use core::ptr::{
@@ -76,14 +77,15 @@ impl KernelMapping {
         let page = PAGE_SIZE as u64;
         let count = ranges.iter().map(|range| range.len / page).sum::<u64>();
         let count = u32::try_from(count).map_err(|_| ENOMEM)?;
-        let mut pages =
-            KVVec::<*mut bindings::page>::from_elem(ptr::null_mut(), count as usize, GFP_KERNEL)?;
+        let mut pages = KVVec::<*mut bindings::page>::new();
+        make_room(&mut pages, count as usize)?;
+        pages.resize(count as usize, ptr::null_mut(), GFP_KERNEL_ACCOUNT)?;
         let mut rest = pages.as_mut_slice();
         for range in ranges {
             let (here, behind) = rest.split_at_mut((range.len / page) as usize);
             // SAFETY: `here` has room for as many pages as the range has, of which the caller tells
             // that they have struct pages.
-            unsafe { c::dbc_pages_of_run(here.as_mut_ptr(), range.start, here.len()) };
+            unsafe { c::dbc_pages_of_range(here.as_mut_ptr(), range.start, here.len()) };
             rest = behind;
         }
         // SAFETY: All `count` pages are set.
