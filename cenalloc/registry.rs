@@ -6,14 +6,20 @@
 //! note of a conflict, which takes a lock of its own under the reservation lock.
 
 use crate::buffer::Buffer;
-use dma_buf_constraints::model::Conflict;
+use dma_buf_constraints::{
+    few::make_room,
+    model::Conflict, //
+};
 use kernel::{
     list::{
         List,
         ListArc, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
 };
 
 kernel::sync::global_lock! {
@@ -52,10 +58,16 @@ pub(crate) fn remove(buffer: &Buffer) {
 /// All buffers, the oldest first. `ENOMEM`.
 pub(crate) fn all() -> Result<KVVec<Arc<Buffer>>> {
     let mut all = KVVec::new();
-    for buffer in BUFFERS.lock().iter() {
-        all.push(buffer.into(), GFP_KERNEL_ACCOUNT)?;
+    loop {
+        // Room is made without the lock, for which all wait who make or release a buffer.
+        let count = BUFFERS.lock().iter().count();
+        make_room(&mut all, count)?;
+        let mut add = |buffer: ArcBorrow<'_, Buffer>| all.push_within_capacity(buffer.into());
+        if BUFFERS.lock().iter().all(|buffer| add(buffer).is_ok()) {
+            return Ok(all);
+        }
+        all.clear();
     }
-    Ok(all)
 }
 
 /// Notes the last refusal of any buffer.

@@ -20,6 +20,7 @@ use kernel::{
         Device, //
     },
     error::to_result,
+    new_mutex,
     new_spinlock,
     prelude::*,
     rbtree::{
@@ -35,6 +36,7 @@ use kernel::{
             Release, //
         },
         Arc,
+        Mutex,
         SpinLock, //
     },
     types::{
@@ -105,16 +107,48 @@ struct Watch {
     bus: *const bindings::bus_type,
     #[pin]
     block: Opaque<bindings::notifier_block>,
+    /// Whoever registers the notifier waits for notifiers of that bus, and for no other.
+    #[pin]
+    registering: Mutex<()>,
     /// How many entries there are of devices on it.
     entries: Atomic<usize>,
 }
 
-// SAFETY: The bus is only compared, and the notifier changed under the lock of `WATCHES` alone.
+// SAFETY: The bus is only compared, and the notifier changed under `registering`, or by
+// `Watching`, when nobody declares any more.
 unsafe impl Send for Watch {}
 // SAFETY: As above; the count is atomic.
 unsafe impl Sync for Watch {}
 
 impl Watch {
+    /// That of a bus, made where there is none yet. `ENOMEM`.
+    fn of(bus: *const bindings::bus_type) -> Result<Arc<Self>> {
+        let known = |watches: &[Arc<Self>]| watches.iter().find(|watch| watch.bus == bus).cloned();
+        if let Some(watch) = known(&WATCHES.lock()) {
+            return Ok(watch);
+        }
+        let block = bindings::notifier_block {
+            notifier_call: Some(notified),
+            ..Zeroable::zeroed()
+        };
+        let watch = Arc::pin_init(
+            pin_init!(Self {
+                bus,
+                block: Opaque::new(block),
+                registering <- new_mutex!(()),
+                entries: Atomic::new(0),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let mut watches = WATCHES.lock();
+        if let Some(watch) = known(&watches) {
+            return Ok(watch);
+        }
+        // Once for each bus.
+        watches.push(watch.clone(), GFP_KERNEL_ACCOUNT)?;
+        Ok(watch)
+    }
+
     /// Registers the notifier, which may be registered already, or not any more where the bus has
     /// gone and come again. `ENOMEM`.
     fn register(&self) -> Result {
@@ -138,32 +172,13 @@ impl Watched {
         if bus.is_null() {
             return Err(ENODEV);
         }
-        let block = bindings::notifier_block {
-            notifier_call: Some(notified),
-            ..Zeroable::zeroed()
-        };
-        let mut watches = WATCHES.lock();
-        let known = watches.iter().find(|watch| watch.bus == bus).cloned();
-        let watch = match known {
-            Some(watch) => watch,
-            None => {
-                let watch = Arc::pin_init(
-                    pin_init!(Watch {
-                        bus,
-                        block: Opaque::new(block),
-                        entries: Atomic::new(0),
-                    }),
-                    GFP_KERNEL_ACCOUNT,
-                )?;
-                watches.push(watch.clone(), GFP_KERNEL_ACCOUNT)?;
-                watch
-            }
-        };
+        let watch = Watch::of(bus)?;
+        let _registering = watch.registering.lock();
         if watch.entries.load(Relaxed) == 0 {
             watch.register()?;
         }
         watch.entries.fetch_add(1, Relaxed);
-        Ok(Self(watch))
+        Ok(Self(watch.clone()))
     }
 }
 

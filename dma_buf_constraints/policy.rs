@@ -13,7 +13,11 @@ use crate::{
         ZeroIsAny, //
     }, //
 };
-use core::convert::identity;
+use core::{
+    convert::identity,
+    iter,
+    mem, //
+};
 use kernel::{
     configfs::{
         AttributeOperations,
@@ -121,7 +125,9 @@ impl GroupOperations for Directory {
                     && (1..=LONGEST_DEVICE).contains(&(bytes.len() - colon - 1)) => {}
             _ => return Err(EINVAL),
         }
-        Ok(Group::new(name.try_into()?, item_type, Policy::new(bytes)))
+        // Before the group, which does not undo itself where what it is to hold fails.
+        let policy = Policy::new(bytes)?;
+        Ok(Group::new(name.try_into()?, item_type, Ok(policy)))
     }
 }
 
@@ -143,7 +149,15 @@ impl Policy {
             values: ZeroIsAny::default(),
         };
         let policy = Self { name: copy()? };
-        ENTRIES.lock().push(entry, GFP_KERNEL_ACCOUNT)?;
+        // Room is made without the lock, for which attaching devices wait. Nobody else makes an
+        // entry meanwhile: configfs holds the directory.
+        let mut larger = KVec::with_capacity(ENTRIES.lock().len() + 1, GFP_KERNEL_ACCOUNT)?;
+        let mut entries = ENTRIES.lock();
+        let old = mem::replace(&mut *entries, KVec::new());
+        for entry in Iterator::chain(old.into_iter(), iter::once(entry)) {
+            larger.push_within_capacity(entry).map_err(|_| ENOMEM)?;
+        }
+        *entries = larger;
         COUNT.fetch_add(1, Relaxed);
         Ok(policy)
     }
