@@ -198,6 +198,8 @@ impl<T: Identity> Proposal<'_, T> {
     /// The first need that `memory` would not satisfy: the newcomer's, or anybody's.
     pub fn misfit_of_all(&self, memory: &Memory<'_>) -> Option<Misfit> {
         let page = PAGE_SIZE as u64;
+        // Suits it a table that would serve all, it suits each.
+        self.outcome.combined().misfit(memory, page)?;
         let others = self
             .users
             .iter()
@@ -472,6 +474,8 @@ impl<T: Identity> Users<T> {
     /// needs.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<(Name, Misfit)> {
         let page = PAGE_SIZE as u64;
+        // Suits it a table that would serve all, it suits each.
+        self.combined().misfit(memory, page)?;
         if let Some(misfit) = self.base.misfit(memory, page) {
             return Some((Name::new(b"the buffer's creator"), misfit));
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory as devices see it: runs of addresses, the segments cut from them, and whether they fit.
+//! Memory as devices see it: ranges of addresses, the segments cut from them, and whether they fit.
 
 use super::constraints::{
     min,
@@ -83,7 +83,7 @@ impl Cut {
     /// The cut for a device whose segments start on multiples of `granule` bytes, a power of two.
     ///
     /// Fails when a single granule already exceeds the limits, also for memory that consists of
-    /// smaller runs.
+    /// smaller ranges.
     pub const fn new(limits: &SegmentLimits, granule: u64) -> Result<Self, Misfit> {
         let max_inner = limits.max_size & !(granule - 1);
         if max_inner == 0 {
@@ -133,11 +133,6 @@ impl Cut {
         }
     }
 
-    /// Whether no range of `len` bytes or less, wherever it lies, needs a cut.
-    const fn is_whole(&self, len: u64) -> bool {
-        self.boundary_mask == u64::MAX && len <= self.max_size
-    }
-
     /// The segments of `ranges`, in order.
     pub const fn segments<'a>(&self, ranges: &'a [Range]) -> Segments<'a> {
         Segments {
@@ -163,13 +158,42 @@ impl Cut {
 
     /// How many segments `ranges` are cut into, saturating.
     pub fn count(&self, ranges: &[Range]) -> u32 {
-        let longest = ranges.iter().map(|range| range.len).max().unwrap_or(0);
-        let count = if self.is_whole(longest) {
-            ranges.len()
-        } else {
-            self.segments(ranges).count()
-        };
+        let counts = ranges.iter().map(|range| self.count_of(range));
+        let count = counts.fold(0, u64::saturating_add);
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many segments a range is cut into. Takes no longer for more of them.
+    fn count_of(&self, range: &Range) -> u64 {
+        let seen = range.start.wrapping_add(self.offset);
+        let to_boundary = self.boundary_mask - (seen & self.boundary_mask);
+        if range.len.saturating_sub(1) <= to_boundary {
+            return self.count_to(range.len, range.len);
+        }
+        let mut count = self.count_to(to_boundary + 1, range.len);
+        let mut rest = range.len - (to_boundary + 1);
+        let Some(window) = self.boundary_mask.checked_add(1) else {
+            return count + self.count_to(rest, rest);
+        };
+        while rest > self.max_size {
+            let windows = (rest - self.max_size) / window;
+            if windows > 0 {
+                count += windows * window.div_ceil(self.max_inner);
+                rest -= windows * window;
+            } else {
+                let len = window.min(rest);
+                count += self.count_to(len, rest);
+                rest -= len;
+            }
+        }
+        count + rest.div_ceil(window)
+    }
+
+    /// How many segments the first `len` bytes are cut into of the `rest` of a range, where there
+    /// is no boundary before.
+    fn count_to(&self, len: u64, rest: u64) -> u64 {
+        let until_last = rest.saturating_sub(self.max_size).div_ceil(self.max_inner);
+        len.div_ceil(self.max_inner).min(until_last + 1)
     }
 }
 

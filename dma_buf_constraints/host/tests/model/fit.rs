@@ -86,7 +86,7 @@ proptest! {
     }
 
     /// Where some memory could fit by `impossible`, and may lie anywhere, there is some: as many
-    /// runs as there may be segments, each as long as a segment may be.
+    /// ranges as there may be segments, each as long as a segment may be.
     #[test]
     fn impossible_is_exact_for_free_addresses((mut c, layout) in one_device()) {
         const STRIDE: u64 = 1 << 40;

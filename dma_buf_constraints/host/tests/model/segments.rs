@@ -44,7 +44,7 @@ fn by_range(segments: &[Range], ranges: &[Range]) -> Result<Vec<Vec<Range>>, Tes
             at += u128::from(segment.len);
             own.push(*segment);
         }
-        prop_assert_eq!(at, end, "beyond the run");
+        prop_assert_eq!(at, end, "beyond the range");
         all.push(own);
     }
     prop_assert_eq!(segments.next(), None, "too many");
@@ -84,7 +84,7 @@ proptest! {
     #![proptest_config(config(2048))]
 
     #[test]
-    fn segments_are_the_runs_cut_greedily((c, layout) in to_cut()) {
+    fn segments_are_the_ranges_cut_greedily((c, layout) in to_cut()) {
         let cut = c.cut(layout.page).unwrap();
         let segments: Vec<_> = cut.segments(&layout.ranges).collect();
         for (range, own) in layout.ranges.iter().zip(by_range(&segments, &layout.ranges)?) {
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn huge_runs_are_cut_without_overflow((c, range) in huge_to_cut()) {
+    fn huge_ranges_are_cut_without_overflow((c, range) in huge_to_cut()) {
         let cut = c.cut(4096).unwrap();
         let segments: Vec<_> = cut.segments(&[range]).collect();
         for segment in &by_range(&segments, &[range])?[0] {

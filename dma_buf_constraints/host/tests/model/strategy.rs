@@ -218,7 +218,7 @@ pub fn to_cut() -> impl Strategy<Value = (Constraints, Layout)> {
         let boundary_mask = prop_oneof![Just((granule << boundary) - 1), Just(u64::MAX)];
         (max_size, boundary_mask, layout_of(page)).prop_map(
             move |(max_size, boundary_mask, mut layout)| {
-                // Runs may come to touch or to overlap: each is cut by itself.
+                // Ranges may come to touch or to overlap: each is cut by itself.
                 for range in &mut layout.ranges {
                     range.start -= range.start % granule;
                 }
@@ -243,7 +243,7 @@ fn cut_only(alignment: u64, max_size: u64, boundary_mask: u64) -> Constraints {
     }
 }
 
-/// As [`to_cut`], with runs of up to many times the longest segment there can be, anywhere, and
+/// As [`to_cut`], with ranges of up to many times the longest segment there can be, anywhere, and
 /// limits above that.
 pub fn huge_to_cut() -> impl Strategy<Value = (Constraints, Range)> {
     let len = (20..=37_u32, any::<u64>()).prop_map(|(bits, len)| (len >> (64 - bits)).max(4096));
