@@ -402,7 +402,7 @@ impl Iterator for Entries {
         let mut range = Range { start: 0, len: 0 };
         // SAFETY: The table has as many entries as it says, and stays while the memory is
         // allocated.
-        self.next = unsafe { c::cenalloc_sg_run(self.next, &mut range.start, &mut range.len) };
+        self.next = unsafe { c::cenalloc_sg_range(self.next, &mut range.start, &mut range.len) };
         self.left -= 1;
         Some(range)
     }

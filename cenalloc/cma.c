@@ -65,9 +65,9 @@ static bool is_cma(unsigned long pfn, const struct zone *zone)
 	       MIGRATE_CMA;
 }
 
-/* Adds the runs of a zone to the @count of @runs that are there. */
-static unsigned int runs_of_zone(struct zone *zone, struct cenalloc_run *runs,
-				 unsigned int room, unsigned int count)
+/* Adds the ranges of a zone to the @count of @ranges that are there. */
+static unsigned int ranges_of_zone(struct zone *zone, struct cenalloc_extent *ranges,
+				   unsigned int room, unsigned int count)
 {
 	unsigned long pfn = pageblock_start_pfn(zone->zone_start_pfn);
 	bool inside = false;
@@ -77,8 +77,8 @@ static unsigned int runs_of_zone(struct zone *zone, struct cenalloc_run *runs,
 			if (!inside && count == room)
 				break;
 			if (!inside)
-				runs[count++].first = PFN_PHYS((u64)pfn);
-			runs[count - 1].last =
+				ranges[count++].first = PFN_PHYS((u64)pfn);
+			ranges[count - 1].last =
 				PFN_PHYS((u64)pfn + pageblock_nr_pages) - 1;
 			inside = true;
 		} else {
@@ -90,11 +90,11 @@ static unsigned int runs_of_zone(struct zone *zone, struct cenalloc_run *runs,
 }
 
 /*
- * Where areas lie, which the kernel does not tell modules: the runs of blocks of
+ * Where areas lie, which the kernel does not tell modules: the ranges of blocks of
  * pages of which it has noted that they belong to areas, up to @room of them.
  * Two areas that touch look like one. Returns how many were written.
  */
-unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room)
+unsigned int cenalloc_cma_extents(struct cenalloc_extent *ranges, unsigned int room)
 {
 	unsigned int count = 0;
 	int nid, type;
@@ -104,7 +104,7 @@ unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room)
 			struct zone *zone = &NODE_DATA(nid)->node_zones[type];
 
 			if (zone_cma_pages(zone))
-				count = runs_of_zone(zone, runs, room, count);
+				count = ranges_of_zone(zone, ranges, room, count);
 		}
 	}
 	return count;
@@ -146,7 +146,7 @@ const char *cenalloc_cma_name(struct cma *cma)
 	return "";
 }
 
-unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room)
+unsigned int cenalloc_cma_extents(struct cenalloc_extent *ranges, unsigned int room)
 {
 	return 0;
 }

@@ -53,11 +53,11 @@ struct cenalloc_range {
 };
 
 /**
- * struct cenalloc_run - a range of addresses
+ * struct cenalloc_extent - a range of addresses
  * @first: first address
  * @last: last address
  */
-struct cenalloc_run {
+struct cenalloc_extent {
 	u64 first;
 	u64 last;
 };
@@ -96,7 +96,7 @@ bool cenalloc_dma_limit(struct device *user, u64 *limit);
 struct cma *cenalloc_cma_area(unsigned int index);
 struct cma *cenalloc_cma_of(struct device *user);
 const char *cenalloc_cma_name(struct cma *cma);
-unsigned int cenalloc_cma_runs(struct cenalloc_run *runs, unsigned int room);
+unsigned int cenalloc_cma_extents(struct cenalloc_extent *ranges, unsigned int room);
 u64 cenalloc_cma_sample(struct cma *cma);
 struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 				unsigned int order);
@@ -104,7 +104,7 @@ void cenalloc_cma_free(struct cma *cma, struct page *page, unsigned long count);
 
 void cenalloc_clear_mapped(void *memory, size_t len);
 void cenalloc_copy_mapped(void *to, const void *from, size_t len);
-struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len);
+struct scatterlist *cenalloc_sg_range(struct scatterlist *sg, u64 *start, u64 *len);
 
 const char *cenalloc_carveout_parameter(void);
 bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found);

@@ -440,7 +440,7 @@ void cenalloc_copy_mapped(void *to, const void *from, size_t len)
 }
 
 /* The memory of an entry, of which there is none without pages, and the next. */
-struct scatterlist *cenalloc_sg_run(struct scatterlist *sg, u64 *start, u64 *len)
+struct scatterlist *cenalloc_sg_range(struct scatterlist *sg, u64 *start, u64 *len)
 {
 	*start = sg_page(sg) ? sg_phys(sg) : 0;
 	*len = sg_page(sg) ? sg->length : 0;

@@ -65,8 +65,8 @@ dma_addr_t dbc_dma_address(struct device *dev, u64 start, u64 len);
 struct dbc_dma_limits dbc_dma_limits(struct device *dev);
 
 void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one);
-struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
-				   bool has_pages);
+struct scatterlist *dbc_sg_set_range(struct scatterlist *sg, u64 start, u32 len,
+				     bool has_pages);
 int dbc_map_table(struct device *dev, struct sg_table *table, bool one_by_one,
 		  u64 start, enum dma_data_direction dir);
 void dbc_unmap_table(struct device *dev, struct sg_table *table, bool one_by_one,
@@ -82,7 +82,7 @@ int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,
 		 u64 start, unsigned long len);
 
 void *dbc_direct_address(u64 start);
-void dbc_pages_of_run(struct page **pages, u64 start, unsigned long count);
+void dbc_pages_of_range(struct page **pages, u64 start, unsigned long count);
 void *dbc_vmap(struct page **pages, unsigned int count);
 void dbc_vunmap(void *address);
 

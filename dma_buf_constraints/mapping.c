@@ -98,8 +98,8 @@ void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one)
 	table->orig_nents = 1;
 }
 
-struct scatterlist *dbc_sg_set_run(struct scatterlist *sg, u64 start, u32 len,
-				   bool has_pages)
+struct scatterlist *dbc_sg_set_range(struct scatterlist *sg, u64 start, u32 len,
+				     bool has_pages)
 {
 	struct page *page = has_pages ? pfn_to_page(PHYS_PFN(start)) : NULL;
 
@@ -130,7 +130,7 @@ static void unmap_entries(struct device *dev, struct sg_table *table,
 
 /*
  * Maps a table, as a whole or entry by entry. Without struct pages, for which
- * dma_map_sgtable() would look, it is one run from @start on.
+ * dma_map_sgtable() would look, it is one range from @start on.
  */
 int dbc_map_table(struct device *dev, struct sg_table *table, bool one_by_one,
 		  u64 start, enum dma_data_direction dir)

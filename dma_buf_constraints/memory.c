@@ -98,7 +98,7 @@ void *dbc_direct_address(u64 start)
 	return PageHighMem(page) ? NULL : page_address(page);
 }
 
-void dbc_pages_of_run(struct page **pages, u64 start, unsigned long count)
+void dbc_pages_of_range(struct page **pages, u64 start, unsigned long count)
 {
 	unsigned long pfn = PHYS_PFN(start);
 

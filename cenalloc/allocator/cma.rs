@@ -193,9 +193,9 @@ const MAX_RANGES: usize = 32;
 
 /// Where areas lie, whoever may use them; those that touch look like one. `ENOMEM`.
 fn ranges() -> Result<KVec<Extent>> {
-    let mut ranges = [const { c::cenalloc_run { first: 0, last: 0 } }; MAX_RANGES];
+    let mut ranges = [const { c::cenalloc_extent { first: 0, last: 0 } }; MAX_RANGES];
     // SAFETY: The array is ours to write.
-    let count = unsafe { c::cenalloc_cma_runs(ranges.as_mut_ptr(), MAX_RANGES as u32) };
+    let count = unsafe { c::cenalloc_cma_extents(ranges.as_mut_ptr(), MAX_RANGES as u32) };
     let mut extents = KVec::new();
     for range in ranges.iter().take(count as usize) {
         extents.push(

@@ -149,7 +149,7 @@ impl Table {
             }
             let mut entry = (*raw).sgl;
             for Range { start, len } in segments {
-                entry = c::dbc_sg_set_run(entry, start, len as u32, pages.has_struct_pages);
+                entry = c::dbc_sg_set_range(entry, start, len as u32, pages.has_struct_pages);
             }
         }
         Ok(table)
@@ -368,7 +368,7 @@ impl<M> Tables<M> {
     /// # Safety
     ///
     /// - `pages` tells the truth: with struct pages the memory has some, and without it is one
-    ///   run. `memory` keeps it allocated.
+    ///   range. `memory` keeps it allocated.
     /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came
     ///   between.
     /// - The device stays bound to its driver until it has no mapping left. For an exporter that is

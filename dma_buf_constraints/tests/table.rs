@@ -214,7 +214,7 @@ fn shows(table: &Table, ranges: &[Range], limits: &SegmentLimits) -> Option<usiz
             len <= limits.max_size && start | limits.boundary_mask == last | limits.boundary_mask;
         let mut page = ptr::null_mut();
         // SAFETY: The address is that of a page of a block.
-        unsafe { c::dbc_pages_of_run(&mut page, start, 1) };
+        unsafe { c::dbc_pages_of_range(&mut page, start, 1) };
         // The lowest bits mark the last entry.
         let is_there = entry.page_link & !0b11 == page as c_ulong && entry.offset == 0;
         let goes_on = (1..len / PAGE).all(|page| pages.next() == Some(start + page * PAGE));

@@ -25,7 +25,7 @@ struct device;
  *	&device_dma_parameters.segment_boundary_mask
  * @alignment: of the start of every segment, in bytes, a power of two
  * @max_segments: most segments in its table, none of which is longer than 2 GiB;
- *	1 is one contiguous run
+ *	1 is one contiguous range
  * @priority: how special these needs are, see below
  * @coherent: it must not need cache maintenance; any memory is good for a device
  *	whose DMA the hardware keeps coherent with the caches

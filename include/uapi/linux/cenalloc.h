@@ -77,7 +77,7 @@ struct cenalloc_create {
 #define CENALLOC_CREATE		_IOWR('C', 0x01, struct cenalloc_create)
 
 /* struct cenalloc_allocator_info.flags */
-#define CENALLOC_ALLOCATOR_CONTIGUOUS	(1U << 0)	/* always one run */
+#define CENALLOC_ALLOCATOR_CONTIGUOUS	(1U << 0)	/* always one range */
 
 /**
  * struct cenalloc_allocator_info - one allocator
@@ -134,7 +134,7 @@ struct cenalloc_allocators {
  *	plus one, a power of two
  * @alignment: of the start of every segment, in bytes, a power of two
  * @max_segments: the most segments in its table, none of which is longer than
- *	2 GiB; 1 is one contiguous run
+ *	2 GiB; 1 is one contiguous range
  * @priority: how special these needs are: where devices have no class of memory
  *	in common, the classes of an ancestor of higher priority serve, too
  * @flags: CENALLOC_NEEDS_*
