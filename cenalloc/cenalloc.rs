@@ -84,12 +84,14 @@ struct Cenalloc {
     heap: MiscDeviceRegistration<heap::Heap>,
     debugfs: debugfs::Files,
     allocators: allocator::Builtin,
+    memory: allocator::pages::Watch,
 }
 
 impl kernel::InPlaceModule for Cenalloc {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         registry::init();
         try_pin_init!(Self {
+            memory: allocator::pages::Watch::new()?,
             allocators: allocator::Builtin::new()?,
             // A module whose initialiser fails is freed whoever has a file of it open: nobody can
             // open one as long as something can fail. The device core makes a directory of what

@@ -83,9 +83,12 @@ u64 cenalloc_available(u64 max_address);
 u64 cenalloc_may_charge(void);
 
 gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound);
+bool cenalloc_may_use(u64 address);
 u64 cenalloc_page_address(struct page *page);
 struct page *cenalloc_address_page(u64 address);
 bool cenalloc_is_there(unsigned int order, gfp_t zone);
+int cenalloc_watch_memory(void);
+void cenalloc_unwatch_memory(void);
 struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor);
 void cenalloc_range_free(u64 address, unsigned long count);
 void cenalloc_clear(u64 address, unsigned long count);

@@ -8,6 +8,7 @@
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
+#include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/moduleparam.h>
@@ -184,6 +185,14 @@ bool cenalloc_is_there(unsigned int order, gfp_t zone)
 	return page;
 }
 
+/* Whether the process may have memory from where @address lies: what cpuset says. */
+bool cenalloc_may_use(u64 address)
+{
+	unsigned long pfn = PHYS_PFN(address);
+
+	return !pfn_valid(pfn) || node_isset(pfn_to_nid(pfn), cpuset_current_mems_allowed);
+}
+
 u64 cenalloc_page_address(struct page *page)
 {
 	return page_to_phys(page);
@@ -201,10 +210,22 @@ MODULE_PARM_DESC(uncharged_mib,
 
 #ifdef CONFIG_CONTIG_ALLOC
 
-static DEFINE_MUTEX(range_lock);
-
-/* Pages that buffers have from inside a zone. They grow under range_lock alone. */
+/* Pages that buffers have from inside a zone, or that are being taken for them. */
 static atomic_long_t range_pages;
+
+/* Pages that are being taken now, and may be free still. */
+static atomic_long_t pages_wanted;
+
+/* Lets buffers have @count pages more, if that is within the limit. */
+static bool count_in(unsigned long count)
+{
+	u64 most = (u64)READ_ONCE(uncharged_mib) << (20 - PAGE_SHIFT);
+
+	if ((u64)atomic_long_add_return(count, &range_pages) <= most)
+		return true;
+	atomic_long_sub(count, &range_pages);
+	return false;
+}
 
 /* Whether a zone has @count pages to spare; a count of the kernel's that is a little old. */
 static bool has_room(struct zone *zone, unsigned long count)
@@ -218,23 +239,32 @@ static bool has_room(struct zone *zone, unsigned long count)
 /*
  * Makes room as the page allocator does, which reclaims other memory: as many pages
  * as are wanted, and what it may go below the low watermark, are taken and given
- * back.
+ * back. One at a time, since nobody is charged for them.
  */
 static void make_room(struct zone *zone, gfp_t flags, unsigned long count)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | flags;
+	static DEFINE_MUTEX(lock);
 	struct page *page, *next;
 	LIST_HEAD(pages);
 
-	count += low_wmark_pages(zone) - min_wmark_pages(zone);
+	if (mutex_lock_killable(&lock))
+		return;
+	if (!has_room(zone, count))
+		count += low_wmark_pages(zone) - min_wmark_pages(zone);
+	else
+		count = 0;
 	while (count-- && !cenalloc_killed()) {
 		page = alloc_pages_node(zone_to_nid(zone), gfp, 0);
 		if (!page)
 			break;
 		list_add(&page->lru, &pages);
 	}
-	list_for_each_entry_safe(page, next, &pages, lru)
+	list_for_each_entry_safe(page, next, &pages, lru) {
 		__free_page(page);
+		cond_resched();
+	}
+	mutex_unlock(&lock);
 }
 
 /* What page->private says of pages that buffers have from inside a zone. */
@@ -261,14 +291,6 @@ static unsigned long first_obstacle(struct zone *zone, unsigned long pfn, unsign
 	return pfn;
 }
 
-/* Whether @count pages more are within the limit. */
-static bool is_within_limit(unsigned long count)
-{
-	u64 most = (u64)READ_ONCE(uncharged_mib) << (20 - PAGE_SHIFT);
-
-	return atomic_long_read(&range_pages) + (u64)count <= most;
-}
-
 static void set_private(unsigned long pfn, unsigned long count, unsigned long private)
 {
 	while (count--)
@@ -276,28 +298,22 @@ static void set_private(unsigned long pfn, unsigned long count, unsigned long pr
 }
 
 /*
- * Takes one range, if that leaves the zone its reserves and is within the limit. The
- * pages are frozen: they have no reference. Ranges can share a block of pages then,
- * whereas the kernel takes none of a block with pages that are in use and stay.
+ * Takes one range, if that leaves the zone its reserves. The pages are frozen: they
+ * have no reference. Ranges can share a block of pages then, whereas the kernel takes
+ * none of a block with pages that are in use and stay.
  */
 static int take_range(struct zone *zone, unsigned long pfn, unsigned long count)
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
-	int ret;
+	int ret = -ENOMEM;
 
-	ret = mutex_lock_killable(&range_lock);
-	if (ret)
-		return ret;
-	if (!is_within_limit(count) || !has_room(zone, count)) {
-		ret = -ENOMEM;
-	} else {
+	if (has_room(zone, atomic_long_add_return(count, &pages_wanted)))
 		ret = alloc_contig_frozen_range(pfn, pfn + count, ACR_FLAGS_NONE, gfp);
-		if (!ret) {
-			atomic_long_add(count, &range_pages);
-			set_private(pfn, count, RANGE_PAGE);
-		}
-	}
-	mutex_unlock(&range_lock);
+	if (!ret)
+		set_private(pfn, count, RANGE_PAGE);
+	/* Before memory_going_offline() finds nobody who takes pages: smp_rmb() there. */
+	smp_mb__before_atomic();
+	atomic_long_sub(count, &pages_wanted);
 	return ret;
 }
 
@@ -332,6 +348,55 @@ static unsigned long search_zone(struct zone *zone, const struct cenalloc_range 
 	return 0;
 }
 
+/*
+ * Tells who takes memory out of the machine that it is in use: pages without a
+ * reference look to the kernel as if they were just being freed, for which it waits.
+ * Blocks that go are isolated by now, so that no more pages of them are taken.
+ */
+static int memory_going_offline(struct notifier_block *block, unsigned long action, void *data)
+{
+	struct memory_notify *memory = data;
+	unsigned long pfn = memory->start_pfn;
+	unsigned long end = pfn + memory->nr_pages;
+
+	if (action != MEM_GOING_OFFLINE || !atomic_long_read(&range_pages))
+		return NOTIFY_OK;
+	if (atomic_long_read(&pages_wanted))
+		return NOTIFY_BAD;
+	/* Pairs with smp_mb__before_atomic() in take_range(). */
+	smp_rmb();
+	for (; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (page && !page_ref_count(page) && page_private(page) == RANGE_PAGE)
+			return NOTIFY_BAD;
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block memory_notifier = { .notifier_call = memory_going_offline };
+
+int cenalloc_watch_memory(void)
+{
+	return register_memory_notifier(&memory_notifier);
+}
+
+void cenalloc_unwatch_memory(void)
+{
+	unregister_memory_notifier(&memory_notifier);
+}
+
+#else
+
+int cenalloc_watch_memory(void)
+{
+	return 0;
+}
+
+void cenalloc_unwatch_memory(void)
+{
+}
+
 #endif /* CONFIG_CONTIG_ALLOC */
 
 /*
@@ -346,13 +411,13 @@ struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor
 	unsigned long pfn;
 	int nid;
 
+	if (!count_in(want->count))
+		return NULL;
 	for_each_online_node(nid) {
 		struct zone *zone = &NODE_DATA(nid)->node_zones[want->zone];
 
 		if (!managed_zone(zone) || !node_isset(nid, cpuset_current_mems_allowed))
 			continue;
-		if (!is_within_limit(want->count))
-			break;
 		if (!has_room(zone, want->count))
 			make_room(zone, want->gfp, want->count);
 		pfn = search_zone(zone, want, PHYS_PFN(*cursor));
@@ -361,6 +426,7 @@ struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor
 		*cursor = PFN_PHYS((u64)pfn + want->count);
 		return pfn_to_page(pfn);
 	}
+	atomic_long_sub(want->count, &range_pages);
 #endif
 	return NULL;
 }

@@ -164,6 +164,9 @@ unsafe impl Allocator for Carveout {
     }
 
     fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        if !self.0.reserved.extent.is_allowed() {
+            return Err(Shortage::Memory);
+        }
         // SAFETY: By the invariants of `Pool`.
         let free = unsafe { c::cenalloc_pool_free_pages(self.0.frames.as_ptr()) };
         if frame_of(need.len) <= free {
@@ -174,6 +177,9 @@ unsafe impl Allocator for Carveout {
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
+        if !self.0.reserved.extent.is_allowed() {
+            return Err(Shortage::Memory);
+        }
         let piece = KBox::new(Pool::take(&self.0, need)?, GFP_KERNEL_ACCOUNT)?;
         let range = piece.range;
         let provision = if self.0.reserved.has_struct_pages {

@@ -74,7 +74,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<K
         }
         all.push(
             (description, Arc::new(Cma(area), GFP_KERNEL_ACCOUNT)?),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
     }
     Ok(areas)
@@ -108,7 +108,8 @@ impl Area {
             extent: SetOnce::new(),
             taken: Atomic::new(0),
         };
-        area.places();
+        // SAFETY: By the type's invariants.
+        area.lies_at(unsafe { c::cenalloc_cma_sample(raw.as_ptr()) });
         Ok(area)
     }
 
@@ -125,17 +126,16 @@ impl Area {
         Name::new(name.to_bytes())
     }
 
-    /// Where the area lies, or may lie, as long as not a single page of it could be had to look
-    /// from.
-    fn places(&self) -> &[Extent] {
-        if self.extent.as_ref().is_none() {
-            // SAFETY: By the type's invariants.
-            let sample = unsafe { c::cenalloc_cma_sample(self.raw.as_ptr()) };
-            if let Some(extent) = self.ranges.iter().find(|range| range.contains(sample)) {
-                // Who comes second found the same.
-                self.extent.populate(*extent);
-            }
+    /// Remembers where it lies, by an address in it, or none.
+    fn lies_at(&self, address: u64) {
+        if let Some(extent) = self.ranges.iter().find(|range| range.contains(address)) {
+            // Who comes second found the same.
+            self.extent.populate(*extent);
         }
+    }
+
+    /// Where the area lies, or may lie, as long as not a single page of it could be had.
+    fn places(&self) -> &[Extent] {
         match self.extent.as_ref() {
             Some(extent) => core::slice::from_ref(extent),
             None => &self.ranges,
@@ -152,8 +152,17 @@ impl Area {
         extent::any_could(self.places(), need)
     }
 
-    /// Whether buffers have left so much of it. What others have of it is moved, or not.
+    /// Whether the process may have memory of it.
+    fn is_allowed(&self) -> bool {
+        self.extent.as_ref().is_none_or(Extent::is_allowed)
+    }
+
+    /// Whether buffers have left so much of it, which the process may have. What others have of it
+    /// is moved, or not.
     pub(super) fn has_room(&self, need: &Need) -> Result<(), Shortage> {
+        if !self.is_allowed() {
+            return Err(Shortage::Memory);
+        }
         let taken = self.taken.load(Relaxed);
         if need.len <= self.max_len().saturating_sub(taken) {
             Ok(())
@@ -167,6 +176,9 @@ impl Area {
         area: &Arc<Self>,
         need: &Need,
     ) -> Result<(Range, KBox<dyn Owner>), Shortage> {
+        if !area.is_allowed() {
+            return Err(Shortage::Memory);
+        }
         let count = (need.len / PAGE_SIZE as u64) as usize;
         let order = pages::order_of(need.placement.alignment);
         // SAFETY: By the type's invariants.
@@ -184,6 +196,7 @@ impl Area {
             start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             len: need.len,
         };
+        area.lies_at(range.start);
         Ok((range, KBox::new(memory, GFP_KERNEL_ACCOUNT)?))
     }
 }

@@ -3,6 +3,7 @@
 //! Ranges of addresses from which an allocator gives one range at a time.
 
 use super::Need;
+use crate::c;
 use dma_buf_constraints::model::{
     Field,
     Misfit, //
@@ -19,6 +20,12 @@ impl Extent {
     /// Length in bytes.
     pub(super) fn len(&self) -> u64 {
         self.last - self.first + 1
+    }
+
+    /// Whether the process may have memory from where it starts.
+    pub(super) fn is_allowed(&self) -> bool {
+        // SAFETY: Looks at the current process alone.
+        unsafe { c::cenalloc_may_use(self.first) }
     }
 
     /// Whether an address is one of these.

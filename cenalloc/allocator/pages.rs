@@ -15,6 +15,7 @@ use dma_buf_constraints::model::{
 };
 use kernel::{
     bindings,
+    error::to_result,
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -76,6 +77,26 @@ impl Drop for Chunk {
                 Origin::Range => c::cenalloc_range_free(address, pages),
             }
         }
+    }
+}
+
+/// While it is there, who takes memory out of the machine hears of pages that buffers have from
+/// inside a zone, and fails. For the module.
+pub(crate) struct Watch(());
+
+impl Watch {
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The notifier is static, and taken off before the module goes.
+        to_result(unsafe { c::cenalloc_watch_memory() })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: `new` registered it.
+        unsafe { c::cenalloc_unwatch_memory() };
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
     };
     Ok(all.push(
         (description, Arc::new(System, GFP_KERNEL_ACCOUNT)?),
-        GFP_KERNEL,
+        GFP_KERNEL_ACCOUNT,
     )?)
 }
 
