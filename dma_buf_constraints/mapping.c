@@ -83,7 +83,7 @@ struct dbc_dma_limits dbc_dma_limits(struct device *dev)
 	return (struct dbc_dma_limits) {
 		.max_segment_size = dma_get_max_seg_size(dev),
 		.segment_boundary_mask =
-			boundary ? rounddown_pow_of_two(boundary) - 1 : U64_MAX,
+			boundary ? (1ULL << ilog2(boundary)) - 1 : U64_MAX,
 		.merges = !is_direct(dev),
 		.has_offsets = is_direct(dev) && dev->dma_range_map,
 	};
