@@ -39,7 +39,10 @@ use dma_buf_constraints::{
 use kernel::{
     device::Device,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        UniqueArc, //
+    }, //
 };
 
 /// How many ranges are looked through one by one before an index of offsets pays.
@@ -83,19 +86,19 @@ impl Backing {
         if offset != len {
             return Err(EINVAL);
         }
+        // Before `keep` moves: where there is no memory, it has to be dropped before the lease.
+        let room = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
         lease.count(len);
         // Made where it stays: it is large.
-        Arc::init(
-            init!(Self {
-                keep,
-                ranges,
-                offsets,
-                len,
-                has_struct_pages,
-                lease,
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
+        let Ok(backing) = room.init_with(init!(Self {
+            keep,
+            ranges,
+            offsets,
+            len,
+            has_struct_pages,
+            lease,
+        }));
+        Ok(backing.into())
     }
 
     /// Who provided it.

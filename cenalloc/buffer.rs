@@ -86,7 +86,7 @@ pub(crate) struct State {
     pub(crate) kernel_mapping: Option<KernelAddress>,
     /// What drivers were told of where the memory lies.
     pub(crate) exposed: Exposed,
-    /// Whether the last touch that wanted memory found none, and nobody was told yet.
+    /// Whether the last touch that wanted memory found none.
     pub(crate) touch_failed: bool,
     /// How many devices had been let go when declarations were last looked through.
     let_go: usize,

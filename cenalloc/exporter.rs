@@ -398,8 +398,8 @@ unsafe impl Exporter for Buffer {
         backed
     }
 
-    fn take_failure(&self, state: &mut State) -> bool {
-        core::mem::take(&mut state.touch_failed)
+    fn has_failed(&self, state: &State) -> bool {
+        state.touch_failed
     }
 
     fn vmap(&self, state: &mut State) -> Result<NonNull<c_void>> {

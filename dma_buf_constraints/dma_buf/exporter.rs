@@ -167,9 +167,8 @@ pub unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// Gives the buffer memory, because userspace touched it. The touch is then tried again.
     fn populate(&self, state: &mut Self::State) -> Result;
 
-    /// Whether [`populate`](Self::populate) failed when it was last called, and nobody has been
-    /// told so: says it once.
-    fn take_failure(&self, state: &mut Self::State) -> bool;
+    /// Whether [`populate`](Self::populate) failed when it was last called.
+    fn has_failed(&self, state: &Self::State) -> bool;
 
     /// The kernel's address of the whole buffer. Called for the first user only: the core
     /// counts them. The core warns, once, of an error.
@@ -442,7 +441,7 @@ impl<E: Exporter> Ops<E> {
         if let Some(mut guard) = guard {
             let mut touched = exporter.fault(&mut guard, &fault);
             if let Ok(Touched::Unpopulated) = touched {
-                if is_second && exporter.take_failure(&mut guard) {
+                if is_second && exporter.has_failed(&guard) {
                     touched = Err(ENOMEM);
                 } else if !can_retry {
                     touched = exporter
