@@ -119,6 +119,12 @@ const char *dbc_device_bus(struct device *dev)
 	return dev->bus ? dev->bus->name : NULL;
 }
 
+/* Whether a driver is bound, as a glance tells. */
+bool dbc_device_is_bound(struct device *dev)
+{
+	return READ_ONCE(dev->driver);
+}
+
 /* Locks a device to which a driver is bound; -ENODEV, -EINTR, and not locked. */
 int dbc_device_lock_bound(struct device *dev)
 {

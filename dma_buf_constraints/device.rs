@@ -107,8 +107,12 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
             (!parent.is_null()).then(|| Device::from_raw(parent))
         }
     };
+    // Some importers attach when their driver has unbound: such a device may be removed.
+    // SAFETY: The reference proves that the device is alive.
+    let is_bound = unsafe { c::dbc_device_is_bound(as_raw(device)) };
     let start: &Device = device;
     let line = iter::successors(Some(start), |device| parent(device));
+    let line = line.take(if is_bound { usize::MAX } else { 1 });
     let mut said = line.filter_map(said_of);
     let own = said.next().map_or(*more, |said| said.meet(more));
     let ancestor = said.find(|said| said.priority > own.priority);
@@ -187,12 +191,5 @@ pub fn name(device: &Device) -> Name {
     if device_name.starts_with(driver) {
         return Name::new(device_name);
     }
-    let mut both = [0; Name::CAPACITY];
-    let mut room = both.iter_mut();
-    for part in [driver, b" ", device_name] {
-        for (from, to) in part.iter().zip(&mut room) {
-            *to = *from;
-        }
-    }
-    Name::new(&both)
+    Name::of(&[driver, b" ", device_name])
 }

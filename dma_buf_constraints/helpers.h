@@ -40,6 +40,7 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
 bool dbc_always_coherent(void);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
+bool dbc_device_is_bound(struct device *dev);
 int dbc_device_lock_bound(struct device *dev);
 bool dbc_device_trylock_bound(struct device *dev);
 void dbc_device_unlock(struct device *dev);
