@@ -21,6 +21,7 @@ use core::ptr::NonNull;
 use dma_buf_constraints::{
     attach::{
         Newcomer,
+        User,
         Users, //
     },
     bound::{
@@ -57,13 +58,13 @@ impl Buffer {
         name: &[u8],
         constraints: &Constraints,
     ) -> Result {
-        let name = if name.is_empty() {
-            b"declared needs".as_slice()
-        } else {
-            name
+        // No device is called so: a program cannot pose as one.
+        let name = match name {
+            [] => Name::new(b"a program"),
+            name => Name::of(&[b"program ", name]),
         };
         let needs = device::needs_without_device(constraints);
-        let name = KBox::new(Name::new(name), GFP_KERNEL_ACCOUNT)?;
+        let name = KBox::new(name, GFP_KERNEL_ACCOUNT)?;
         let newcomer = newcomer(&needs, Declared::Needs(name))?;
         self.declare(&mut self.lock_killable()?, dmabuf, newcomer)?;
         Ok(())
@@ -93,9 +94,12 @@ impl Buffer {
             return Ok(());
         }
         let user = self.declare(&mut guard, dmabuf, newcomer)?;
-        // The driver may have unbound since the device was looked at.
-        self.tidy(&mut guard);
-        if guard.users.get(&user).is_none() {
+        // The driver may have unbound since the device was looked at, also before this buffer last
+        // heard of it.
+        let is_over =
+            |user: &User<Client>| user.data.declared.as_ref().is_none_or(Declared::is_over);
+        if guard.users.get(&user).is_none_or(is_over) {
+            self.dismiss(&mut guard, &user);
             return Err(ENODEV);
         }
         Ok(())

@@ -347,7 +347,8 @@ TEST_F(buffer, needs_without_a_device)
 	ASSERT_EQ(0, declare_needs(self->fd, "an encoder", needs));
 	ASSERT_EQ(0, query(self->fd, &told));
 	ASSERT_EQ(1, told.query.user_count);
-	EXPECT_STREQ("an encoder", told.users[0].name);
+	/* What a program says is told as such. */
+	EXPECT_STREQ("program an encoder", told.users[0].name);
 	EXPECT_EQ(0, memcmp(&needs, &told.users[0].constraints, sizeof(needs)));
 	EXPECT_EQ(CENALLOC_USER_DECLARED, told.users[0].flags);
 	EXPECT_EQ(0, memcmp(&needs, &told.query.meet, sizeof(needs)));
@@ -374,16 +375,16 @@ TEST_F(buffer, conflict_tells_both)
 	EXPECT_EQ(CENALLOC_FIELD_ACCESS_MASK, query.conflict_field);
 	EXPECT_EQ(2, query.conflict_wanted);
 	EXPECT_EQ(1, query.conflict_found);
-	EXPECT_STREQ("second", query.conflict_who);
-	EXPECT_STREQ("first", query.conflict_other);
+	EXPECT_STREQ("program second", query.conflict_who);
+	EXPECT_STREQ("program first", query.conflict_other);
 	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
-		     "second needs memory of class 0x2, first needs memory of class 0x1");
+		     "program second needs memory of class 0x2, program first needs memory of class 0x1");
 	/* Nobody came too late. */
 	EXPECT_EQ(0, query.early);
 	/* A device is refused for what was declared. */
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.name = "third", .access_mask = 2), -EINVAL,
-		      "*third* needs memory of class 0x2, first needs memory of class 0x1");
+		      "*third* needs memory of class 0x2, program first needs memory of class 0x1");
 }
 
 TEST_F(buffer, never_fits_what_allocators_give)

@@ -127,7 +127,7 @@ TEST_F(buffer, users_and_what_they_need)
 	EXPECT_EQ(0, user->early);
 	user = told_user(&told, "declared");
 	ASSERT_NE(NULL, user);
-	EXPECT_STREQ("declared", user->name);
+	EXPECT_STREQ("program declared", user->name);
 	EXPECT_EQ(0, memcmp(&second, &user->constraints, sizeof(second)));
 	EXPECT_EQ(CENALLOC_USER_DECLARED, user->flags);
 	ASSERT_EQ(0, detach(self->importer, attachment));
@@ -189,7 +189,7 @@ TEST_F(buffer, conflict_with_the_creator)
 	EXPECT_EQ(-EINVAL, declare_needs(fd, "many", NEEDS(.segment_boundary_mask = 4095,
 							   .alignment = 64 * KIB)));
 	EXPECT_CONFLICT(fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_SEGMENT_BOUNDARY, 4095, 64 * KIB,
-			"many", "");
+			"program many", "");
 	close(fd);
 }
 
@@ -199,32 +199,33 @@ TEST_F(buffer, conflict_with_all_others)
 	ASSERT_EQ(0, declare_needs(self->fd, "a", NEEDS(.access_mask = 0x3)));
 	ASSERT_EQ(0, declare_needs(self->fd, "b", NEEDS(.access_mask = 0x6)));
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "c", NEEDS(.access_mask = 0x5)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_OTHERS, CENALLOC_FIELD_ACCESS_MASK, 5, 2, "c", "");
+	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_OTHERS, CENALLOC_FIELD_ACCESS_MASK, 5, 2,
+			"program c", "");
 }
 
 TEST_F(buffer, conflict_with_itself)
 {
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "narrow", NEEDS(.max_address = LEN - 2)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_MAX_ADDRESS, LEN - 2, LEN,
-			"narrow", "");
+			"program narrow", "");
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "few", NEEDS(.max_segment_size = 4096,
 								.max_segments = 2)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_MAX_SEGMENTS, 2, LEN / PAGE,
-			"few", "");
+			"program few", "");
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "odd", NEEDS(.max_segment_size = 4096,
 								.alignment = 8192)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_MAX_SEGMENT_SIZE, 4096, 8192,
-			"odd", "");
+			"program odd", "");
 }
 
 TEST_F(buffer, conflict_with_an_allocator)
 {
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "exotic", NEEDS(.access_mask = 1ULL << 45)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ACCESS_MASK, 1ULL << 45,
-			CENALLOC_CLASS_DMA_COHERENT, "exotic", "dma-coherent");
+			CENALLOC_CLASS_DMA_COHERENT, "program exotic", "dma-coherent");
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "coarse", NEEDS(.alignment = 1ULL << 40)));
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ALIGNMENT, 1ULL << 40,
-			256 * KIB, "coarse", "dma-coherent");
+			256 * KIB, "program coarse", "dma-coherent");
 }
 
 /* Takes CAP_SYS_ADMIN from this process, which stays root otherwise. */
@@ -276,10 +277,10 @@ TEST_F(buffer, conflict_of_a_length)
 	EXPECT_EQ(-EINVAL, declare_needs(fd, "narrow",
 					 NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG)));
 	EXPECT_CONFLICT(fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_LENGTH, 8 * MIB, 4 * MIB,
-			"narrow", "system-contig");
+			"program narrow", "system-contig");
 	ASSERT_EQ(0, query(fd, &told));
 	EXPECT_MATCH(told.text,
-		     "*\"narrow needs 8388608 bytes, system-contig gives at most 4194304\"*");
+		     "*\"program narrow needs 8388608 bytes, system-contig gives at most 4194304\"*");
 	close(fd);
 }
 
@@ -301,9 +302,9 @@ TEST_F(buffer, conflict_with_memory)
 		check_text(_metadata, self->fd);
 	}
 	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, LOW(28),
-			address_of(&mapping, 0), "late", "*first.*");
+			address_of(&mapping, 0), "program late", "*first.*");
 	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "later", NEEDS(.max_address = LOW(28))));
-	EXPECT_MATCH(query_fields(self->fd).conflict_who, "later");
+	EXPECT_MATCH(query_fields(self->fd).conflict_who, "program later");
 }
 
 /* What came right later does not undo that somebody was refused. */
@@ -312,7 +313,7 @@ TEST_F(buffer, last_conflict_stays)
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "a", NEEDS(.max_address = 8191)));
 	ASSERT_EQ(0, declare_needs(self->fd, "b", NEEDS()));
 	ASSERT_EQ(0, allocate(self->fd));
-	EXPECT_STREQ("a", query_fields(self->fd).conflict_who);
+	EXPECT_STREQ("program a", query_fields(self->fd).conflict_who);
 }
 
 /* Names are as long as the driver keeps them, and end. */
@@ -325,7 +326,9 @@ TEST_F(buffer, long_names)
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_LE(32, strnlen(told.users[0].name, CENALLOC_DEVICE_LEN));
 	EXPECT_GT(CENALLOC_DEVICE_LEN, strnlen(told.users[0].name, CENALLOC_DEVICE_LEN));
-	EXPECT_EQ(0, strncmp(name, told.users[0].name, strlen(told.users[0].name)));
+	EXPECT_EQ(0, strncmp("program ", told.users[0].name, strlen("program ")));
+	EXPECT_EQ(0, strncmp(name, told.users[0].name + strlen("program "),
+			     strlen(told.users[0].name) - strlen("program ")));
 	EXPECT_STREQ(told.users[0].name, told.query.conflict_who);
 	EXPECT_STREQ(told.users[0].name, told.query.conflict_other);
 }
@@ -355,7 +358,7 @@ TEST_F(buffer, short_arrays)
 		ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
 		EXPECT_EQ(3, query.user_count);
 		for (i = 0; i < 3 && i < room; i++)
-			EXPECT_EQ('a' + (int)i, users[i].name[0]);
+			EXPECT_EQ('a' + (int)i, users[i].name[strlen("program ")]);
 		for (; i < 5; i++)
 			EXPECT_EQ(0, memcmp(&users[i], &untouched, sizeof(untouched)));
 	}
@@ -383,7 +386,7 @@ TEST_F(buffer, sizes_of_an_entry)
 	memset(entries, MARK, sizeof(entries));
 	ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
 	for (i = 0; i < 2; i++) {
-		EXPECT_EQ("ab"[i], entries[i].user.name[0]);
+		EXPECT_EQ("ab"[i], entries[i].user.name[strlen("program ")]);
 		for (j = 0; j < sizeof(entries[i].unknown); j++)
 			EXPECT_EQ(0, entries[i].unknown[j]);
 	}
@@ -538,7 +541,7 @@ TEST_F(buffer, many_users)
 	ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
 	EXPECT_EQ(500, query.user_count);
 	for (i = 0; i < 500; i++)
-		ASSERT_STREQ("one of many", users[i].name);
+		ASSERT_STREQ("program one of many", users[i].name);
 	EXPECT_STREQ("", users[500].name);
 }
 

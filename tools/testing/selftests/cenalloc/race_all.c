@@ -495,4 +495,60 @@ TEST(uses_while_a_device_comes_and_goes)
 	EXPECT_EQ(buffers, settled_buffers(buffers));
 }
 
+/* So many users that whoever asks for them holds the lock for a while. */
+#define CROWD	400
+
+static int crowded_fd;
+
+static void *declare_and_ask(void *data)
+{
+	struct worker *me = data;
+
+	while (!__atomic_load_n(&shared->stop, __ATOMIC_ACQUIRE)) {
+		if (me->number)
+			MAY_FAIL(me, declare_device(crowded_fd, "platform", REMOVABLE_NAME),
+				 -ENODEV);
+		else
+			MUST(me, query_fields(crowded_fd).user_count >= CROWD);
+		shared->rounds[0][me->number]++;
+	}
+	return NULL;
+}
+
+/* The driver goes while declarations of its device wait for the buffer: none of them stays. */
+TEST(declarations_that_wait_while_a_device_goes)
+{
+	struct worker workers[3] = {};
+	int i, round;
+
+	ASSERT_EQ(0, load(REMOVABLE_NAME));
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)shared);
+	crowded_fd = create(LEN);
+	for (i = 0; i < CROWD; i++)
+		ASSERT_EQ(0, declare_needs(crowded_fd, "one of many", NEEDS(.max_segments = 9)));
+	for (round = 0; round < 30; round++) {
+		__atomic_store_n(&shared->stop, 0, __ATOMIC_RELEASE);
+		for (i = 0; i < 3; i++) {
+			workers[i].number = i;
+			ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, declare_and_ask,
+						    &workers[i]));
+		}
+		usleep(2000);
+		EXPECT_EQ(0, bind_removable("unbind"));
+		__atomic_store_n(&shared->stop, 1, __ATOMIC_RELEASE);
+		for (i = 0; i < 3; i++) {
+			pthread_join(workers[i].thread, NULL);
+			EXPECT_NULL(workers[i].failure);
+		}
+		EXPECT_EQ(CROWD, query_fields(crowded_fd).user_count);
+		EXPECT_EQ(0, bind_removable("bind"));
+	}
+	for (i = 0; i < 3; i++)
+		EXPECT_LT(3, shared->rounds[0][i]);
+	close(crowded_fd);
+	EXPECT_EQ(0, unload_patiently(REMOVABLE_NAME));
+}
+
 TEST_HARNESS_MAIN

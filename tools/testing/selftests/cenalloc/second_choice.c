@@ -95,13 +95,13 @@ TEST_F(buffer, whoever_takes_the_parents_class_shares)
 TEST_F(buffer, needs_without_a_device_have_no_second_choice)
 {
 	ASSERT_EQ(PARENT, add_device(self->importer, DEVICE(.access_mask = CONTIG, .priority = 7)));
-	ASSERT_EQ(0, declare_needs(self->fd, "program", NEEDS(.access_mask = SYSTEM)));
+	ASSERT_EQ(0, declare_needs(self->fd, "client", NEEDS(.access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "part", .access_mask = OTHER), -EINVAL,
-		      "*part.* needs memory of class 0x10000000000, program needs memory of class 0x1");
+		      "*part.* needs memory of class 0x10000000000, program client needs memory of class 0x1");
 	close(self->fd);
 	self->fd = create(BUFFER_LEN);
-	ASSERT_EQ(0, declare_needs(self->fd, "program", NEEDS(.access_mask = CONTIG)));
+	ASSERT_EQ(0, declare_needs(self->fd, "client", NEEDS(.access_mask = CONTIG)));
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = OTHER)));
 	EXPECT_STREQ("-s", second_choices(self->fd));
 }

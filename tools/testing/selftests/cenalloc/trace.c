@@ -281,7 +281,7 @@ TEST_F(trace, declared)
 
 	ASSERT_EQ(0, declare_needs(fd, "scanout", NEEDS(.max_segments = 1, .alignment = PAGE)));
 	line = event(self->instance, "declare", id);
-	EXPECT_STREQ("scanout", field(line, "device"));
+	EXPECT_STREQ("program scanout", field(line, "device"));
 	EXPECT_EQ(1, number(line, "segments"));
 	EXPECT_EQ(PAGE, number(line, "align"));
 	EXPECT_EQ(0, number(line, "last"));
