@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -406,6 +407,115 @@ TEST_F(user, takes_nothing_by_asking)
 	}
 }
 
+/* What is not told to everybody: where memory lies, which a need that is too low finds out. */
+static void ask_for_the_lowest(void)
+{
+	struct cenalloc_test test = { .len = PAGE, .constraints = needs };
+	int fd = create(PAGE);
+
+	shared->ret = ask(CENALLOC_TEST, &test);
+	if (!shared->ret && (test.result != CENALLOC_TEST_NEVER ||
+			     test.field != CENALLOC_FIELD_MAX_ADDRESS))
+		shared->ret = -EBADMSG;
+	shared->held = test.found;
+	if (!shared->ret && declare_needs(fd, "low", needs) != -EINVAL)
+		shared->ret = -EBADMSG;
+	shared->held |= query_fields(fd).conflict_found;
+	close(fd);
+}
+
+TEST_F(user, is_not_told_where_memory_lies)
+{
+	needs = NEEDS(.max_address = PAGE - 1);
+	ASSERT_EQ(0, run("small", ask_for_the_lowest));
+	EXPECT_EQ(0, shared->ret);
+	EXPECT_EQ(0, shared->held);
+	/* Root is. */
+	ask_for_the_lowest();
+	EXPECT_EQ(0, shared->ret);
+	EXPECT_NE(0, shared->held);
+}
+
+/* Empty buffers, each with a name, a few declarations and a refusal. */
+static void keep_much(void)
+{
+	struct rlimit limit = { 4096, 4096 };
+	unsigned int i, j;
+
+	shared->ret = setrlimit(RLIMIT_NOFILE, &limit) ? -errno : 0;
+	for (i = 0; i < most && !shared->ret; i++) {
+		int fd = create_aligned(PAGE, PAGE);
+
+		shared->ret = fd < 0 ? fd : ioctl(fd, DMA_BUF_SET_NAME_B, "kept");
+		for (j = 0; j < 4 && !shared->ret; j++)
+			shared->ret = declare_needs(fd, "kept", NEEDS());
+		if (shared->ret)
+			break;
+		shared->ret = declare_needs(fd, "refused", needs);
+		shared->ret = shared->ret == -EINVAL ? 0 : -EBADMSG;
+	}
+	keep_it();
+}
+
+/*
+ * All that is kept for a buffer is charged, but for what the core of dma-buf has for
+ * that of any exporter: its struct, and a copy of the name.
+ */
+TEST_F(user, pays_for_what_is_kept_for_it)
+{
+	__s64 before, all, paid, each;
+	pid_t child;
+
+	most = 3000;
+	needs = NEEDS(.alignment = BITS(40) + 1);
+	before = number_in("/proc/meminfo", "SUnreclaim:");
+	child = start("large", keep_much);
+	ASSERT_TRUE(wait_ready(child));
+	EXPECT_EQ(0, shared->ret);
+	all = (number_in("/proc/meminfo", "SUnreclaim:") - before) * KIB;
+	paid = cgroup_number("large", "memory.stat", "slab_unreclaimable ");
+	ASSERT_EQ(0, end(child));
+	each = (all - paid) / most;
+	EXPECT_GT(slower() > 1 ? 4096 : 704, each) {
+		TH_LOG("%lld bytes for each buffer, of %lld", each, all / most);
+	}
+}
+
+/* Users of many kinds, and one that takes few segments, so that each has to be looked at. */
+static void crowd(void)
+{
+	int fds[] = { create(len), create(len) };
+	double time;
+	unsigned int i;
+
+	shared->ret = declare_needs(fds[1], "few", NEEDS(.max_segments = len / (16 * PAGE)));
+	for (i = 0; i < most && !shared->ret; i++)
+		shared->ret = declare_needs(fds[1], "many",
+					    NEEDS(.max_segment_size = PAGE * (1 + i % 7),
+						  .max_segments = len / PAGE + i));
+	for (i = 0; i < 2 && !shared->ret; i++) {
+		time = seconds();
+		shared->ret = allocate(fds[i]);
+		time = seconds() - time;
+		if (i)
+			shared->time = time;
+		else
+			shared->there = time;
+	}
+}
+
+/* What looks at all users takes no longer for those whose tables are long. */
+TEST_F(user, users_do_not_hold_up_memory)
+{
+	len = (slower() > 1 ? 16 : 128) * MIB;
+	most = 1000;
+	ASSERT_EQ(0, run("large", crowd));
+	EXPECT_EQ(0, shared->ret);
+	EXPECT_GT(2 * shared->there + 0.1 * slower(), shared->time) {
+		TH_LOG("%.3f s, %.3f s with %u users", shared->there, shared->time, most);
+	}
+}
+
 #define DEAD	40	/* cgroups that go */
 
 /* Buffers outlive the cgroup that pays for them, and do not keep it. */
@@ -550,36 +660,51 @@ TEST_F_TIMEOUT(user, closes_at_the_same_cost, 120)
 	}
 }
 
+/* Mappings of one buffer that a thread touches, one after the other. */
 struct toucher {
-	char *memory;
+	char *memory[32];
+	unsigned int count;
+	double least;		/* seconds that it goes on for, if there are enough mappings */
+	double time;
 	bool is_done;
 };
 
 static void *touch_all(void *argument)
 {
 	struct toucher *toucher = argument;
+	double start = seconds();
+	unsigned int i;
 	__u64 at;
 
-	for (at = 0; at < len; at += PAGE)
-		__atomic_store_n(toucher->memory + at, 1, __ATOMIC_RELAXED);
+	for (i = 0; i < toucher->count && (!i || seconds() - start < toucher->least); i++)
+		for (at = 0; at < len; at += PAGE)
+			__atomic_store_n(toucher->memory[i] + at, 1, __ATOMIC_RELAXED);
+	toucher->time = seconds() - start;
 	__atomic_store_n(&toucher->is_done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-/* The longest that an mmap() and its end take while another thread touches a buffer. */
-static double longest_mmap(bool is_there)
+/*
+ * The longest that an mmap() and its end take while another thread touches a buffer: for
+ * the first time, or one that has its memory, for at least as long.
+ */
+static double longest_mmap(struct toucher *toucher, bool is_there)
 {
-	struct toucher toucher = {};
 	int fd = create(len);
 	double longest = 0;
 	pthread_t thread;
+	unsigned int i;
 
 	if (is_there)
 		shared->ret |= allocate(fd);
-	toucher.memory = map_cpu(fd, len);
-	if (pthread_create(&thread, NULL, touch_all, &toucher))
+	toucher->is_done = false;
+	toucher->least = toucher->time;
+	toucher->count = is_there ? ARRAY_SIZE(toucher->memory) : 1;
+	for (i = 0; i < toucher->count; i++)
+		toucher->memory[i] = map_cpu(fd, len);
+	if (pthread_create(&thread, NULL, touch_all, toucher))
 		return 1e9;
-	while (!__atomic_load_n(&toucher.is_done, __ATOMIC_ACQUIRE)) {
+	while (!__atomic_load_n(&toucher->is_done, __ATOMIC_ACQUIRE)) {
 		double time = seconds();
 		void *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -589,7 +714,8 @@ static double longest_mmap(bool is_there)
 			longest = time;
 	}
 	pthread_join(thread, NULL);
-	munmap(toucher.memory, len);
+	for (i = 0; i < toucher->count; i++)
+		munmap(toucher->memory[i], len);
 	close(fd);
 	return longest;
 }
@@ -603,16 +729,17 @@ static double longest_allowed(double there)
 /* What holds others up does so each time; the machine does other things now and then. */
 static void touch_while_mapping(void)
 {
+	struct toucher toucher = {};
 	double time, sum = 0;
 	int i;
 
 	shared->time = 1e9;
-	for (i = 1; i <= 8; i++) {
-		sum += longest_mmap(true);
-		shared->there = sum / i;
-		time = longest_mmap(false);
+	for (i = 1; i <= 5; i++) {
+		time = longest_mmap(&toucher, false);
 		if (time < shared->time)
 			shared->time = time;
+		sum += longest_mmap(&toucher, true);
+		shared->there = sum / i;
 		if (i >= 2 && shared->time <= longest_allowed(shared->there))
 			return;
 	}
