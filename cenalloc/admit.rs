@@ -67,7 +67,7 @@ impl Buffer {
     ///
     /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
     /// have, before the buffer had memory that now cannot move: somebody holds it, or there is no
-    /// other; `EINTR`, `ENOMEM`.
+    /// other; `EINTR`, `ERESTARTSYS`, `ENOMEM`.
     pub(crate) fn admit(
         &self,
         guard: &mut Guard<'_, State>,
@@ -79,7 +79,7 @@ impl Buffer {
                 let who = newcomer.user().name();
                 match self.relocate(guard, dmabuf, &need, choice, newcomer) {
                     Ok(newcomer) => self.judge(guard, newcomer)?,
-                    Err(EINTR) => return Err(EINTR),
+                    Err(error @ (EINTR | ERESTARTSYS)) => return Err(error),
                     Err(_) => return Err(self.too_late(guard, who, misfit)),
                 }
             }
@@ -190,7 +190,7 @@ impl Buffer {
     /// all and `newcomer`, which is given back.
     ///
     /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
-    /// `EINTR`. On an error the memory is the old one, with its bytes.
+    /// `EINTR`, `ERESTARTSYS`. On an error the memory is the old one, with its bytes.
     fn relocate(
         &self,
         guard: &mut Guard<'_, State>,

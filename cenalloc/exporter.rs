@@ -143,7 +143,7 @@ impl Buffer {
         Ok(dmabuf)
     }
 
-    /// Gives the buffer its memory now, for userspace. `EINTR` where a signal comes first,
+    /// Gives the buffer its memory now, for userspace. `ERESTARTSYS` where a signal comes first,
     /// otherwise as [`back`](Self::back).
     pub(crate) fn allocate(&self) -> Result {
         self.back(&mut *self.lock_interruptible()?, true)?;

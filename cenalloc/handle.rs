@@ -71,13 +71,14 @@ impl Handle {
     ///
     /// Takes the device's lock: not for a device whose driver is probing or removing in this
     /// thread. `EINVAL` where it can never share the buffer, `EBUSY` where it could have, before
-    /// the buffer had memory; `ENODEV` where it does no DMA; `ENOMEM`; `EINTR` where a signal comes
-    /// first.
+    /// the buffer had memory; `ENODEV` where it does no DMA; `ENOMEM`; `EINTR` and
+    /// `ERESTARTSYS` where a signal comes first.
     pub fn declare(&self, device: &Device<Bound>, constraints: &Constraints) -> Result {
         self.buffer()?.declare_device(&self.0, device, constraints)
     }
 
-    /// Gives the buffer its memory now. `ENOMEM`; `EINTR` where a signal comes first.
+    /// Gives the buffer its memory now. `ENOMEM`; `EINTR` and `ERESTARTSYS` where a signal comes
+    /// first.
     pub fn allocate(&self) -> Result {
         self.buffer()?.allocate()
     }

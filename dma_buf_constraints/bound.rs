@@ -381,7 +381,7 @@ impl Drop for Kept {
 pub struct BoundLock<'a>(&'a Device, NotThreadSafe);
 
 impl<'a> BoundLock<'a> {
-    /// Takes the lock. `ENODEV` where no driver is bound; `EINTR` where a signal comes first.
+    /// Takes the lock. `ENODEV` where no driver is bound; `ERESTARTSYS` where a signal comes first.
     pub fn new(device: &'a Device) -> Result<Self> {
         // SAFETY: The reference proves that the device is alive.
         to_result(unsafe { c::dbc_device_lock_bound(as_raw(device)) })?;

@@ -125,11 +125,11 @@ bool dbc_device_is_bound(struct device *dev)
 	return READ_ONCE(dev->driver);
 }
 
-/* Locks a device to which a driver is bound; -ENODEV, -EINTR, and not locked. */
+/* Locks a device to which a driver is bound; -ENODEV, -ERESTARTSYS, and not locked. */
 int dbc_device_lock_bound(struct device *dev)
 {
 	if (device_lock_interruptible(dev))
-		return -EINTR;
+		return -ERESTARTSYS;
 	if (dev->driver)
 		return 0;
 	device_unlock(dev);

@@ -100,14 +100,14 @@ impl<T> Reservation<T> {
         Ok(self.locked())
     }
 
-    /// Takes the lock unless a signal comes first: `EINTR`.
+    /// Takes the lock unless a signal comes first: `ERESTARTSYS`.
     pub fn lock_interruptible(&self) -> Result<Guard<'_, T>> {
         lock_interruptible(self.as_raw())?;
         Ok(self.locked())
     }
 
     /// Waits until no device works on the buffer in a way that is at odds with CPU access in
-    /// `direction`, without the lock. `EINTR` where a signal comes first.
+    /// `direction`, without the lock. `ERESTARTSYS` where a signal comes first.
     pub fn wait_for_devices(&self, direction: DataDirection) -> Result {
         let usage = match direction {
             DataDirection::Bidirectional | DataDirection::ToDevice => {
@@ -120,7 +120,7 @@ impl<T> Reservation<T> {
             bindings::dma_resv_wait_timeout(self.as_raw(), usage, true, isize::MAX as usize)
         };
         if left < 0 {
-            return Err(EINTR);
+            return Err(ERESTARTSYS);
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ fn lock_interruptible(resv: *mut bindings::dma_resv) -> Result {
     let result =
         unsafe { bindings::ww_mutex_lock_interruptible(&raw mut (*resv).lock, ptr::null_mut()) };
     if result != 0 {
-        return Err(EINTR);
+        return Err(ERESTARTSYS);
     }
     Ok(())
 }
@@ -210,7 +210,8 @@ impl<T> Guard<'_, T> {
         }
     }
 
-    /// Waits until no device works on the buffer any more. `EINTR` where a signal comes first.
+    /// Waits until no device works on the buffer any more. `ERESTARTSYS` where a signal comes
+    /// first.
     pub fn wait_idle(&self) -> Result {
         // SAFETY: The guard holds the lock of this valid object.
         let left = unsafe {
@@ -222,7 +223,7 @@ impl<T> Guard<'_, T> {
             )
         };
         if left < 0 {
-            return Err(EINTR);
+            return Err(ERESTARTSYS);
         }
         Ok(())
     }

@@ -194,7 +194,7 @@ struct cenalloc_declare {
  * is not printable. ENODEV where there is no such bus or device, where no driver
  * is bound to the device, or where it does no DMA. ENOMEM, also for more than
  * 4096 users of a buffer. EINTR where a signal comes while the call waits for the
- * device or for fences, or where the process is being killed.
+ * device or for fences, whose handler does not restart it.
  *
  * The buses are those whose devices the kernel can find by name: platform, pci,
  * amba, cdx, fsl-mc, host1x-context, i2c, mipi-dsi, rapidio, soundwire, spi
@@ -218,7 +218,7 @@ struct cenalloc_allocate {
  *
  * Errors: ENOMEM where every allocator that suits all users is out of memory;
  * EINVAL where none is left that does, because one was removed; EINTR where a
- * signal came first; EBADF, EINVAL as for CENALLOC_DECLARE.
+ * signal came first, whose handler does not restart the call; EBADF, EINVAL as for CENALLOC_DECLARE.
  */
 #define CENALLOC_ALLOCATE	_IOW('C', 0x04, struct cenalloc_allocate)
 

@@ -173,6 +173,21 @@ static int let_go_fence(struct holder *me)
 	return ret;
 }
 
+FIXTURE(fenced) {
+	struct holder holder;
+};
+
+FIXTURE_SETUP(fenced)
+{
+	self->holder.fd = create(LEN);
+	ASSERT_LE(0, self->holder.fd);
+}
+
+FIXTURE_TEARDOWN(fenced)
+{
+	close(self->holder.fd);
+}
+
 FIXTURE(held) {
 	struct holder holder;
 	char *memory;
@@ -268,6 +283,46 @@ TEST_F(held, memory_stays)
 	ASSERT_EQ(0, map(importer, late, &one));
 	EXPECT_EQ(1, one.count);
 	EXPECT_GE(BITS(32), last_address(&one));
+}
+
+static void no_more_than_a_signal(int number)
+{
+	(void)number;
+}
+
+static int fd_to_sync;
+
+static void *sync_for_write(void *ret)
+{
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE };
+
+	*(int *)ret = call(fd_to_sync, DMA_BUF_IOCTL_SYNC, &sync);
+	return NULL;
+}
+
+/* Who waits for a device goes on waiting behind a signal, unless the handler wants an end. */
+TEST_F(fenced, signals_restart_what_waits)
+{
+	struct sigaction action = { .sa_handler = no_more_than_a_signal };
+	pthread_t thread;
+	int ret, i;
+
+	fd_to_sync = self->holder.fd;
+	for (i = 0; i < 2; i++) {
+		action.sa_flags = i ? 0 : SA_RESTART;
+		ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+		ASSERT_EQ(0, hold_writer(&self->holder));
+		ret = 1;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, sync_for_write, &ret));
+		usleep(50000 * slower());
+		ASSERT_EQ(0, pthread_kill(thread, SIGUSR1));
+		usleep(50000 * slower());
+		EXPECT_EQ(i ? -EINTR : 1, ret);
+		ASSERT_EQ(0, let_go_fence(&self->holder));
+		pthread_join(thread, NULL);
+		EXPECT_EQ(i ? -EINTR : 0, ret);
+		close(self->holder.device);
+	}
 }
 
 /* --- User mappings -------------------------------------------------------- */
