@@ -156,9 +156,9 @@ impl<T: Identity> Proposal<'_, T> {
         &self.outcome
     }
 
-    /// What would count of the newcomer's needs.
-    pub fn constraints(&self) -> &Constraints {
-        self.newcomer.user().needs.by(self.outcome.choice)
+    /// What would count of the newcomer's needs of the memory.
+    pub fn constraints(&self) -> Constraints {
+        self.newcomer.user().needs.of_memory(self.outcome.choice)
     }
 
     /// Which needs would count.
@@ -203,8 +203,8 @@ impl<T: Identity> Proposal<'_, T> {
         let others = self
             .users
             .iter()
-            .map(|user| user.needs.by(self.outcome.choice));
-        let first = [self.constraints(), &self.users.base];
+            .map(|user| user.needs.of_memory(self.outcome.choice));
+        let first = [self.constraints(), self.users.base];
         Iterator::chain(first.into_iter(), others)
             .find_map(|constraints| constraints.misfit(memory, page))
     }
@@ -257,7 +257,8 @@ impl<T: Identity> Users<T> {
 
     /// What everybody needs together.
     ///
-    /// Of [`segments`](Constraints::segments), each user needs only its own.
+    /// Of [`segments`](Constraints::segments), each user needs only its own; what binds the mapping
+    /// of a device behind an IOMMU is left out.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
     }
@@ -480,7 +481,7 @@ impl<T: Identity> Users<T> {
             return Some((Name::new(b"the buffer's creator"), misfit));
         }
         self.iter().find_map(|user| {
-            let misfit = self.constraints_of(user).misfit(memory, page)?;
+            let misfit = user.needs.of_memory(self.choice).misfit(memory, page)?;
             Some((user.name(), misfit))
         })
     }
@@ -489,6 +490,6 @@ impl<T: Identity> Users<T> {
     pub fn binding(&self, field: Field) -> Option<&User<T>> {
         let bound = self.combined().placement.get(field);
         self.iter()
-            .find(|user| self.constraints_of(user).placement.get(field) == bound)
+            .find(|user| user.needs.of_memory(self.choice).placement.get(field) == bound)
     }
 }

@@ -6,6 +6,7 @@
 
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
+#include <linux/iommu.h>
 #include <linux/iommu-dma.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
@@ -17,12 +18,18 @@
 #define UNSET_SEGMENT_SIZE	SZ_64K
 
 /*
- * Whether an IOMMU translates addresses for the device. Other DMA operations
- * (Xen's) count as none.
+ * Whether an IOMMU lays any pages out for the device as it needs them. Other DMA
+ * operations (Xen's) count as none, as does an IOMMU of larger pages.
  */
-static bool translated(struct device *dev)
+bool dbc_lays_out(struct device *dev)
 {
-	return use_dma_iommu(dev);
+	struct iommu_domain *domain;
+
+	if (!use_dma_iommu(dev))
+		return false;
+	domain = iommu_get_domain_for_dev(dev);
+	return domain && domain->pgsize_bitmap &&
+	       1UL << __ffs(domain->pgsize_bitmap) <= PAGE_SIZE;
 }
 
 /*
@@ -72,7 +79,8 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 	facts->alignment = 1;
 	facts->coherent = dev_is_dma_coherent(dev);
 
-	if (facts->can_dma && !translated(dev))
+	facts->translated = facts->can_dma && dbc_lays_out(dev);
+	if (facts->can_dma && !use_dma_iommu(dev))
 		facts->can_dma =
 			last_reachable(dev, min_not_zero(*dev->dma_mask,
 							 dev->bus_dma_limit),

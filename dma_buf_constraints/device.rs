@@ -64,6 +64,7 @@ fn facts(device: &Device<Bound>) -> Option<Facts> {
         alignment: 0,
         can_dma: false,
         coherent: false,
+        translated: false,
     };
     // SAFETY: The reference proves that the device is alive; `facts` is ours to write.
     unsafe { c::dbc_device_facts(as_raw(device), &mut facts) };
@@ -79,6 +80,7 @@ fn facts(device: &Device<Bound>) -> Option<Facts> {
             boundary_mask: facts.segment_boundary_mask,
         },
         is_coherent: facts.coherent,
+        is_translated: facts.translated,
     })
 }
 

@@ -25,6 +25,7 @@
  * @alignment: bytes; 1 when not set
  * @can_dma: it has a DMA mask
  * @coherent: it needs no cache maintenance, whatever the memory
+ * @translated: an IOMMU translates for it, page by page
  */
 struct dbc_device_facts {
 	u64 access_mask;
@@ -34,10 +35,12 @@ struct dbc_device_facts {
 	u64 alignment;
 	bool can_dma;
 	bool coherent;
+	bool translated;
 };
 
 void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
 bool dbc_always_coherent(void);
+bool dbc_lays_out(struct device *dev);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 bool dbc_device_is_bound(struct device *dev);
@@ -70,6 +73,15 @@ struct scatterlist *dbc_sg_set_range(struct scatterlist *sg, u64 start, u32 len,
 				     bool has_pages);
 int dbc_map_table(struct device *dev, struct sg_table *table, bool one_by_one,
 		  u64 start, enum dma_data_direction dir);
+bool dbc_iova_alloc(struct device *dev, struct dma_iova_state *state, u64 size);
+int dbc_iova_link(struct device *dev, struct dma_iova_state *state, u64 start, u64 offset,
+		  u64 len, bool has_pages, enum dma_data_direction dir);
+int dbc_iova_finish(struct device *dev, struct dma_iova_state *state, struct sg_table *table,
+		    u64 len);
+void dbc_iova_free(struct device *dev, struct dma_iova_state *state, u64 len,
+		   enum dma_data_direction dir);
+void dbc_iova_sync(struct device *dev, const struct dma_iova_state *state, u64 len,
+		   enum dma_data_direction dir, bool to_device);
 void dbc_unmap_table(struct device *dev, struct sg_table *table, bool one_by_one,
 		     enum dma_data_direction dir);
 void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,

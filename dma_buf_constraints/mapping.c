@@ -12,6 +12,7 @@
 #include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/swiotlb.h>
 
 #include "helpers.h"
@@ -187,5 +188,69 @@ void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,
 				dma_sync_single_for_cpu(dev, addr,
 							sg_dma_len(sg), dir);
 		}
+	}
+}
+
+/*
+ * DMA addresses behind an IOMMU, of @size bytes, a multiple of the next power of two
+ * above. Whatever is linked to them follows each other there.
+ */
+bool dbc_iova_alloc(struct device *dev, struct dma_iova_state *state, u64 size)
+{
+	return size <= SIZE_MAX && dma_iova_try_alloc(dev, state, 0, size);
+}
+
+int dbc_iova_link(struct device *dev, struct dma_iova_state *state, u64 start, u64 offset,
+		  u64 len, bool has_pages, enum dma_data_direction dir)
+{
+	return dma_iova_link(dev, state, start, offset, len, dir,
+			     has_pages ? 0 : DMA_ATTR_REQUIRE_COHERENT);
+}
+
+/* Lets the device see what was linked, and the table say where. */
+int dbc_iova_finish(struct device *dev, struct dma_iova_state *state, struct sg_table *table,
+		    u64 len)
+{
+	dma_addr_t addr = state->addr;
+	struct scatterlist *sg;
+	unsigned int i;
+	int ret;
+
+	ret = dma_iova_sync(dev, state, 0, len);
+	if (ret)
+		return ret;
+	for_each_sgtable_sg(table, sg, i) {
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = sg->length;
+		addr += sg->length;
+	}
+	table->nents = table->orig_nents;
+	return 0;
+}
+
+/* Gives addresses back, of which the first @len bytes were linked. */
+void dbc_iova_free(struct device *dev, struct dma_iova_state *state, u64 len,
+		   enum dma_data_direction dir)
+{
+	/* Not dma_iova_destroy(), which gives no more back than was linked. */
+	if (len)
+		dma_iova_unlink(dev, state, 0, len, dir, 0);
+	dma_iova_free(dev, state);
+}
+
+/* A page at a time: the DMA layer looks for one physical range only. */
+void dbc_iova_sync(struct device *dev, const struct dma_iova_state *state, u64 len,
+		   enum dma_data_direction dir, bool to_device)
+{
+	u64 done;
+
+	if (dev_is_dma_coherent(dev))
+		return;
+	for (done = 0; done < len; done += PAGE_SIZE) {
+		if (to_device)
+			dma_sync_single_for_device(dev, state->addr + done, PAGE_SIZE, dir);
+		else
+			dma_sync_single_for_cpu(dev, state->addr + done, PAGE_SIZE, dir);
+		cond_resched();
 	}
 }

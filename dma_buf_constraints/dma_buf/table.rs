@@ -92,10 +92,28 @@ pub struct Table {
     one: Opaque<bindings::scatterlist>,
     /// Whether the entries are allocated.
     is_allocated: bool,
-    /// Whether each entry is mapped by itself, rather than the table as a whole.
-    is_one_by_one: bool,
+    how: How,
     /// Where entries without struct pages start.
     bare_start: u64,
+    /// The DMA addresses of a table that is [laid out](How::LaidOut), while it is mapped.
+    iova: Opaque<bindings::dma_iova_state>,
+}
+
+/// How a table is mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// As a whole, by `dma_map_sgtable`.
+    Whole,
+    /// Each entry by itself.
+    OneByOne,
+    /// In one range of DMA addresses behind an IOMMU: what the entries say of memory is of no
+    /// importance.
+    LaidOut {
+        /// The bytes that are mapped.
+        len: u64,
+        /// The bytes of addresses, by which they are aligned.
+        room: u64,
+    },
 }
 
 // SAFETY: The table is plain memory without ties to a thread.
@@ -110,7 +128,7 @@ impl Table {
     pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<Pin<KBox<Self>>> {
         let segments = cut.segments(pages.ranges);
         // SAFETY: The caller tells the truth of the memory.
-        unsafe { Self::filled(pages, segments, cut.count(pages.ranges), false) }
+        unsafe { Self::filled(pages, segments, cut.count(pages.ranges), How::Whole) }
     }
 
     /// Makes a table of `segments`, of which there are `count`.
@@ -122,15 +140,16 @@ impl Table {
         pages: Pages<'_>,
         segments: Segments<'_>,
         count: u32,
-        is_one_by_one: bool,
+        how: How,
     ) -> Result<Pin<KBox<Self>>> {
         let table = KBox::into_pin(KBox::init(
             init!(Self {
                 raw: Opaque::zeroed(),
                 one: Opaque::zeroed(),
                 is_allocated: count != 1,
-                is_one_by_one,
+                how,
                 bare_start: pages.ranges.first().map_or(0, |range| range.start),
+                iova: Opaque::zeroed(),
             }),
             GFP_KERNEL_ACCOUNT,
         )?);
@@ -162,10 +181,14 @@ impl Table {
     /// `dma_get_max_seg_size()`, which is 64 KiB for a device that never said anything. Several
     /// entries then show one range, with DMA addresses that follow each other.
     ///
+    /// Behind an IOMMU, where the device has needs beyond that, the memory is laid out in one range
+    /// of DMA addresses, which is cut: it takes as few segments as the device wants, wherever the
+    /// memory lies, and starts where the device wants it.
+    ///
     /// Elsewhere each segment is mapped by itself, and the DMA API sets no limit to its length:
-    /// where the device takes fewer segments than that makes, and so takes longer ones; where an
-    /// IOMMU's driver would make longer ones than the device takes; and for memory without struct
-    /// pages.
+    /// where the device takes fewer segments than that makes, and so takes longer ones; where
+    /// another DMA layer would make longer ones than the device takes; and for memory without
+    /// struct pages.
     ///
     /// # Safety
     ///
@@ -208,44 +231,122 @@ impl Table {
         let is_few = |cut: &Cut| most == u32::MAX || count(cut) <= most;
 
         let own = constraints.cut(PAGE_SIZE as u64).map_err(|_| EINVAL)?;
+        let alignment = constraints.placement.alignment;
+        let is_plain = most == u32::MAX
+            && alignment <= PAGE_SIZE as u64
+            && of_both == of_api
+            && pages.has_struct_pages;
+        // SAFETY: As above.
+        if !is_plain && unsafe { c::dbc_lays_out(device) } {
+            let len = ranges.iter().map(|range| range.len).sum();
+            let how = How::LaidOut {
+                len,
+                room: len.max(alignment),
+            };
+            // The addresses start at a multiple of their length's power of two: the boundaries
+            // in them are those of a range from 0 on.
+            let layout = [Range { start: 0, len }];
+            let bare = Pages {
+                ranges: &layout,
+                has_struct_pages: false,
+            };
+            // SAFETY: The entries show no memory.
+            let table =
+                unsafe { Self::filled(bare, own.segments(&layout), own.count(&layout), how)? };
+            return Ok(table);
+        }
         let whole = Constraints {
             segments: of_both,
             ..*constraints
         };
         let is_merged = api.merges && of_both != of_api;
-        let (cut, is_one_by_one) = match whole.cut(PAGE_SIZE as u64) {
+        let (cut, how) = match whole.cut(PAGE_SIZE as u64) {
             Ok(whole)
                 if pages.has_struct_pages && !is_merged && (is_few(&whole) || !is_few(&own)) =>
             {
-                (whole, false)
+                (whole, How::Whole)
             }
             // Limits of the DMA API below a page cannot be obeyed, nor do they mean anything.
-            _ => (own, true),
+            _ => (own, How::OneByOne),
         };
         // SAFETY: The caller tells the truth of the memory, whose segments these are.
-        Ok(unsafe { Self::filled(pages, segments(&cut), count(&cut), is_one_by_one)? })
+        Ok(unsafe { Self::filled(pages, segments(&cut), count(&cut), how)? })
     }
 
     /// Maps the table for `device`.
     ///
     /// # Safety
     ///
-    /// It is not mapped, and was made for this device, which is bound to its driver.
-    unsafe fn map(&self, device: &Device, direction: DataDirection) -> Result {
+    /// It is not mapped, and was made for this device, which is bound to its driver, and of
+    /// `pages`.
+    unsafe fn map(&self, device: &Device, pages: Pages<'_>, direction: DataDirection) -> Result {
         if matches!(direction, DataDirection::None) {
             return Err(EINVAL);
         }
+        let is_one_by_one = match self.how {
+            // SAFETY: As the caller says.
+            How::LaidOut { len, room } => unsafe {
+                return self.lay_out(device, pages, len, room, direction);
+            },
+            How::OneByOne => true,
+            How::Whole => false,
+        };
         // SAFETY: By the type's invariants the table is filled. The device is bound, as the caller
         // says, and does DMA, or there was no table for it.
         to_result(unsafe {
             c::dbc_map_table(
                 as_raw(device),
                 self.as_raw(),
-                self.is_one_by_one,
+                is_one_by_one,
                 self.bare_start,
                 direction.into(),
             )
         })
+    }
+
+    /// Lays `len` bytes of `pages` out for `device`, in `room` bytes of addresses. `ENOMEM`, also
+    /// where the device has no such addresses left.
+    ///
+    /// # Safety
+    ///
+    /// As for [`map`](Self::map).
+    unsafe fn lay_out(
+        &self,
+        device: &Device,
+        pages: Pages<'_>,
+        len: u64,
+        room: u64,
+        direction: DataDirection,
+    ) -> Result {
+        let (device, state) = (as_raw(device), self.iova.get());
+        let mut done = 0;
+        // SAFETY: The device is bound, as the caller says, and behind an IOMMU, or the table would
+        // be mapped otherwise. The state is this table's, which is not mapped.
+        unsafe {
+            if !c::dbc_iova_alloc(device, state, room) {
+                return Err(ENOMEM);
+            }
+            let link = |range: &Range| {
+                to_result(c::dbc_iova_link(
+                    device,
+                    state,
+                    range.start,
+                    done,
+                    range.len,
+                    pages.has_struct_pages,
+                    direction.into(),
+                ))?;
+                done += range.len;
+                Ok(())
+            };
+            let linked = pages.ranges.iter().try_for_each(link);
+            let result = linked
+                .and_then(|()| to_result(c::dbc_iova_finish(device, state, self.as_raw(), len)));
+            if result.is_err() {
+                c::dbc_iova_free(device, state, done, direction.into());
+            }
+            result
+        }
     }
 
     /// Unmaps the table.
@@ -254,14 +355,18 @@ impl Table {
     ///
     /// It is mapped for `device`, which is bound to its driver, in `direction`.
     unsafe fn unmap(&self, device: &Device, direction: DataDirection) {
+        let (device, direction) = (as_raw(device), direction.into());
         // SAFETY: It is mapped as the caller says, in the way that the table itself tells.
         unsafe {
-            c::dbc_unmap_table(
-                as_raw(device),
-                self.as_raw(),
-                self.is_one_by_one,
-                direction.into(),
-            )
+            match self.how {
+                How::LaidOut { len, .. } => {
+                    c::dbc_iova_free(device, self.iova.get(), len, direction)
+                }
+                how => {
+                    let is_one_by_one = how == How::OneByOne;
+                    c::dbc_unmap_table(device, self.as_raw(), is_one_by_one, direction)
+                }
+            }
         };
     }
 
@@ -271,15 +376,21 @@ impl Table {
     ///
     /// As for [`unmap`](Self::unmap).
     unsafe fn sync(&self, device: &Device, direction: DataDirection, to_device: bool) {
+        let (device, direction) = (as_raw(device), direction.into());
         // SAFETY: As in `unmap`.
         unsafe {
-            c::dbc_sync_table(
-                as_raw(device),
-                self.as_raw(),
-                self.is_one_by_one,
-                direction.into(),
-                to_device,
-            )
+            match self.how {
+                How::LaidOut { len, .. } => {
+                    c::dbc_iova_sync(device, self.iova.get(), len, direction, to_device)
+                }
+                how => c::dbc_sync_table(
+                    device,
+                    self.as_raw(),
+                    how == How::OneByOne,
+                    direction,
+                    to_device,
+                ),
+            }
         };
     }
 
@@ -389,7 +500,7 @@ impl<M> Tables<M> {
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one, and both
         // were made for this device, which the caller keeps bound.
-        if let Err(error) = unsafe { table.map(&self.device, direction) } {
+        if let Err(error) = unsafe { table.map(&self.device, pages, direction) } {
             self.idle = Some(table);
             return Err(error.into());
         }

@@ -227,6 +227,21 @@ impl Constraints {
         }
     }
 
+    /// What of this binds the memory of a device behind an IOMMU, which lays any memory out as the
+    /// rest says.
+    #[must_use]
+    pub const fn of_memory(&self) -> Self {
+        Self {
+            placement: Placement {
+                access_mask: self.placement.access_mask,
+                coherent: self.placement.coherent,
+                ..Placement::ANY
+            },
+            priority: self.priority,
+            ..Self::ANY
+        }
+    }
+
     /// Whether no class of memory serves both.
     pub const fn is_disjoint(&self, other: &Self) -> bool {
         self.placement.access_mask & other.placement.access_mask == 0

@@ -29,6 +29,9 @@ pub struct Facts {
     pub segments: SegmentLimits,
     /// Whether the hardware keeps caches coherent for the device: then any memory is coherent.
     pub is_coherent: bool,
+    /// Whether an IOMMU translates for the device: it reaches memory wherever that lies, and what
+    /// it needs of addresses, segments and their alignment binds how that is mapped.
+    pub is_translated: bool,
 }
 
 impl Facts {
@@ -39,6 +42,7 @@ impl Facts {
         alignment: 1,
         segments: SegmentLimits::ANY,
         is_coherent: false,
+        is_translated: false,
     };
 
     /// As constraints.
@@ -61,6 +65,9 @@ impl Facts {
         if self.is_coherent {
             both.placement.coherent = false;
         }
+        if self.is_translated {
+            both.placement.max_address = u64::MAX;
+        }
         both
     }
 }
@@ -80,6 +87,8 @@ pub struct Needs {
     own: Constraints,
     /// What counts if second choices do: the same for a user that has none.
     either: Constraints,
+    /// [`Facts::is_translated`].
+    is_translated: bool,
 }
 
 impl Needs {
@@ -90,7 +99,11 @@ impl Needs {
     #[inline]
     pub const fn of(facts: Facts) -> Self {
         let own = facts.constraints();
-        Self { own, either: own }
+        Self {
+            own,
+            either: own,
+            is_translated: facts.is_translated,
+        }
     }
 
     /// What a device needs whose hardware needs `facts`, of which `said` is said, and `ancestor`
@@ -101,18 +114,23 @@ impl Needs {
     /// choice. Memory of theirs has to suit whatever else is said of either.
     pub const fn new(facts: &Facts, said: &Constraints, ancestor: Option<&Constraints>) -> Self {
         let own = facts.meet(said);
+        let alone = Self {
+            own,
+            either: own,
+            is_translated: facts.is_translated,
+        };
         let Some(ancestor) = ancestor else {
-            return Self { own, either: own };
+            return alone;
         };
         let second = facts.meet(ancestor);
         let access_mask = own.placement.access_mask | second.placement.access_mask;
         if access_mask == own.placement.access_mask {
             // Nothing is gained by it.
-            return Self { own, either: own };
+            return alone;
         }
         let mut either = own.meet(&second);
         either.placement.access_mask = access_mask;
-        Self { own, either }
+        Self { either, ..alone }
     }
 
     /// What the user needs by itself: the facts, and what is said of it.
@@ -125,6 +143,17 @@ impl Needs {
         match choice {
             Choice::First => &self.own,
             Choice::Second => &self.either,
+        }
+    }
+
+    /// What counts of this user's needs of the memory.
+    #[inline]
+    pub const fn of_memory(&self, choice: Choice) -> Constraints {
+        let all = self.by(choice);
+        if self.is_translated {
+            all.of_memory()
+        } else {
+            *all
         }
     }
 
@@ -141,13 +170,15 @@ impl Needs {
         }
     }
 
-    /// Whether memory that satisfies this user satisfies `other`, whatever counts.
+    /// Whether what satisfies this user satisfies `other`, whatever counts.
     pub fn covers(&self, other: &Self) -> bool {
-        self.own.meet(&other.own) == self.own && self.either.meet(&other.either) == self.either
+        self.is_translated == other.is_translated
+            && self.own.meet(&other.own) == self.own
+            && self.either.meet(&other.either) == self.either
     }
 }
 
-/// What users need together, by each choice.
+/// What users need of the memory together, by each choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Together {
     own: Constraints,
@@ -168,8 +199,8 @@ impl Together {
     #[inline]
     pub const fn with(&self, needs: &Needs) -> Self {
         Self {
-            own: self.own.meet(&needs.own),
-            either: self.either.meet(&needs.either),
+            own: self.own.meet(&needs.of_memory(Choice::First)),
+            either: self.either.meet(&needs.of_memory(Choice::Second)),
         }
     }
 

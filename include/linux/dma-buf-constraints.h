@@ -240,7 +240,9 @@ int dma_buf_constraints_of(const struct dma_buf_constraints_set *set,
  * @meet: filled in; 0 in a field where nobody cares
  *
  * Segment size and boundary bind each device's own table; here they are those
- * of a table that would serve all.
+ * of a table that would serve all. Of a device behind an IOMMU only @access_mask
+ * and @coherent bind the memory, and are here: what else it needs binds how the
+ * exporter maps it.
  *
  * Context: The exporter holds the lock of the set.
  */

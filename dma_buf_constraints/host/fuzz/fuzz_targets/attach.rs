@@ -78,7 +78,10 @@ struct Input {
 }
 
 fn known(u: &mut Unstructured<'_>) -> Result<Known> {
-    let facts = facts(&draw::constraints(u, PAGE)?, u.arbitrary()?);
+    let facts = Facts {
+        is_translated: u.arbitrary()?,
+        ..facts(&draw::constraints(u, PAGE)?, u.arbitrary()?)
+    };
     let said = draw::constraints(u, PAGE)?;
     let ancestor = u.arbitrary::<bool>()?.then(|| draw::constraints(u, PAGE));
     Ok(Known {
@@ -130,9 +133,23 @@ struct Comer {
     number: u32,
     own: Constraints,
     either: Constraints,
+    is_translated: bool,
 }
 
 impl Comer {
+    /// What binds the memory.
+    fn of_memory(&self, choice: Choice) -> Constraints {
+        let mut constraints = *self.by(choice);
+        if self.is_translated {
+            let placement = constraints.placement;
+            constraints.segments = Constraints::ANY.segments;
+            constraints.placement = Constraints::ANY.placement;
+            constraints.placement.access_mask = placement.access_mask;
+            constraints.placement.coherent = placement.coherent;
+        }
+        constraints
+    }
+
     fn by(&self, choice: Choice) -> &Constraints {
         match choice {
             Choice::First => &self.own,
@@ -155,6 +172,7 @@ fn facts(c: &Constraints, is_coherent: bool) -> Facts {
         alignment: c.placement.alignment,
         segments: c.segments,
         is_coherent,
+        is_translated: false,
     }
 }
 
@@ -163,7 +181,10 @@ fn together(facts: &Facts, said: &Constraints) -> Constraints {
     let (p, s) = (&said.placement, &said.segments);
     let mut all = *said;
     all.placement.access_mask = p.access_mask & facts.access_mask;
-    all.placement.max_address = p.max_address.min(facts.max_address);
+    all.placement.max_address = match facts.is_translated {
+        true => u64::MAX,
+        false => p.max_address.min(facts.max_address),
+    };
     all.placement.alignment = p.alignment.max(facts.alignment);
     all.placement.coherent = p.coherent && !facts.is_coherent;
     all.segments.max_size = s.max_size.min(facts.segments.max_size);
@@ -243,7 +264,7 @@ impl Model {
     /// What those in the list need together, and one more.
     fn all(&self, choice: Choice, more: Option<&Comer>) -> Constraints {
         let all = self.list.iter().map(|entry| &entry.comer).chain(more);
-        all.fold(self.base, |all, comer| all.meet(comer.by(choice)))
+        all.fold(self.base, |all, comer| all.meet(&comer.of_memory(choice)))
     }
 
     /// What must be true at any time.
@@ -301,6 +322,7 @@ impl Model {
             number: self.number,
             own: together(&known.facts, &known.said),
             either: either(known, self.len),
+            is_translated: known.facts.is_translated,
         };
         let needs = Needs::new(&known.facts, &known.said, known.ancestor.as_ref());
         let may_fail = until_failure < 8;
@@ -370,7 +392,7 @@ impl Model {
             (proposal.choice(), proposal.changes_others()),
             (choice, is_changing)
         );
-        assert_eq!(proposal.constraints(), comer.by(choice));
+        assert_eq!(proposal.constraints(), comer.of_memory(choice));
         if then == Then::JoinsBySecond {
             let is_better = choice == Choice::First && first != second && second_is_possible;
             assert_eq!(proposal.take_second(), is_better);
@@ -395,12 +417,14 @@ impl Model {
     /// Whoever is told to stand against the newcomer does.
     fn check_party(&self, comer: &Comer, party: &Party) {
         let is_against = |other: &Comer, choice: Choice| {
-            !possible_together(&comer.by(choice).meet(other.by(choice)), self.len)
+            let both = comer.of_memory(choice).meet(&other.of_memory(choice));
+            !possible_together(&both, self.len)
         };
         match party {
             Party::Itself => assert!(!possible(&comer.own, self.len)),
             Party::Device(name) if name.as_str() == "the buffer's creator" => {
-                assert!(!possible_together(&comer.own.meet(&self.base), self.len));
+                let both = comer.of_memory(Choice::First).meet(&self.base);
+                assert!(!possible_together(&both, self.len));
             }
             Party::Device(name) => {
                 let of_name = |entry: &&Entry| Who(entry.comer.number).name() == *name;
@@ -434,8 +458,9 @@ impl Model {
             assert_eq!(*all, first);
             could
         });
+        let comer = &entry.comer;
         let needs_nothing =
-            entry.comer.own == Constraints::ANY && entry.comer.either == Constraints::ANY;
+            [comer.own, comer.either] == [Constraints::ANY; 2] && !comer.is_translated;
         let is_asked =
             self.choice == Choice::Second && !needs_nothing && possible_together(&first, self.len);
         assert_eq!(asked, u32::from(is_asked));
@@ -453,13 +478,13 @@ impl Model {
             fields.all(|field| oracle::found(c, *field, layout).is_none())
         };
         let mut each = self.list.iter().map(|entry| &entry.comer);
-        let all = each.all(|comer| fits(comer.by(self.choice)));
+        let all = each.all(|comer| fits(&comer.of_memory(self.choice)));
         let misfit = self.users.misfit(&layout.memory());
         assert_eq!(misfit.is_none(), all && fits(&self.base));
         if let Some((name, _)) = misfit {
             let is_it = |entry: &&Entry| Who(entry.comer.number).name() == name;
             match self.list.iter().find(is_it) {
-                Some(entry) => assert!(!fits(entry.comer.by(self.choice))),
+                Some(entry) => assert!(!fits(&entry.comer.of_memory(self.choice))),
                 None => assert!(!fits(&self.base)),
             }
         }

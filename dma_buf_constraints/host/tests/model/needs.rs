@@ -62,7 +62,7 @@ fn facts() -> impl Strategy<Value = Constraints> {
     })
 }
 
-/// The same for the model.
+/// The same for the model, of a device that nothing translates for.
 fn hardware(facts: &Constraints, is_coherent: bool) -> Facts {
     Facts {
         access_mask: facts.placement.access_mask,
@@ -70,22 +70,39 @@ fn hardware(facts: &Constraints, is_coherent: bool) -> Facts {
         alignment: facts.placement.alignment,
         segments: facts.segments,
         is_coherent,
+        is_translated: false,
     }
 }
 
-/// What is known of a user: facts, what is said of it, and of an ancestor.
-type Known = (Constraints, Constraints, Option<Constraints>);
+/// What is known of a user: facts, what is said of it, and of an ancestor; and whether an IOMMU
+/// translates for it.
+type Known = (Constraints, Constraints, Option<Constraints>, bool);
 
 fn known() -> impl Strategy<Value = Known> {
     (
         facts(),
         few_classes(),
         proptest::option::weighted(0.8, few_classes()),
+        any::<bool>(),
     )
 }
 
-fn needs_of((facts, said, ancestor): &Known) -> Needs {
-    Needs::new(&hardware(facts, false), said, ancestor.as_ref())
+fn needs_of((facts, said, ancestor, is_translated): &Known) -> Needs {
+    let facts = Facts {
+        is_translated: *is_translated,
+        ..hardware(facts, false)
+    };
+    Needs::new(&facts, said, ancestor.as_ref())
+}
+
+/// The memory's part of what a device needs behind an IOMMU, field by field.
+fn of_memory(constraints: &Constraints, is_translated: bool) -> Constraints {
+    if !is_translated {
+        return *constraints;
+    }
+    let mut of_memory = mask(constraints.placement.access_mask, constraints.priority);
+    of_memory.placement.coherent = constraints.placement.coherent;
+    of_memory
 }
 
 /// Users of a buffer of so many bytes, each of them possible, and what the buffer itself needs.
@@ -147,12 +164,19 @@ proptest! {
 
     #[test]
     fn a_second_choice_adds_classes_and_all_else(known in known()) {
-        let (facts, said, ancestor) = known;
+        let (facts, said, ancestor, is_translated) = known;
         let needs = needs_of(&known);
-        let own = facts.meet(&said);
+        // An IOMMU reaches all memory.
+        let reach = |mut constraints: Constraints| {
+            if is_translated {
+                constraints.placement.max_address = u64::MAX;
+            }
+            constraints
+        };
+        let own = reach(facts.meet(&said));
         prop_assert_eq!(*needs.own(), own);
         prop_assert_eq!(*needs.by(Choice::First), own);
-        let second = ancestor.map(|ancestor| facts.meet(&ancestor));
+        let second = ancestor.map(|ancestor| reach(facts.meet(&ancestor)));
         let more = second.map_or(0, |second| second.placement.access_mask)
             & !own.placement.access_mask;
         prop_assert_eq!(needs.has_second(), more != 0);
@@ -162,11 +186,15 @@ proptest! {
             either.placement.access_mask = own.placement.access_mask | more;
         }
         prop_assert_eq!(*needs.by(Choice::Second), either);
+        for choice in [Choice::First, Choice::Second] {
+            let memory = of_memory(needs.by(choice), is_translated);
+            prop_assert_eq!(needs.of_memory(choice), memory);
+        }
     }
 
     /// Where the hardware is coherent, all memory is; otherwise what is said is taken literally.
     #[test]
-    fn coherent_hardware_takes_any_memory((facts, mut said, ancestor) in known()) {
+    fn coherent_hardware_takes_any_memory((facts, mut said, ancestor, _) in known()) {
         said.placement.coherent = true;
         let ancestor = ancestor.map(|mut ancestor| {
             ancestor.placement.coherent = true;
@@ -182,12 +210,14 @@ proptest! {
 
     #[test]
     fn memory_for_one_that_covers_serves_the_other(a in known(), b in known()) {
+        let (is_translated, b_is_translated) = (a.3, b.3);
         let (a, b) = (needs_of(&a), needs_of(&b));
-        let both = [Choice::First, Choice::Second].map(|choice| {
-            *Together::new(a.by(choice)).with(&b).by(choice) == *a.by(choice)
-        });
-        prop_assert_eq!(a.covers(&b), both == [true, true]);
-        prop_assert!(a.covers(&a) && a.covers(&Needs::NONE));
+        let mut is_covered = [Choice::First, Choice::Second]
+            .iter()
+            .all(|choice| a.by(*choice).meet(b.by(*choice)) == *a.by(*choice));
+        is_covered &= is_translated == b_is_translated;
+        prop_assert_eq!(a.covers(&b), is_covered);
+        prop_assert!(a.covers(&a));
     }
 
     /// What all need is a function of who is there: of no order, and of nobody who has gone.
@@ -234,8 +264,8 @@ proptest! {
         prop_assume!(!users.is_empty());
         let mut all: Vec<_> = users.iter().map(needs_of).collect();
         let with = together(&base, len, all.iter());
-        let (facts, said, _) = users[which % users.len()];
-        all[which % users.len()] = needs_of(&(facts, said, None));
+        let (facts, said, _, is_translated) = users[which % users.len()];
+        all[which % users.len()] = needs_of(&(facts, said, None, is_translated));
         let without = together(&base, len, all.iter());
         let is_possible = |all: &Together| all.choose(Choice::First, len, PAGE).is_ok();
         prop_assert!(!is_possible(&without) || is_possible(&with));

@@ -212,6 +212,166 @@ TEST_F(edu, late_joiner)
 	close(importer);
 }
 
+/* --- What an IOMMU lays out ------------------------------------------------ */
+
+#define UNTRANSLATED	"nothing translates for edu"
+
+/* A buffer for edu with needs in addition to its own, which are those of the mapping. */
+static int create_for_edu(int edu, __u64 len, struct cenalloc_constraints needs)
+{
+	int fd = create(len), ret;
+
+	ret = declare_device_with(fd, "pci", edu_name(), needs);
+	if (!ret)
+		ret = call_number(edu, EDU_ATTACH, fd);
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+static void let_go(int edu, int fd)
+{
+	call_number(edu, EDU_DETACH, 0);
+	close(fd);
+}
+
+/* Each segment starts where it is to, also where that is beyond the buffer's length. */
+TEST_F(edu, an_iommu_aligns)
+{
+	const __u64 lens[] = { PAGE, 3 * PAGE, 64 * KIB, MIB + PAGE, 5 * MIB };
+	static struct mapping mapping;
+	__u64 alignment;
+	__u32 i, j;
+	int fd;
+
+	if (!edu_translated())
+		SKIP(return, UNTRANSLATED);
+	for (alignment = PAGE; alignment <= 16 * MIB; alignment *= 2) {
+		for (i = 0; i < ARRAY_SIZE(lens); i++) {
+			fd = create_for_edu(self->edu, lens[i], NEEDS(.alignment = alignment));
+			ASSERT_LE(0, fd);
+			ASSERT_EQ(0, edu_map(self->edu, &mapping));
+			EXPECT_EQ(lens[i], mapping_len(&mapping));
+			for (j = 0; j < mapping.count && j < SEGMENTS; j++)
+				EXPECT_EQ(0, mapping.segments[j].address % alignment) {
+					TH_LOG("%llu bytes, aligned to %llu: segment %u at 0x%llx",
+					       lens[i], alignment, j, mapping.segments[j].address);
+				}
+			let_go(self->edu, fd);
+		}
+	}
+}
+
+/* Scattered memory is one segment, and bytes cross the bus to its end. */
+TEST_F(edu, an_iommu_makes_one_segment)
+{
+	static struct mapping mapping;
+	__u64 len = 16 * MIB;
+	char *memory;
+	int fd;
+
+	if (!edu_translated())
+		SKIP(return, UNTRANSLATED);
+	fd = create_for_edu(self->edu, len, NEEDS(.max_segments = 1));
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, query_fields(fd).meet.max_segments);
+	memory = map_cpu(fd, len);
+	ASSERT_NE(MAP_FAILED, (void *)memory);
+	fill_bytes(memory + len - 4 * PAGE, 4 * PAGE, 5);
+	ASSERT_EQ(0, edu_map(self->edu, &mapping));
+	EXPECT_EQ(1, mapping.count);
+	EXPECT_EQ(len, mapping_len(&mapping));
+	EXPECT_STREQ("system", buffer_field(fd, "allocator"));
+	ASSERT_EQ(0, transfer(self->edu, len - 4096, 0, 4096, EDU_TO_DEVICE));
+	ASSERT_EQ(0, transfer(self->edu, len - 3 * 4096, 0, 4096, EDU_FROM_DEVICE));
+	EXPECT_EQ(0, memcmp(memory + len - 4096, memory + len - 3 * 4096, 4096));
+	munmap(memory, len);
+	let_go(self->edu, fd);
+}
+
+/* As few and as long as the device wants, within its boundaries. */
+TEST_F(edu, an_iommus_range_is_cut)
+{
+	static struct mapping mapping;
+	__u32 i;
+	int fd;
+
+	if (!edu_translated())
+		SKIP(return, UNTRANSLATED);
+	fd = create_for_edu(self->edu, 3 * MIB, NEEDS(.max_segments = 6,
+						      .max_segment_size = MIB,
+						      .segment_boundary_mask = 512 * KIB - 1));
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, edu_map(self->edu, &mapping));
+	EXPECT_EQ(6, mapping.count);
+	for (i = 0; i < mapping.count && i < SEGMENTS; i++)
+		EXPECT_EQ(0, mapping.segments[i].address % (512 * KIB));
+	let_go(self->edu, fd);
+	/* What its own limits forbid is refused, whoever lays it out. */
+	EXPECT_EQ(-EINVAL, create_for_edu(self->edu, 3 * MIB, NEEDS(.max_segments = 2,
+								    .max_segment_size = MIB)));
+}
+
+/* Other devices need not have what the IOMMU sees to. */
+TEST_F(edu, an_iommus_work_is_nobody_elses)
+{
+	int importer = open_importer(), attachment, fd;
+	static struct mapping mapping;
+
+	if (!edu_translated())
+		SKIP(return, UNTRANSLATED);
+	fd = create_for_edu(self->edu, LEN, NEEDS(.max_segments = 1, .alignment = MIB));
+	ASSERT_LE(0, fd);
+	attachment = join(importer, fd, DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM,
+					       .max_segment_size = PAGE));
+	ASSERT_LE(0, attachment);
+	ASSERT_EQ(0, map(importer, attachment, &mapping));
+	EXPECT_EQ(LEN / PAGE, mapping.count);
+	ASSERT_EQ(0, edu_map(self->edu, &mapping));
+	EXPECT_EQ(1, mapping.count);
+	EXPECT_EQ(0, mapping.segments[0].address % MIB);
+	/* Mapped again, it is laid out again. */
+	ASSERT_EQ(0, call_number(self->edu, EDU_DETACH, 0));
+	ASSERT_EQ(0, call_number(self->edu, EDU_ATTACH, fd));
+	ASSERT_EQ(0, edu_map(self->edu, &mapping));
+	EXPECT_EQ(LEN, mapping_len(&mapping));
+	close(importer);
+	let_go(self->edu, fd);
+}
+
+/* Where the device's addresses run out, it is told so, and goes on as before. */
+TEST_F(edu, addresses_run_out)
+{
+	int edus[8], fds[8], count, ret = 0;
+	static struct mapping mapping;
+
+	if (!edu_translated())
+		SKIP(return, UNTRANSLATED);
+	if (edu_mask() > BITS(28))
+		SKIP(return, "edu has more addresses");
+	for (count = 0; count < 8; count++) {
+		edus[count] = open_device("/dev/cenalloc_edu");
+		fds[count] = create_for_edu(edus[count], 40 * MIB, NEEDS(.max_segments = 1));
+		ASSERT_LE(0, fds[count]);
+		ret = edu_map(edus[count], &mapping);
+		if (ret)
+			break;
+		EXPECT_EQ(1, mapping.count);
+	}
+	EXPECT_EQ(-ENOMEM, ret);
+	EXPECT_LE(2, count);
+	EXPECT_GT(8, count);
+	/* One that gives its addresses back lets the last one in. */
+	close(edus[0]);
+	EXPECT_EQ(0, edu_map(edus[count], &mapping));
+	for (; count >= 0; count--) {
+		if (count)
+			close(edus[count]);
+		close(fds[count]);
+	}
+}
+
 /* More bytes than edu has addresses, whatever translates them. */
 TEST_F(edu, buffer_of_too_many_bytes)
 {
