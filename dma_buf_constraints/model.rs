@@ -7,7 +7,8 @@
 //! host tests in `dma_buf_constraints/host`.
 //!
 //! - [`Constraints`] is what one device needs, or several together ([`Constraints::meet`]).
-//! - [`Needs`] is what one user needs, by itself and as a second choice; [`Together`] is what all do.
+//! - [`Needs`] is what one user needs, by itself and as a second choice; [`Together`] is what all
+//!   do.
 //! - [`Memory`] is what there is; [`Constraints::misfit`] compares the two.
 //! - [`Segments`] cuts memory into the segments of one device's table.
 //! - [`Conflict`] says who could not be served, and why.
