@@ -181,13 +181,13 @@ impl Buffer {
         self.tidied(self.reservation.lock())
     }
 
-    /// Takes the buffer's lock, for somebody who may give up. `EINTR` where the process is being
-    /// killed.
+    /// Takes the buffer's lock, for a driver that asks. `EINTR` where the process is being killed.
     pub(crate) fn lock_killable(&self) -> Result<Guard<'_, State>> {
         Ok(self.tidied(self.reservation.lock_killable()?))
     }
 
-    /// As [`lock_killable`](Self::lock_killable), where any signal counts.
+    /// Takes the buffer's lock, for a call of userspace, which is made again. `ERESTARTSYS` where a
+    /// signal comes first.
     pub(crate) fn lock_interruptible(&self) -> Result<Guard<'_, State>> {
         Ok(self.tidied(self.reservation.lock_interruptible()?))
     }

@@ -67,7 +67,7 @@ impl Write for Reader<'_> {
 /// Calls `show` for each buffer, with its lock held. Buffers that are made meanwhile are left out.
 fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> Result {
     for buffer in registry::all()? {
-        let state = buffer.lock_killable()?;
+        let state = buffer.lock_interruptible()?;
         if !matches!(state.life, Life::Gone) {
             show(&buffer, &state).map_err(|_| EIO)?;
         }

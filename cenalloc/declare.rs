@@ -66,7 +66,7 @@ impl Buffer {
         let needs = device::needs_without_device(constraints);
         let name = KBox::new(name, GFP_KERNEL_ACCOUNT)?;
         let newcomer = newcomer(&needs, Declared::Needs(name))?;
-        self.declare(&mut self.lock_killable()?, dmabuf, newcomer)?;
+        self.declare(&mut self.lock_interruptible()?, dmabuf, newcomer)?;
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Buffer {
         let kept = room.keep(&bound)?;
         drop(bound);
         let newcomer = newcomer(&needs, Declared::Device(kept))?;
-        let mut guard = self.lock_killable()?;
+        let mut guard = self.lock_interruptible()?;
         if of_device(&guard.users, device, &needs).is_some() {
             return Ok(());
         }

@@ -268,7 +268,7 @@ unsafe impl Exporter for Buffer {
             follows_moves: importer.follows_moves(),
             pins: 0,
         };
-        let mut guard = self.lock_killable()?;
+        let mut guard = self.lock_interruptible()?;
         let user = match declare::of_device(&guard.users, device, needs) {
             Some(user) => {
                 if let Some(declared) = guard.users.get_mut(&user) {
@@ -359,7 +359,7 @@ unsafe impl Exporter for Buffer {
     fn begin_cpu_access(&self, direction: DataDirection) -> Result {
         // The core waits, too, but only after this.
         self.reservation.wait_for_devices(direction)?;
-        let guard = self.lock_killable()?;
+        let guard = self.lock_interruptible()?;
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
                 attached.tables.sync_for_cpu();
@@ -369,7 +369,7 @@ unsafe impl Exporter for Buffer {
     }
 
     fn end_cpu_access(&self, _direction: DataDirection) -> Result {
-        let guard = self.lock_killable()?;
+        let guard = self.lock_interruptible()?;
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
                 attached

@@ -55,7 +55,7 @@ impl Buffer {
     /// Where the memory lies is told to callers with `CAP_SYS_ADMIN` alone, as by the page map of a
     /// process.
     pub(crate) fn query(&self, most_users: u32, with_text: bool) -> Result<Found> {
-        let state = self.lock_killable()?;
+        let state = self.lock_interruptible()?;
         let mut users = KVVec::new();
         make_room(&mut users, state.users.len().min(most_users as usize))?;
         for user in state.users.iter().take(most_users as usize) {

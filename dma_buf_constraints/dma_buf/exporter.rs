@@ -468,8 +468,8 @@ impl<E: Exporter> Ops<E> {
         // SAFETY: The vma keeps the dma-buf until the lock that keeps the vma is let go of, below.
         let buffer = unsafe { DmaBuf::from_raw(dmabuf) }.counted();
         unlock_fault(raw);
-        // The vma may be gone.
-        if let Ok(mut guard) = exporter.reservation().lock_killable() {
+        // The vma may be gone. Where a signal comes, the touch is tried again behind it.
+        if let Ok(mut guard) = exporter.reservation().lock_interruptible() {
             // That it failed is found out when the touch is tried again.
             let _ = exporter.populate(&mut guard);
         }

@@ -370,7 +370,8 @@ struct cenalloc_query {
  * an address that @conflict_found does not tell.
  *
  * Errors: EBADF, EINVAL as for CENALLOC_DECLARE; EINVAL for a @user_size as for
- * CENALLOC_ALLOCATORS; ENOMEM; EFAULT; EINTR where the process is being killed.
+ * CENALLOC_ALLOCATORS; ENOMEM; EFAULT; EINTR where a signal comes while
+ * the call waits, whose handler does not restart it.
  */
 #define CENALLOC_QUERY		_IOWR('C', 0x06, struct cenalloc_query)
 
