@@ -37,7 +37,7 @@ int buffer_create(const char *name, __u64 len)
 	return create.fd;
 }
 
-/* Tells of a platform device that will attach later, and needs few pieces. */
+/* Tells of a platform device that will attach later, and what it needs. */
 void buffer_declare(int fd, const char *device, __u32 max_segments)
 {
 	struct cenalloc_declare declare = {
@@ -83,7 +83,7 @@ __u64 bytes_given_out(void)
 /* Who was asked for the memory, in which order, and why it became this one. */
 void explain_choice(const struct buffer *buffer, __u64 len)
 {
-	bool one_piece = !strcmp(buffer->needs.segments, "1");
+	bool needs_contiguous = !strcmp(buffer->needs.segments, "1");
 	struct cenalloc_allocator_info entries[MOST];
 	unsigned int i, count = list(entries);
 	bool chosen = false;
@@ -91,7 +91,7 @@ void explain_choice(const struct buffer *buffer, __u64 len)
 	for (i = 0; i < count && !chosen; i++) {
 		const struct cenalloc_allocator_info *entry = &entries[i];
 		bool contiguous = entry->flags & CENALLOC_ALLOCATOR_CONTIGUOUS;
-		const char *gives = contiguous ? "always one piece" :
+		const char *gives = contiguous ? "contiguous memory" :
 						 "scattered pages";
 		const char *mark = dim, *verdict = "out of memory";
 
@@ -101,8 +101,8 @@ void explain_choice(const struct buffer *buffer, __u64 len)
 			verdict = "chosen";
 		} else if (len > entry->max_len) {
 			verdict = "too small";
-		} else if (one_piece && !contiguous) {
-			verdict = "cannot promise one piece";
+		} else if (needs_contiguous && !contiguous) {
+			verdict = "cannot promise contiguous memory";
 		}
 		say("  %s%-14s %s, up to %llu bytes: %s%s", mark, entry->name,
 		    gives, (unsigned long long)entry->max_len, verdict, plain);

@@ -14,28 +14,29 @@
 
 #define TYPE	V4L2_BUF_TYPE_VIDEO_CAPTURE
 
-static int find(void)
+static int find(unsigned int number)
 {
 	struct v4l2_capability capability;
-	char path[32];
+	char path[32], bus[32];
 	int fd, node;
 
+	snprintf(bus, sizeof(bus), "platform:vivid-%03u", number);
 	for (node = 0; node < 8; node++) {
 		snprintf(path, sizeof(path), "/dev/video%d", node);
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		if (!ioctl(fd, VIDIOC_QUERYCAP, &capability) &&
-		    !strcmp((char *)capability.driver, "vivid") &&
+		    !strcmp((char *)capability.bus_info, bus) &&
 		    capability.device_caps & V4L2_CAP_VIDEO_CAPTURE)
 			return fd;
 		close(fd);
 	}
-	die("there is no vivid device");
+	die("there is no camera %s", bus);
 }
 
-/* A camera that is set to frames of RGB of that size, @len bytes without gaps. */
-int camera_open(__u32 width, __u32 height, __u32 len)
+/* A camera, set to frames of RGB of that size, @len bytes without gaps. */
+int camera_open(unsigned int number, __u32 width, __u32 height, __u32 len)
 {
 	struct v4l2_format format = {
 		.type = TYPE,
@@ -51,7 +52,7 @@ int camera_open(__u32 width, __u32 height, __u32 len)
 		.type = TYPE,
 		.memory = V4L2_MEMORY_DMABUF,
 	};
-	int fd = find();
+	int fd = find(number);
 
 	if (ioctl(fd, VIDIOC_S_FMT, &format))
 		die_errno("vivid: VIDIOC_S_FMT");

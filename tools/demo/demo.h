@@ -54,6 +54,8 @@ __u64 bytes_given_out(void);
 void explain_choice(const struct buffer *buffer, __u64 len);
 
 /* devices.c: the importers */
+#define MOST_SEGMENTS	256
+
 struct segment {
 	__u64 address;
 	__u64 len;
@@ -78,10 +80,14 @@ struct wish {
 int importer_open(void);
 __u32 importer_add(int importer, const struct wish *wish);
 int importer_attach(int importer, __u32 device, int fd, __u32 *attachment);
-struct segment importer_look(int importer, __u32 attachment);
+struct segment importer_map(int importer, __u32 attachment, struct segment *segments);
+void importer_unmap(int importer, __u32 attachment);
+
+/* look.c: what is at DMA addresses */
+void look_at(const struct segment *segments, __u8 *to, size_t len);
 
 /* camera.c: vivid */
-int camera_open(__u32 width, __u32 height, __u32 len);
+int camera_open(unsigned int number, __u32 width, __u32 height, __u32 len);
 int camera_queue(int camera, int fd, __u32 len);
 __u32 camera_wait(int camera, int fd);
 void camera_stop(int camera);

@@ -137,19 +137,28 @@ int importer_attach(int importer, __u32 device, int fd, __u32 *attachment)
 	return 0;
 }
 
-/* Maps, returns the first segment, and unmaps. */
-struct segment importer_look(int importer, __u32 attachment)
+/* Maps, and returns the first segment; @segments, if any, has room for MOST_SEGMENTS. */
+struct segment importer_map(int importer, __u32 attachment, struct segment *segments)
 {
-	struct importer_segment first = { .len = 0 };
+	struct importer_segment found[MOST_SEGMENTS];
 	struct importer_map map = {
-		.segments = (uintptr_t)&first,
+		.segments = (uintptr_t)found,
 		.attachment = attachment,
-		.count = 1,
+		.count = MOST_SEGMENTS,
 	};
+	unsigned int i;
 
 	if (ioctl(importer, IMPORTER_MAP, &map))
 		die_errno("cenalloc_importer: map");
+	if (map.count > MOST_SEGMENTS)
+		die("a mapping of %u segments", map.count);
+	for (i = 0; segments && i < map.count; i++)
+		segments[i] = (struct segment){ found[i].address, found[i].len };
+	return (struct segment){ found[0].address, found[0].len };
+}
+
+void importer_unmap(int importer, __u32 attachment)
+{
 	if (ioctl(importer, IMPORTER_UNMAP, attachment))
 		die_errno("cenalloc_importer: unmap");
-	return (struct segment){ .address = first.address, .len = first.len };
 }

@@ -155,10 +155,10 @@ const char *words(const struct needs *needs)
 		comma = ", ";
 	}
 	if (!strcmp(needs->segments, "1")) {
-		len += snprintf(line + len, size - len, "%sone piece", comma);
+		len += snprintf(line + len, size - len, "%scontiguous", comma);
 		comma = ", ";
 	} else if (strcmp(needs->segments, "any")) {
-		len += snprintf(line + len, size - len, "%sat most %s pieces",
+		len += snprintf(line + len, size - len, "%sat most %s ranges",
 				comma, needs->segments);
 		comma = ", ";
 	}
