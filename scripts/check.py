@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,6 +31,18 @@ KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
 # Files that cannot hold a licence line, as messages, or that a tool writes.
 NO_SPDX = re.compile(r'(^|/)(COPYING|LICENSE[^/]*|Cargo\.lock)$|^LICENSES/|\.(png|jpg|patch)$|'
                      r'proptest-regressions|^scripts/series/(parts/|cover-letter$)')
+
+
+# The package around README's program in Rust.
+README_CARGO = '''[package]
+name = "readme"
+edition = "2021"
+
+[dependencies]
+cenalloc = { path = "../../tools/cenalloc/lib" }
+
+[workspace]
+'''
 
 
 class Failure(Exception):
@@ -234,16 +247,20 @@ def cargo_packages():
     return found
 
 
+def cargo_fetch(cwd):
+    """The network is needed only if the lock file names something new."""
+    try:
+        run(['cargo', 'fetch', '--locked', '--offline'], cwd=cwd)
+    except Failure:
+        run(['cargo', 'fetch', '--locked'], cwd=cwd)
+
+
 def check_cargo(where):
     # Lines are what a panic tells; nobody looks at these programs in a debugger.
     env = dict(os.environ, RUSTFLAGS='-Dwarnings', CARGO_PROFILE_DEV_DEBUG='line-tables-only',
                CARGO_TARGET_DIR=f'{BUILD}/cargo/{where.replace("/", "-")}')
     cwd = f'{REPO}/{where}'
-    # The network is needed only if the lock file names something new.
-    try:
-        run(['cargo', 'fetch', '--locked', '--offline'], cwd=cwd, env=env)
-    except Failure:
-        run(['cargo', 'fetch', '--locked'], cwd=cwd, env=env)
+    cargo_fetch(cwd)
     # Clippy's driver compiles: one build serves both.
     env['RUSTC_WORKSPACE_WRAPPER'] = 'clippy-driver'
     done = subprocess.run(['cargo', 'test', '--locked', '--offline', '--workspace'],
@@ -458,6 +475,31 @@ def check_script(name, *args):
     return tests, ''
 
 
+def check_readme():
+    """The programs in README compile as they stand there, and run in a guest."""
+    with open(f'{REPO}/README.md', encoding='utf-8') as f:
+        programs = dict(re.findall(r'^```(c|rust)\n(.*?)^```', f.read(), re.M | re.S))
+    where, target = f'{BUILD}/readme', 'x86_64-unknown-linux-gnu'
+    payload_dir = f'{where}/payload'
+    os.makedirs(f'{where}/src', exist_ok=True)
+    os.makedirs(payload_dir, exist_ok=True)
+    for name, text in (('readme.c', programs['c']), ('src/main.rs', programs['rust']),
+                       ('Cargo.toml', README_CARGO)):
+        with open(f'{where}/{name}', 'w', encoding='utf-8') as f:
+            f.write(text)
+    run(['x86_64-linux-gnu-gcc-14', '-Wall', '-Wextra', '-Werror', '-static',
+         f'-I{REPO}/include/uapi', '-o', f'{payload_dir}/c', f'{where}/readme.c'])
+    shutil.copy(f'{REPO}/tools/cenalloc/Cargo.lock', where)
+    cargo_fetch(f'{REPO}/tools/cenalloc')
+    run(['cargo', 'build', '--offline', '--target', target], cwd=where,
+        env=dict(os.environ, RUSTFLAGS='-Dwarnings -Ctarget-feature=+crt-static',
+                 CARGO_TARGET_DIR=f'{BUILD}/cargo/readme'))
+    shutil.copy(f'{BUILD}/cargo/readme/{target}/debug/readme', f'{payload_dir}/rust')
+    run([f'{REPO}/scripts/testguest', '--kernel', KERNEL, '--payload', payload_dir,
+         '--load', 'cenalloc', '--log', f'{LOGS}/readme.log', '--',
+         'modprobe vivid && ./c && ./rust'])
+
+
 # --- All of it ---------------------------------------------------------------
 
 class Matrix:
@@ -545,6 +587,7 @@ def main():
     step('demo', script('demo'), [modules[KERNEL]])
     step('bench', script('bench', '--smoke'), [modules[KERNEL]])
     step('examples of the ABI', check_examples)
+    step('programs of README', check_readme, [modules[KERNEL]])
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)
