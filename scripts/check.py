@@ -26,6 +26,7 @@ LOGS = f'{BUILD}/logs'
 KERNEL = os.environ['KERNEL']
 # Or all kernels there are.
 ALL = sys.argv[1:2] == ['--all']
+TERMINAL = sys.stdout.isatty()
 KSELFTESTS = f'{REPO}/tools/testing/selftests/cenalloc'
 
 # Files that cannot hold a licence line, as messages, or that a tool writes.
@@ -54,10 +55,12 @@ class Tally:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.shown = time.monotonic()
         self.lock = threading.Lock()
 
     def report(self, verdict, name, seconds, detail='', tests=(0, 0, 0)):
         with self.lock:
+            self.clear()
             self.passed += (verdict == 'ok') + tests[0]
             self.failed += (verdict == 'FAIL') + tests[1]
             self.skipped += (verdict == 'skip') + tests[2]
@@ -65,6 +68,30 @@ class Tally:
             print(f'{verdict:4}  {name}{note} ({seconds:.1f} s)', flush=True)
             if detail:
                 print('\n'.join('      ' + line for line in detail.rstrip().split('\n')), flush=True)
+
+
+    def clear(self):
+        """Removes the line of watch() from a terminal."""
+        self.shown = time.monotonic()
+        if TERMINAL:
+            print('\r\033[K', end='')
+
+    def watch(self, steps):
+        """Shows which steps run and how far they are: each second in one line of a
+        terminal, in a log where nothing was said for a minute."""
+        while True:
+            time.sleep(1)
+            with self.lock:
+                if not TERMINAL and time.monotonic() < self.shown + 60:
+                    continue
+                now = [f'{step.title} {time.monotonic() - step.started:.0f} s {step.note}'.strip()
+                       for step in steps if step.started and not step.ended]
+                line = f'{sum(step.ended for step in steps)} of {len(steps)} done; ' + '; '.join(now)
+                self.clear()
+                if TERMINAL:
+                    print(line[:shutil.get_terminal_size().columns - 1], end='', flush=True)
+                else:
+                    print(f'      {line}', flush=True)
 
 
 class Slots:
@@ -102,18 +129,21 @@ class Step(threading.Thread):
         super().__init__(daemon=True)
         self.tally, self.title, self.action, self.after = tally, name, action, after
         self.rank = rank
-        self.good = False
+        self.good = self.ended = False
+        self.started = 0
+        # The last line of the command that it runs.
+        self.note = ''
 
     def run(self):
         for step in self.after:
             step.join()
-        started = time.monotonic()
         if not all(step.good for step in self.after):
             blocked = ', '.join(s.title for s in self.after if not s.good)
+            self.ended = True
             self.tally.report('FAIL', self.title, 0, f'not run: {blocked} failed')
             return
         SLOTS.take(self.rank)
-        started = time.monotonic()
+        self.started = time.monotonic()
         tests = (0, 0, 0)
         try:
             tests, detail = self.action() or (tests, '')
@@ -125,17 +155,28 @@ class Step(threading.Thread):
             verdict, detail = 'FAIL', f'{type(error).__name__}: {error}'
         SLOTS.give()
         self.good = verdict == 'ok'
-        self.tally.report(verdict, self.title, time.monotonic() - started, detail, tests)
+        self.ended = True
+        self.tally.report(verdict, self.title, time.monotonic() - self.started, detail, tests)
+
+
+def follow(command, stderr=subprocess.STDOUT, **options):
+    """Runs a command, whose last line is the note of the step; its status and its output."""
+    output = []
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=stderr, text=True, errors='replace', **options) as process:
+        for line in process.stdout:
+            output.append(line)
+            threading.current_thread().note = f'({line.strip(" #")[:60].strip()})'
+    threading.current_thread().note = ''
+    return process.returncode, ''.join(output)
 
 
 def run(command, **options):
     """Runs a command; its output as one text is the result, or the failure."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors='replace', check=False,
-                          **options)
-    if done.returncode:
-        raise Failure(done.stdout or f'{command[0]} ended with {done.returncode}')
-    return done.stdout
+    status, output = follow(command, **options)
+    if status:
+        raise Failure(output or f'{command[0]} ended with {status}')
+    return output
 
 
 def files():
@@ -263,13 +304,12 @@ def check_cargo(where):
     cargo_fetch(cwd)
     # Clippy's driver compiles: one build serves both.
     env['RUSTC_WORKSPACE_WRAPPER'] = 'clippy-driver'
-    done = subprocess.run(['cargo', 'test', '--locked', '--offline', '--workspace'],
-                          cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-    results = re.findall(r'^test .* \.\.\. (ok|FAILED|ignored)', done.stdout, re.M)
+    status, output = follow(['cargo', 'test', '--locked', '--offline', '--workspace'],
+                            cwd=cwd, env=env)
+    results = re.findall(r'^test .* \.\.\. (ok|FAILED|ignored)', output, re.M)
     tests = tuple(results.count(kind) for kind in ('ok', 'FAILED', 'ignored'))
-    if done.returncode or not results:
-        raise Failure(done.stdout + ('' if results else '\nno tests were run'), tests)
+    if status or not results:
+        raise Failure(output + ('' if results else '\nno tests were run'), tests)
     return tests, ''
 
 
@@ -437,41 +477,40 @@ def check_guest(machine, skips, name, append, qemu, mem, command):
     kernel, *more = machine
     logs = f'{LOGS}/check-{name.replace(" ", "-")}'
     output = f'{logs}.out'
-    done = subprocess.run(
-        [f'{REPO}/scripts/testguest', '--kernel', kernel, '--payload', payload(kernel),
-         '--log', f'{logs}.log', '--append', f'{more[0]} {append}',
-         '--qemu', f'{more[1]} {qemu}', '--mem', mem or '3G', '--',
-         f'cd cenalloc && {command}'],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, errors='replace', check=False)
+    with open(f'{logs}.err', 'w+', encoding='utf-8', errors='replace') as f:
+        status, results = follow(
+            [f'{REPO}/scripts/testguest', '--kernel', kernel, '--payload', payload(kernel),
+             '--log', f'{logs}.log', '--append', f'{more[0]} {append}',
+             '--qemu', f'{more[1]} {qemu}', '--mem', mem or '3G', '--',
+             f'cd cenalloc && {command}'], stderr=f)
+        f.seek(0)
+        errors = f.read()
     with open(output, 'w', encoding='utf-8') as f:
-        f.write(done.stdout + done.stderr)
+        f.write(results + errors)
     tap = Tap(skips)
-    for line in done.stdout.split('\n'):
+    for line in results.split('\n'):
         tap.feed(line)
     tap.end()
     tests = (tap.passed, tap.failed, tap.skipped)
     text = '\n'.join(tap.problems)
-    if done.returncode or tap.failed:
-        raise Failure(f'{text}\n{done.stderr}\nstatus {done.returncode}; '
+    if status or tap.failed:
+        raise Failure(f'{text}\n{errors}\nstatus {status}; '
                       f'the output is {output}', tests)
     return tests, text
 
 
 def check_script(name, *args):
     """A script that prints its results as TAP."""
-    done = subprocess.run([f'{REPO}/scripts/{name}', *args], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors='replace', check=False)
+    status, output = follow([f'{REPO}/scripts/{name}', *args])
     with open(f'{LOGS}/{name}.out', 'w', encoding='utf-8') as f:
-        f.write(done.stdout)
+        f.write(output)
     tap = Tap()
-    for line in done.stdout.split('\n'):
+    for line in output.split('\n'):
         tap.feed(line)
     tap.end()
     tests = (tap.passed, tap.failed, tap.skipped)
-    if done.returncode or tap.failed:
-        raise Failure(f'{done.stdout[-4000:]}\nthe output is {LOGS}/{name}.out', tests)
+    if status or tap.failed:
+        raise Failure(f'{output[-4000:]}\nthe output is {LOGS}/{name}.out', tests)
     return tests, ''
 
 
@@ -604,8 +643,11 @@ def main():
         sys.exit(f'check: there is no step {" or ".join(wanted)}')
     for one in steps:
         one.start()
+    threading.Thread(target=tally.watch, args=[steps], daemon=True).start()
     for one in steps:
         one.join()
+    with tally.lock:
+        tally.clear()
     if len(table.machines) > 1:
         matrix.show(guest[0] for guest in table.guests)
     print(f'in {time.monotonic() - started:.0f} s; logs are in {LOGS}')

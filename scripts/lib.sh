@@ -14,6 +14,89 @@ export BUILD=$REPO/build
 say() { printf '%s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# progress WHAT [TOTAL [UNIT]]: reads what a long step says, and shows how far it is: each
+# second in one line of a terminal, every ten in a log. It counts the lines of Kbuild, of
+# cargo or of apt; "-- WHAT [(TOTAL UNIT)]" begins another step. What comes after a line that
+# says WARNING or setup: is shown as it is.
+progress() {
+	local what=$1 total=${2:-0} unit=${3:-files} count=0 fetched=0 to_fetch=0 packages=0
+	local began=$SECONDS shown=$SECONDS every=10 line status
+
+	[ ! -t 2 ] || every=1
+	progress_show begin
+	while status=0; IFS= read -r -t "$every" line || status=$?; [ $status != 1 ]; do
+		[ $status = 0 ] || line=
+		case $line in
+		'-- '*)
+			progress_show end
+			[[ $line =~ ^--\ ([^\(]*)(\((about )?([0-9]+)\ (.*)\))?$ ]]
+			what=${BASH_REMATCH[1]% } total=${BASH_REMATCH[4]:-0}
+			unit=${BASH_REMATCH[5]:-files} count=0 fetched=0 to_fetch=0 packages=0
+			began=$SECONDS
+			progress_show begin
+			;;
+		'Kernel '* | 'WARNING: this'* | setup:*) progress_show end; say "$line" ;;
+		'  '[A-Z]* | '   Compiling '* | 'Unpacking '* | 'Setting up '* | 'tar: MB'*) count=$((count + 1)) ;;
+		'Need to get '*' of archives.') to_fetch=$(kilobytes "${line#Need to get }") ;;
+		Get:*']') fetched=$((fetched + $(kilobytes "${line##*[}"))) ;;
+		*' newly installed, '*)
+			line=${line% newly installed*}
+			packages=${line##* }
+			;;
+		esac
+		if [ $((SECONDS - shown)) -ge $every ]; then
+			progress_show
+		fi
+	done
+	progress_show end
+}
+
+# progress_show [begin | end]: for progress(), whose variables it reads. A log is not told
+# of what ended within ten seconds.
+progress_show() {
+	local text="$what" gone=$((SECONDS - began))
+
+	[ -n "$what" ] || return 0
+	if [ "$to_fetch" != 0 ] && [ "$count" = 0 ]; then
+		text+=": $((fetched / 1000)) of $((to_fetch / 1000)) MB fetched"
+	elif [ "$packages" != 0 ] && [ "$count" != 0 ]; then
+		text+=": $count of $((packages * 2)) unpacked or set up"
+	elif [ "$count" != 0 ]; then
+		text+=": $count"
+		[ "$total" = 0 ] || text+=" of about $((count > total ? count : total))"
+		text+=" $unit"
+	fi
+	[ $gone -lt 2 ] || text+=", $((gone / 60)):$(printf %02d $((gone % 60)))"
+	shown=$SECONDS
+	if [ -t 2 ]; then
+		printf '\r\033[K%s' "${text:0:$((${COLUMNS:-80} - 1))}" >&2
+		[ "${1:-}" != end ] || echo >&2
+	elif [ "${1:-}" != end ] || [ $gone -ge 10 ]; then
+		say "$text"
+	fi
+}
+
+# quietly LOG WHAT TOTAL COMMAND...: runs a command whose output goes to a log, and shows how
+# far it is. If it fails, so does the script.
+quietly() {
+	local log=$1 what=$2 total=$3
+	shift 3
+	"$@" 2>&1 | tee "$log" | progress "$what" "$total" ||
+		{ cat "$log" >&2; die "$what failed"; }
+}
+
+# kilobytes "1,234 kB ...": as apt writes sizes.
+kilobytes() {
+	local number=${1%% *} unit=${1#* }
+
+	number=${number%/*} number=${number//,/}
+	case $unit in
+	MB*) awk "BEGIN { print int($number * 1000) }" ;;
+	kB*) echo "${number%.*}" ;;
+	*) echo 0 ;;
+	esac
+}
+
 # Which root and which kernel this clone uses: a change of the package list names
 # another root. To be counted up when setup makes roots or kernels differently.
 SETUP_FORMAT=1
