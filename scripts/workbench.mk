@@ -4,6 +4,7 @@
 # tells where things are kept.
 
 .DEFAULT_GOAL := help
+.PHONY: rust-analyzer compile_commands.json
 .PHONY: help setup modules guest check check-all kunit demo bench fuzz mutants fmt docs in-tree patches clean
 
 # Recipes take the user's words from the environment, as they were written: make
@@ -29,6 +30,8 @@ help:
 	@echo '                CMD a shell. Also: SHARE=directory (seen as /share), MEM=3G,'
 	@echo "                CPUS=2, APPEND='kernel arguments', QEMU='arguments'"
 	@echo 'make fmt        format the Rust files'
+	@echo 'make rust-analyzer'
+	@echo '                write rust-project.json and compile_commands.json, for editors'
 	@echo 'make docs       build the papers, into build/docs'
 	@echo 'make in-tree KDIR=path'
 	@echo '                put it all into a tree of Linux 7.3, or say why not'
@@ -79,6 +82,9 @@ mutants:
 
 fmt:
 	@scripts/fmt
+
+rust-analyzer compile_commands.json:
+	@scripts/editor
 
 docs:
 	@scripts/docs
