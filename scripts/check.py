@@ -539,6 +539,18 @@ def check_readme():
          'modprobe vivid && ./c && ./rust'])
 
 
+def check_version():
+    """Modules, tool and change log have the same version."""
+    found = {}
+    for name, pattern in (('dma_buf_constraints/Makefile', r'^cenalloc-version := (.+)'),
+                          ('tools/cenalloc/Cargo.toml', r'^version = "(.+)"'),
+                          ('CHANGELOG.md', r'^## (\S+)')):
+        with open(f'{REPO}/{name}', encoding='utf-8') as f:
+            found[name] = re.search(pattern, f.read(), re.M)[1]
+    if len(set(found.values())) != 1:
+        raise Failure('\n'.join(f'{name}: version {found[name]}' for name in found))
+
+
 # --- All of it ---------------------------------------------------------------
 
 class Matrix:
@@ -630,6 +642,7 @@ def main():
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)
+    step('version', check_version)
     step('shellcheck', check_shell)
     step('no eager guards', check_eager)
     step('memory is charged', check_charged)
