@@ -539,6 +539,18 @@ def check_readme():
          'modprobe vivid && ./c && ./rust'])
 
 
+def check_links():
+    """What the papers at the top name in this tree is there."""
+    lost = []
+    for name in (f for f in files() if f.endswith('.md')):
+        with open(f'{REPO}/{name}', encoding='utf-8') as f:
+            lost += [f'{name}: there is no {link}' for link in
+                     re.findall(r'\]\((?!https?:)([^)#]+)', f.read())
+                     if not os.path.exists(f'{REPO}/{os.path.dirname(name)}/{link}')]
+    if lost:
+        raise Failure('\n'.join(lost))
+
+
 def check_version():
     """Modules, tool and change log have the same version."""
     found = {}
@@ -643,6 +655,7 @@ def main():
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)
     step('version', check_version)
+    step('links', check_links)
     step('shellcheck', check_shell)
     step('no eager guards', check_eager)
     step('memory is charged', check_charged)
