@@ -505,10 +505,10 @@ static void crowd(void)
 }
 
 /* What looks at all users takes no longer for those whose tables are long. */
-TEST_F(user, users_do_not_hold_up_memory)
+TEST_F_TIMEOUT(user, users_do_not_hold_up_memory, 120)
 {
-	len = (slower() > 1 ? 16 : 128) * MIB;
-	most = 1000;
+	len = (slower() > 1 ? 32 : 256) * MIB;
+	most = 4000;
 	ASSERT_EQ(0, run("large", crowd));
 	EXPECT_EQ(0, shared->ret);
 	EXPECT_GT(2 * shared->there + 0.1 * slower(), shared->time) {
