@@ -218,7 +218,8 @@ struct cenalloc_allocate {
  *
  * Errors: ENOMEM where every allocator that suits all users is out of memory;
  * EINVAL where none is left that does, because one was removed; EINTR where a
- * signal came first, whose handler does not restart the call; EBADF, EINVAL as for CENALLOC_DECLARE.
+ * signal came first, whose handler does not restart the call; EBADF, EINVAL as for
+ * CENALLOC_DECLARE.
  */
 #define CENALLOC_ALLOCATE	_IOW('C', 0x04, struct cenalloc_allocate)
 
