@@ -476,7 +476,8 @@ TEST_F(user, pays_for_what_is_kept_for_it)
 	paid = cgroup_number("large", "memory.stat", "slab_unreclaimable ");
 	ASSERT_EQ(0, end(child));
 	each = (all - paid) / most;
-	EXPECT_GT(slower() > 1 ? 4096 : 704, each) {
+	/* Checkers keep more for each object than that has, which nobody pays for. */
+	EXPECT_GT(slower() > 1 ? 16 * KIB : 704, each) {
 		TH_LOG("%lld bytes for each buffer, of %lld", each, all / most);
 	}
 }
