@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who may use a buffer, and when its memory moves for a newcomer.
+//! Which users a buffer accepts, and when its memory is relocated for a newcomer.
 //!
-//! A buffer without memory is narrowed. One with memory takes whom its memory fits; for others
-//! the memory moves if nobody holds it where it is, and otherwise they come too late.
+//! A buffer without memory is narrowed by each newcomer. A buffer with memory accepts newcomers
+//! that the memory suits. For another one the memory is relocated unless it is pinned; if it is,
+//! the newcomer is refused late.
 
 use crate::{
     allocator::{
@@ -53,21 +54,22 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What becomes of a newcomer.
+/// The outcome for a newcomer.
 enum Verdict {
-    /// It is a user now.
+    /// It has joined.
     Joined(Arc<Attachment>),
-    /// The memory that there is does not suit it, and other memory that is needed could: for that,
-    /// this counts of what all need.
+    /// The present memory does not suit it, and other memory for all could: the need that this
+    /// memory has to satisfy, the choice that counts for it, and what is wrong with the present
+    /// memory.
     Late(Newcomer<Client>, Need, Choice, Misfit),
 }
 
 impl Buffer {
-    /// Lets `newcomer` join, or says why not; then nothing has changed.
+    /// Lets `newcomer` join, or refuses it; a refusal changes nothing.
     ///
-    /// `EINVAL` where it can never share this buffer with those who use it; `EBUSY` where it could
-    /// have, before the buffer had memory that now cannot move: somebody holds it, or there is no
-    /// other; `EINTR`, `ERESTARTSYS`, `ENOMEM`.
+    /// `EINVAL` where it can never share this buffer with the other users; `EBUSY` where it could
+    /// have joined before the buffer got memory that is now pinned or has no replacement; `EINTR`,
+    /// `ERESTARTSYS`, `ENOMEM`.
     pub(crate) fn admit(
         &self,
         guard: &mut Guard<'_, State>,
@@ -97,7 +99,7 @@ impl Buffer {
         }
     }
 
-    /// Lets `newcomer` join, if the memory that there is suits it. As [`admit`](Self::admit).
+    /// Lets `newcomer` join if the present memory suits it. Fails as [`admit`](Self::admit).
     fn judge(&self, state: &mut State, newcomer: Newcomer<Client>) -> Result<Verdict> {
         let State { users, life, .. } = state;
         let before = users.combined().placement;
@@ -127,7 +129,7 @@ impl Buffer {
                     (!is_served).then_some(Misfit::UNSERVED)
                 }),
             };
-            // What all needed before, somebody could give: that was checked when it came about.
+            // That some allocator could satisfy the former needs was checked when they came about.
             let is_news = need.placement != before || allocator::any_selective();
             if is_news && (matches!(life, Life::Empty) || misfit.is_some()) {
                 if let Err(unserved) = allocator::any_could(&need, &devices) {
@@ -148,27 +150,27 @@ impl Buffer {
         let is_changing = proposal.changes_others();
         let user = proposal.commit();
         if is_changing {
-            // Tables were cut to what users needed before.
+            // Idle tables were cut to the former needs.
             state.forget_tables();
         }
         Ok(Verdict::Joined(user))
     }
 
-    /// Remembers and tells why somebody was refused with `error`.
+    /// Records and logs the refusal of a user with `error`.
     pub(crate) fn refuse(&self, state: &mut State, conflict: Conflict, error: Error) {
         trace::refuse(self.id, &conflict, error);
         registry::set_last_conflict(self.id, conflict);
-        // For want of memory it is only told, not kept.
+        // Without memory for it the refusal is logged, but not kept.
         state.conflict = KBox::new(conflict, GFP_KERNEL_ACCOUNT).ok();
-        // SAFETY: Counts for the rate limit of this module alone.
+        // SAFETY: The call takes no arguments; its rate limit is a static with a lock of its own.
         if unsafe { c::cenalloc_may_log() } {
-            // Where memory lies is not for everybody who reads the log.
+            // The log may be readable by users who must not learn where memory lies.
             pr_info!("buffer {}: {}\n", self.id, conflict.without_address());
         }
     }
 
-    /// Refuses `who`, whom the memory does not suit that there is, and counts it, for the buffer
-    /// and for those who hold its memory. Returns `EBUSY`.
+    /// Refuses `who`, which the present memory does not suit, and counts the late refusal for the
+    /// buffer and for each user that has the memory pinned. Returns `EBUSY`.
     fn too_late(&self, state: &mut State, who: Name, misfit: Misfit) -> Error {
         state.late_refusals = state.late_refusals.saturating_add(1);
         for user in state.users.iter_mut() {
@@ -186,11 +188,11 @@ impl Buffer {
         EBUSY
     }
 
-    /// Moves the buffer to memory that satisfies `need`, which is all need by `choice`, and fits
-    /// all and `newcomer`, which is given back.
+    /// Relocates the buffer to memory that satisfies `need` and suits all users and `newcomer`,
+    /// where `choice` counts. Gives `newcomer` back.
     ///
-    /// `EBUSY` where somebody holds the memory where it is, `ENOMEM` where there is no other,
-    /// `EINTR`, `ERESTARTSYS`. On an error the memory is the old one, with its bytes.
+    /// `EBUSY` where the memory is pinned, `ENOMEM` where no other can be had, `EINTR`,
+    /// `ERESTARTSYS`. On an error the buffer keeps its memory and its bytes.
     fn relocate(
         &self,
         guard: &mut Guard<'_, State>,
@@ -220,11 +222,11 @@ impl Buffer {
         let new = new?;
         let newcomer = proposal.give_up();
 
-        // From here on, dynamic importers hear of it and finish; what they have mapped keeps the
+        // Dynamic importers finish and unmap from here on; what they still have mapped keeps the
         // old memory until they unmap it.
         guard.invalidate_mappings(dmabuf);
         guard.wait_idle()?;
-        // Whoever touches the buffer now waits in the fault for the lock.
+        // A process that touches the buffer from here on waits in its fault for the lock.
         guard.zap_user_mappings(dmabuf);
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
@@ -240,7 +242,7 @@ impl Buffer {
     }
 }
 
-/// Who holds the memory where it is: a user, or a driver that knows where that is.
+/// Returns the name of what pins the memory: a user, or a driver that knows its address.
 fn held_by(state: &State) -> Option<Name> {
     let told = || {
         state
@@ -252,10 +254,11 @@ fn held_by(state: &State) -> Option<Name> {
     holder.map(|user| user.name()).or_else(told)
 }
 
-/// The conflict of a newcomer with what allocators can give, when nobody else is against it.
+/// Returns the conflict of a newcomer with what allocators can give, where no user conflicts with
+/// it.
 fn unserved_conflict(proposal: &Proposal<'_, Client>, unserved: Unserved) -> Conflict {
-    // The newcomer may have brought the class alone, and somebody else the need that this class
-    // of memory cannot satisfy.
+    // The newcomer may have brought only the class, and another user the need that no memory of
+    // this class satisfies.
     let Misfit { field, wanted, .. } = unserved.misfit;
     let is_of_users = !matches!(field, Field::Length | Field::Device);
     let behind = if is_of_users && proposal.constraints().placement.get(field) != wanted {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who can provide memory, and who is asked first.
+//! The interface of allocators, and the choice among them.
 //!
-//! - [`Allocator`] is what one implements; [`Registration`] makes it known.
-//! - [`Need`] and [`Devices`] are what it is told, [`Provision`](crate::Provision) is what it
-//!   gives.
+//! - [`Allocator`] is the trait of an allocator; [`Registration`] adds one to the list.
+//! - [`Need`] and [`Devices`] are what an allocator is asked for, [`Provision`](crate::Provision)
+//!   is what it gives.
 
 mod carveout;
 mod cma;
@@ -46,25 +46,25 @@ pub(crate) use list::{
     Lease, //
 };
 
-/// What a buffer's memory has to be.
+/// The requirements on a buffer's memory.
 #[derive(Clone, Copy)]
 pub struct Need {
     /// Length in bytes, whole pages, not 0.
     pub len: u64,
-    /// What binds the memory, for all users together.
+    /// The combined constraints of all users on the memory.
     pub placement: Placement,
-    /// Whether to give up where the process is being killed.
+    /// Whether to give up when the process is being killed.
     pub killable: bool,
 }
 
 impl Need {
-    /// Whether to give up now: the process is being killed.
+    /// Returns whether to give up now, since the process is being killed.
     pub(crate) fn is_over(&self) -> bool {
-        // SAFETY: The call looks at the current process alone.
+        // SAFETY: The call takes no arguments and reads the signals of the current process.
         self.killable && unsafe { c::cenalloc_killed() }
     }
 
-    /// Why there was no memory: an attempt also ends where the process is being killed.
+    /// Returns the cause of a failed attempt, which also ends when the process is being killed.
     pub(crate) fn shortage(&self) -> Shortage {
         if self.is_over() {
             Shortage::Killed
@@ -74,13 +74,13 @@ impl Need {
     }
 }
 
-/// Why an allocator gives no memory now.
+/// The cause for which an allocator gives no memory now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// The memory cgroup that pays is at its limit. Nobody else is asked: memory that is not
-    /// charged is no way around a limit.
+    /// The memory cgroup that is charged is at its limit. No other allocator is asked: memory that
+    /// is not charged must not be a way around a limit.
     Charge,
-    /// It has none that suits. The next allocator is asked.
+    /// The allocator has no memory that suits. The next allocator is asked.
     Memory,
     /// The process is being killed.
     Killed,
@@ -111,7 +111,7 @@ impl From<Shortage> for Error {
     }
 }
 
-/// The devices that are to share the memory, as far as users are devices.
+/// The devices among the users that are to share the memory.
 #[derive(Clone, Copy)]
 pub struct Devices<'a> {
     users: Option<&'a dyn DeviceSet>,
@@ -119,13 +119,13 @@ pub struct Devices<'a> {
 }
 
 impl<'a> Devices<'a> {
-    /// No device is known.
+    /// No devices.
     pub(crate) const NONE: Devices<'static> = Devices {
         users: None,
         newcomer: None,
     };
 
-    /// Those of `users`.
+    /// Returns the devices among `users`.
     pub(crate) fn of(users: &'a dyn DeviceSet) -> Self {
         Self {
             users: Some(users),
@@ -133,81 +133,96 @@ impl<'a> Devices<'a> {
         }
     }
 
-    /// These and one that wants to join.
+    /// Adds the device of a newcomer, if it has one.
     pub(crate) fn with(self, newcomer: Option<&'a Device>) -> Self {
         Self { newcomer, ..self }
     }
 
-    /// Whether `is_so` holds for all devices, which are asked in no order. They are alive; the
-    /// driver of one may have let it go.
+    /// Returns whether `is_so` holds for all devices, in no particular order.
+    ///
+    /// Each device is alive; its driver may have unbound.
     pub fn all(&self, is_so: &mut dyn FnMut(&Device) -> bool) -> bool {
         self.users.is_none_or(|users| users.all(is_so)) && self.newcomer.is_none_or(is_so)
     }
 }
 
-/// Users, of which some are devices.
+/// A set of users, of which some are devices.
 pub(crate) trait DeviceSet {
-    /// Whether `is_so` holds for all of them that are devices.
+    /// Returns whether `is_so` holds for all users that are devices.
     fn all(&self, is_so: &mut dyn FnMut(&Device) -> bool) -> bool;
 }
 
-/// Provides memory.
+/// An allocator: provides memory for buffers.
 ///
-/// All calls may come at once from many threads, with the reservation lock of a buffer held, and
-/// may sleep. They must not attach to, map or free buffers of cenalloc.
+/// Every method can be called by several threads at once, with the reservation lock of a buffer
+/// held, and may sleep. It must not attach to, map or free buffers of cenalloc.
 ///
 /// # Safety
 ///
-/// - The memory of what [`allocate`](Self::allocate) returns is nobody else's, until the provision
-///   is dropped. It is zeroed, and has struct pages unless the provision says otherwise.
+/// - The memory that [`allocate`](Self::allocate) returns belongs to nothing else until the
+///   provision is dropped. It is zeroed, and has struct pages unless the provision says otherwise.
 /// - The code of the implementation is in the module that [`Registration::new`] is given, and a
-///   registration is dropped before that module goes.
+///   registration is dropped before that module is unloaded.
 pub unsafe trait Allocator: Send + Sync {
-    /// The most bytes that it can give to one buffer.
+    /// Returns the most bytes that it can give to one buffer.
     fn max_len(&self) -> u64;
 
-    /// Whether what it gives is always one range.
+    /// Returns whether what it gives is always one range.
     fn is_contiguous(&self) -> bool;
 
-    /// Whether it could ever satisfy `need`: not that memory is free now.
+    /// Tells whether it could ever satisfy `need`, whether or not memory is free now.
     ///
-    /// Without the class of memory and the length, which are looked at before.
+    /// The class of memory and the length are checked before this is called.
+    ///
+    /// # Errors
+    ///
+    /// Returns the field that it could never satisfy.
     fn could(&self, need: &Need) -> Result<(), Misfit>;
 
-    /// Whether [`matches`](Self::matches) ever says no, so that it has to be asked for every
-    /// device that attaches.
+    /// Returns whether [`matches`](Self::matches) can return `false`, so that it has to be called
+    /// for every device that attaches.
     fn is_selective(&self) -> bool {
         false
     }
 
-    /// Whether it serves all these devices together.
+    /// Returns whether it serves all `devices` together.
     fn matches(&self, _need: &Need, _devices: &Devices<'_>) -> bool {
         true
     }
 
-    /// Whether it seems to have memory for `need`, which [`could`](Self::could) has accepted, now.
+    /// Estimates whether it has memory now for `need`, which [`could`](Self::could) has accepted.
     /// Takes none.
+    ///
+    /// # Errors
+    ///
+    /// Returns the cause for which [`allocate`](Self::allocate) would fail now.
     fn has_room(&self, _need: &Need) -> Result<(), Shortage> {
         Ok(())
     }
 
-    /// Zeroed memory for `need`, which [`could`](Self::could) and [`matches`](Self::matches) have
-    /// accepted. Any error but `EINTR` is [`Shortage::Memory`].
+    /// Allocates zeroed memory for `need`, which [`could`](Self::could) and
+    /// [`matches`](Self::matches) have accepted.
+    ///
+    /// # Errors
+    ///
+    /// Returns the cause. An [`Error`] converts to [`Shortage::Killed`] if it is `EINTR`, and to
+    /// [`Shortage::Memory`] otherwise.
     fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision, Shortage>;
 }
 
-/// Why no allocator could ever satisfy a need: the one that comes nearest, and what it lacks.
+/// The allocator that comes nearest to a need that none could ever satisfy, and what it lacks.
 pub(crate) struct Unserved {
     pub(crate) allocator: Name,
     pub(crate) misfit: Misfit,
 }
 
 impl Unserved {
-    /// Whether the allocator comes nearer than `other`, or as near and is more special.
+    /// Returns whether the allocator comes nearer than `other`, or as near and has a lower
+    /// priority.
     ///
-    /// One that the users can reach is nearer than one that they cannot, one that serves them
-    /// nearer than one that does not, and one with memory enough nearer than one without. Of those
-    /// that lack the same, the one that lacks least.
+    /// From far to near: an allocator whose class the users cannot access, one that does not serve
+    /// their devices, one with too little memory, any other. Of two that lack the same field, the
+    /// nearer is the one that lacks less of it.
     fn is_nearer_than(&self, other: &Self) -> bool {
         let rank = |field| match field {
             Field::AccessMask => 0,
@@ -223,7 +238,7 @@ impl Unserved {
     }
 }
 
-/// Whether any allocator could ever satisfy `need` for `devices`.
+/// Checks whether any allocator could ever satisfy `need` for `devices`.
 pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserved> {
     let mut nearest: Option<Unserved> = None;
     for entry in snapshot().iter() {
@@ -247,7 +262,7 @@ pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserv
     }
 }
 
-/// Which allocator would seem to provide memory for `need` now, if no device is known.
+/// Returns the allocator that would probably provide memory for `need` now, for no known device.
 pub(crate) fn would_provide(need: &Need) -> Result<Name, Shortage> {
     for entry in snapshot().iter() {
         if entry.misfit(need, &Devices::NONE).is_some() {
@@ -262,12 +277,12 @@ pub(crate) fn would_provide(need: &Need) -> Result<Name, Shortage> {
     Err(Shortage::Memory)
 }
 
-/// Whether there is an allocator that may refuse a device for reasons of its own.
+/// Returns whether any allocator may refuse a device for reasons of its own.
 pub(crate) fn any_selective() -> bool {
     list::selective() > 0
 }
 
-/// The allocators of this module, in no order.
+/// Returns the allocators of this module, in no particular order.
 fn builtin() -> Result<KVec<(Description, Arc<dyn Allocator>)>> {
     let mut all = KVec::new();
     system::add(&mut all)?;

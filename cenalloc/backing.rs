@@ -45,26 +45,26 @@ use kernel::{
     }, //
 };
 
-/// How many ranges are looked through one by one before an index of offsets pays.
+/// Above this many ranges an index of offsets is kept; fewer are searched one by one.
 const INDEX_ABOVE: usize = 16;
 
 /// A buffer's memory, zeroed when it was provided. Freed when dropped.
 pub(crate) struct Backing {
     /// Frees the memory.
     keep: Keep,
-    /// The memory in the order of the buffer's bytes; neighbours that touch are one range.
+    /// The memory in the order of the buffer's bytes; adjacent ranges are merged.
     ranges: Few<Range>,
-    /// Where each range starts in the buffer; empty where there are few.
+    /// The offset of each range in the buffer; empty where there are few.
     offsets: KVVec<u64>,
     len: u64,
     has_struct_pages: bool,
-    /// Dropped behind `keep`: the code that frees the memory is the allocator's.
+    /// Dropped after `keep`, whose code is the allocator's.
     lease: Lease,
 }
 
 impl Backing {
-    /// The memory that the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL`
-    /// where it has another length; `ENOMEM`.
+    /// Keeps what the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL` where it
+    /// has another length; `ENOMEM`.
     pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Arc<Self>> {
         let Provision {
             keep,
@@ -86,10 +86,11 @@ impl Backing {
         if offset != len {
             return Err(EINVAL);
         }
-        // Before `keep` moves: where there is no memory, it has to be dropped before the lease.
+        // Before `keep` moves: without memory for the backing, it has to be dropped before the
+        // lease.
         let room = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
         lease.count(len);
-        // Made where it stays: it is large.
+        // Initialised in place, since it is large.
         let Ok(backing) = room.init_with(init!(Self {
             keep,
             ranges,
@@ -101,22 +102,22 @@ impl Backing {
         Ok(backing.into())
     }
 
-    /// Who provided it.
+    /// Returns the allocator that provided it.
     pub(crate) fn allocator(&self) -> &Entry {
         self.lease.entry()
     }
 
-    /// Whether the allocator serves all these devices together.
+    /// Returns whether the allocator serves all `devices` together.
     pub(crate) fn serves(&self, need: &Need, devices: &Devices<'_>) -> bool {
         self.lease.serves(need, devices)
     }
 
-    /// The ranges, in the order of the buffer's bytes.
+    /// Returns the ranges, in the order of the buffer's bytes.
     pub(crate) fn ranges(&self) -> &[Range] {
         self.ranges.as_slice()
     }
 
-    /// As the DMA layer and page tables have to be told of it.
+    /// Returns the memory as the DMA layer and page tables take it.
     pub(crate) fn pages(&self) -> Pages<'_> {
         Pages {
             ranges: self.ranges(),
@@ -124,17 +125,19 @@ impl Backing {
         }
     }
 
-    /// Fills this memory with what `other`, of the same length, holds. `ENOMEM`.
+    /// Copies the bytes of `other`, which has the same length. `ENOMEM`.
     pub(crate) fn copy_from(&self, other: &Self) -> Result {
         if !self.has_struct_pages || !other.has_struct_pages {
-            // SAFETY: Both exist as long as their mappings, and tell the truth of themselves.
+            // SAFETY: Both backings outlive their mappings, and were made of a provision, whose
+            // constructor gives memory without struct pages one range.
             let (to, from) = unsafe {
                 (
                     KernelMapping::new(self.pages())?,
                     KernelMapping::new(other.pages())?,
                 )
             };
-            // SAFETY: Both have `len` bytes, and are not the same memory.
+            // SAFETY: Each mapping shows the `len` bytes of its backing. The two do not overlap:
+            // each allocator gives memory that belongs to nothing else.
             unsafe {
                 c::cenalloc_copy_mapped(
                     to.address().as_ptr(),
@@ -150,8 +153,8 @@ impl Backing {
             let mut to = *range;
             while let Some(from) = piece.as_mut() {
                 let len = from.len.min(to.len);
-                // SAFETY: Both have struct pages, and are this buffer's, which nobody uses while
-                // it moves.
+                // SAFETY: Both have struct pages, as checked above. The one that is written is new,
+                // and not used by anything before the relocation ends.
                 unsafe { pages::copy(to.start, from.start, len) };
                 from.start += len;
                 from.len -= len;
@@ -168,7 +171,7 @@ impl Backing {
         Ok(())
     }
 
-    /// As the model sees it.
+    /// Returns the memory as the model takes it.
     pub(crate) fn memory(&self) -> Memory<'_> {
         Memory {
             class: self.allocator().class(),
@@ -177,8 +180,8 @@ impl Backing {
         }
     }
 
-    /// Where the memory lies, if it is one range. `EINVAL`, also where its owner says otherwise;
-    /// what its owner fails with.
+    /// Returns where the memory lies, if it is one range. `EINVAL` where it is not, or where its
+    /// owner gives another one; what its owner fails with.
     pub(crate) fn phys(&self) -> Result<Range> {
         let [range] = self.ranges() else {
             return Err(EINVAL);
@@ -195,19 +198,19 @@ impl Backing {
         Ok(*range)
     }
 
-    /// A device is about to use what the CPU wrote; the DMA API has done its part.
+    /// Tells the owner that a device is about to use what the CPU wrote, behind the DMA API.
     pub(crate) fn sync_for_device(&self, device: &Device, direction: DataDirection) {
         if let Keep::Owner(owner) = &self.keep {
             owner.sync_for_device(device, direction);
         }
     }
 
-    /// Maps what userspace touched, and more.
+    /// Maps what userspace touched, and memory around it.
     ///
     /// # Safety
     ///
-    /// The memory is that of the buffer that was touched, and stays until it is zapped or the
-    /// buffer is released.
+    /// The memory belongs to the buffer that was touched, and stays until its pages are zapped or
+    /// the buffer is released.
     pub(crate) unsafe fn fault(&self, fault: &Fault<'_>) -> Result<Touched> {
         if let Keep::Owner(owner) = &self.keep {
             if let Some(result) = owner.fault(fault) {
@@ -215,12 +218,13 @@ impl Backing {
             }
         }
         let (ranges, offset) = self.ranges_from(fault.offset()).ok_or(EFAULT)?;
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller keeps this memory, which is the touched buffer's, until its pages are
+        // zapped or the buffer is released.
         unsafe { fault.fill(ranges, offset) }
     }
 
-    /// The range that holds the buffer's byte `offset`, with those behind it, and where it starts
-    /// in the buffer.
+    /// Returns the range that holds the buffer's byte `offset`, with those behind it, and the
+    /// offset at which it starts.
     fn ranges_from(&self, offset: u64) -> Option<(&[Range], u64)> {
         if offset >= self.len {
             return None;
@@ -241,11 +245,11 @@ impl Backing {
     }
 }
 
-/// Memory for `need` that `fits`, from the first allocator that has it.
+/// Returns memory for `need` that `fits`, from the first allocator that has it.
 ///
-/// `fits` has the last word: what an allocator could give is decided before the memory is seen.
-/// Fails with `ENOMEM` where all are out of it, or whoever pays is at its limit; with `EINTR` where
-/// the caller is being killed, and with `EINVAL` where nobody could.
+/// `fits` decides last: what an allocator could give was judged before there was memory to look at.
+/// `ENOMEM` where all allocators are out of memory or the cgroup is at its limit; `EINTR` where the
+/// process is being killed; `EINVAL` where no allocator could.
 pub(crate) fn provide(
     need: &Need,
     devices: &Devices<'_>,
@@ -264,7 +268,7 @@ pub(crate) fn provide(
         };
         match Backing::new(given, need.len, lease) {
             Ok(backing) if fits(&backing) => return Ok(backing),
-            // The same is short for the next.
+            // There is no memory for the next one's bookkeeping either.
             Err(ENOMEM) => break,
             Ok(_) | Err(_) => {}
         }
@@ -272,20 +276,20 @@ pub(crate) fn provide(
     Err(failure)
 }
 
-/// The kernel's address of a buffer's memory, which it keeps.
+/// The kernel's address of a buffer's memory, which this keeps.
 pub(crate) struct KernelAddress {
     address: NonNull<c_void>,
-    /// The usual mapping; nothing where the owner of the memory made one.
+    /// [`None`] where the owner of the memory made the mapping.
     mapping: Option<KernelMapping>,
-    /// Dropped behind the mapping.
+    /// Dropped after the mapping.
     backing: Arc<Backing>,
 }
 
-// SAFETY: Kernel addresses are the same for every thread, and may be given back by any.
+// SAFETY: Kernel addresses are the same for every thread, and any thread may undo a mapping.
 unsafe impl Send for KernelAddress {}
 
 impl KernelAddress {
-    /// `ENOMEM`, and what the owner of the memory fails with.
+    /// Maps the memory of `backing`. `ENOMEM`; what the owner of the memory fails with.
     pub(crate) fn new(backing: Arc<Backing>) -> Result<Self> {
         if let Keep::Owner(owner) = &backing.keep {
             if let Some(address) = owner.map_kernel() {
@@ -296,7 +300,8 @@ impl KernelAddress {
                 });
             }
         }
-        // SAFETY: The memory tells the truth of itself, and is kept as long as the mapping.
+        // SAFETY: A backing has one range where it has no struct pages, as the constructor of its
+        // provision ensures, and is kept as long as the mapping.
         let mapping = unsafe { KernelMapping::new(backing.pages())? };
         Ok(Self {
             address: mapping.address(),
@@ -305,7 +310,7 @@ impl KernelAddress {
         })
     }
 
-    /// The address of the buffer's first byte.
+    /// Returns the address of the buffer's first byte.
     pub(crate) fn get(&self) -> NonNull<c_void> {
         self.address
     }

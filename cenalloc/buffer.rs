@@ -3,7 +3,7 @@
 //! The life of a buffer: created without memory, narrowed by each user, given memory at its first
 //! use, freed with its last reference.
 //!
-//! Who may join it, and when its memory moves for them, is in [`admit`](crate::admit).
+//! Which users may join, and when its memory is relocated for them, is in [`admit`](crate::admit).
 
 use crate::{
     account::Payer,
@@ -54,25 +54,25 @@ use kernel::{
 
 /// Whether a buffer has memory.
 pub(crate) enum Life {
-    /// Not yet: users narrow what it may be.
+    /// Not yet: each user narrows what it may be.
     Empty,
     /// It has.
     Backed(Arc<Backing>),
-    /// Not any more: the last reference is gone.
+    /// Not any more, since the last reference is gone.
     Gone,
 }
 
-/// What drivers were told of a buffer's memory.
+/// What drivers know of a buffer's memory.
 #[derive(Default)]
 pub(crate) struct Exposed {
-    /// Whether anything: it does not move any more.
+    /// Whether a driver knows where the memory lies: it stays there from then on.
     pub(crate) told: bool,
     /// The table that lists it.
     pub(crate) table: Option<Pin<KBox<Table>>>,
 }
 
 impl Exposed {
-    /// Whether anything was told.
+    /// Returns whether a driver knows where the memory lies.
     pub(crate) fn is_told(&self) -> bool {
         self.told
     }
@@ -82,24 +82,25 @@ impl Exposed {
 pub(crate) struct State {
     pub(crate) users: Users<Client>,
     pub(crate) life: Life,
-    /// The kernel's own address, while somebody has it.
+    /// The kernel's own address, while it is in use.
     pub(crate) kernel_mapping: Option<KernelAddress>,
-    /// What drivers were told of where the memory lies.
+    /// What drivers know of where the memory lies.
     pub(crate) exposed: Exposed,
-    /// Whether the last touch that wanted memory found none.
+    /// Whether the last fault that needed memory found none.
     pub(crate) touch_failed: bool,
-    /// How many devices had been let go when declarations were last looked through.
+    /// [`bound::let_go`] when declarations were last checked.
     let_go: usize,
-    /// How often a user was refused that could have taken part before the buffer had memory.
+    /// How many users were refused that could have joined before the buffer had memory.
     pub(crate) late_refusals: u32,
-    /// How often the memory moved.
+    /// How often the memory was relocated.
     pub(crate) relocations: u32,
     /// The last refusal, which is rare and large.
     pub(crate) conflict: Option<KBox<Conflict>>,
 }
 
 impl State {
-    /// Of a buffer of `len` bytes that itself needs `base`: empty, without users.
+    /// Creates the state of a buffer of `len` bytes with the constraints `base`: without memory and
+    /// users.
     pub(crate) fn new(base: Constraints, len: u64) -> Self {
         Self {
             users: Users::new(base, len),
@@ -114,18 +115,19 @@ impl State {
         }
     }
 
-    /// Whether there is no memory yet.
+    /// Returns whether there is no memory yet.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.life, Life::Empty)
     }
 
-    /// Frees the memory that was taken for a use that then failed: it changes nothing.
+    /// Frees the memory that was allocated for a use that then failed, so that the failure changes
+    /// nothing.
     pub(crate) fn take_back(&mut self) {
         self.forget_tables();
         self.life = Life::Empty;
     }
 
-    /// Lets tables be made anew: memory or needs have changed.
+    /// Drops idle tables, since memory or needs have changed.
     pub(crate) fn forget_tables(&mut self) {
         for user in self.users.iter_mut() {
             if let Some(attached) = &mut user.data.attached {
@@ -160,8 +162,8 @@ impl_list_item! {
 /// The number of the newest buffer.
 pub(crate) static NEWEST: Atomic<u64> = Atomic::new(0);
 
-/// A length that a buffer can have: whole pages, not 0, and no more than a file's size can tell.
-/// `EINVAL`.
+/// Rounds `len` up to a length that a buffer can have: whole pages, not 0, and within the size of a
+/// file. `EINVAL`.
 pub(crate) fn whole_pages(len: u64) -> Result<usize> {
     let len = usize::try_from(len).map_err(|_| EINVAL)?;
     match page_align(len) {
@@ -171,7 +173,7 @@ pub(crate) fn whole_pages(len: u64) -> Result<usize> {
 }
 
 impl Buffer {
-    /// The name that its creator gave it, or none.
+    /// Returns the name that its creator gave it, which may be empty.
     pub(crate) fn name(&self) -> &str {
         self.name.as_ref().map_or("", |name| name.as_str())
     }
@@ -181,13 +183,13 @@ impl Buffer {
         self.tidied(self.reservation.lock())
     }
 
-    /// Takes the buffer's lock, for a driver that asks. `EINTR` where the process is being killed.
+    /// Takes the buffer's lock for a call of a driver. `EINTR` where the process is being killed.
     pub(crate) fn lock_killable(&self) -> Result<Guard<'_, State>> {
         Ok(self.tidied(self.reservation.lock_killable()?))
     }
 
-    /// Takes the buffer's lock, for a call of userspace, which is made again. `ERESTARTSYS` where a
-    /// signal comes first.
+    /// Takes the buffer's lock for a call of userspace, which can be restarted. `ERESTARTSYS` where
+    /// a signal comes first.
     pub(crate) fn lock_interruptible(&self) -> Result<Guard<'_, State>> {
         Ok(self.tidied(self.reservation.lock_interruptible()?))
     }
@@ -197,8 +199,8 @@ impl Buffer {
         guard
     }
 
-    /// Takes back what was declared for devices whose drivers have unbound since: whoever unbinds
-    /// does not wait for the lock.
+    /// Removes the declarations of devices whose drivers have unbound since: an unbind does not
+    /// wait for the buffer's lock.
     pub(crate) fn tidy(&self, state: &mut State) {
         let let_go = bound::let_go();
         if state.let_go != let_go {
@@ -207,7 +209,7 @@ impl Buffer {
             let goes = |user: &mut User<Client>| {
                 let declared = &mut user.data.declared;
                 let is_over = declared.take_if(|declared| declared.is_over()).is_some();
-                // A device that attached under it stays a user.
+                // A device that attached under its declaration stays a user.
                 is_over && user.data.attached.is_none()
             };
             let could = |users: &_, meet: &_| is_empty && self.could(users, meet);
@@ -215,19 +217,19 @@ impl Buffer {
         }
     }
 
-    /// Takes out `user`.
+    /// Removes `user`.
     pub(crate) fn dismiss(&self, state: &mut State, user: &Attachment) {
         let is_empty = state.is_empty();
         let could = |users: &_, meet: &_| is_empty && self.could(users, meet);
         state.users.release(user, could);
     }
 
-    /// Whether there may be memory for all users if they need `meet` together.
+    /// Returns whether an allocator could satisfy all users if they need `meet` together.
     fn could(&self, users: &Users<Client>, meet: &Constraints) -> bool {
         allocator::any_could(&self.need(meet), &Devices::of(users)).is_ok()
     }
 
-    /// What the memory has to be where all users need `meet` together.
+    /// Returns the need of the buffer if all users need `meet` together.
     pub(crate) fn need(&self, meet: &Constraints) -> Need {
         Need {
             len: self.len,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocators in C: what `struct cenalloc_allocator_ops` says, as an [`Allocator`].
+//! Allocators in C: adapts `struct cenalloc_allocator_ops` to [`Allocator`].
 //!
-//! What such an allocator tells of its memory is not believed before it was looked at.
+//! What such an allocator returns is checked before it is used.
 
 use crate::{
     allocator::{
@@ -50,7 +50,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// All flags there are.
+/// All flags that are defined.
 const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
     | c::CENALLOC_ALLOCATOR_ZEROED
     | c::CENALLOC_ALLOCATOR_NO_PAGES) as c_ulong;
@@ -60,7 +60,7 @@ const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
 /// # Invariants
 ///
 /// `raw` points to a `struct cenalloc_allocator` that stays, and whose operations may be called, as
-/// long as it is registered or a buffer has memory of it. The required ones are there.
+/// long as it is registered or a buffer has memory from it. `ops` has all required operations.
 #[derive(Clone, Copy)]
 pub(crate) struct CAllocator {
     raw: NonNull<c::cenalloc_allocator>,
@@ -71,22 +71,25 @@ pub(crate) struct CAllocator {
     min_address: u64,
 }
 
-// SAFETY: The header asks for operations that may be called by any thread.
+// SAFETY: `include/linux/cenalloc.h` requires of the driver that any thread may call its
+// operations.
 unsafe impl Send for CAllocator {}
-// SAFETY: The header asks for operations that may be called by many threads at once.
+// SAFETY: `include/linux/cenalloc.h` requires of the driver that threads may call its operations at
+// once.
 unsafe impl Sync for CAllocator {}
 
 impl CAllocator {
-    /// What is needed to register `raw`. `EINVAL` where it makes no sense; `ENOMEM`.
+    /// Returns what is needed to register `raw`. `EINVAL` where a field makes no sense; `ENOMEM`.
     ///
     /// # Safety
     ///
-    /// `raw` is filled in, and stays as it is until it is removed.
+    /// `raw` is NULL, or is filled in and stays unchanged until it is removed.
     pub(crate) unsafe fn describe(
         raw: *mut c::cenalloc_allocator,
     ) -> Result<(Description, Code, Arc<dyn Allocator>)> {
         let raw = NonNull::new(raw).ok_or(EINVAL)?;
-        // SAFETY: It is filled in, as the caller promises, and so are its operations.
+        // SAFETY: The caller passes an allocator that is filled in and stays, so that `ops` is NULL
+        // or valid as well.
         let (allocator, ops) = unsafe { (raw.as_ref(), raw.as_ref().ops.as_ref()) };
         let ops = ops.ok_or(EINVAL)?;
         let has_pages = allocator.flags & c::CENALLOC_ALLOCATOR_NO_PAGES as c_ulong == 0;
@@ -95,7 +98,8 @@ impl CAllocator {
         if !is_complete || allocator.flags & !FLAGS != 0 || allocator.name.is_null() {
             return Err(EINVAL);
         }
-        // SAFETY: The header asks for a string.
+        // SAFETY: The name is not NULL, and the driver sets it to a string, as
+        // `include/linux/cenalloc.h` requires.
         let name = unsafe { CStr::from_char_ptr(allocator.name) }.to_bytes_with_nul();
         if name.len() > c::CENALLOC_NAME_LEN as usize {
             return Err(EINVAL);
@@ -105,11 +109,11 @@ impl CAllocator {
             class: allocator.type_,
             priority: allocator.priority,
         };
-        // SAFETY: The header asks for the module that holds the operations, which removes the
-        // allocator before it goes.
+        // SAFETY: The driver sets `owner` to the module with the operations, and removes the
+        // allocator before that module is unloaded, as `include/linux/cenalloc.h` requires.
         let code = unsafe { Code::new(allocator.owner) };
-        // INVARIANT: Looked at above. It stays as the caller promises; the memory of a buffer has a
-        // reference to its module.
+        // INVARIANT: The required operations were checked above. The caller keeps the allocator
+        // until it is removed, and each buffer with memory from it holds a reference to its module.
         let adapter = Self {
             raw,
             name: description.name,
@@ -125,9 +129,9 @@ impl CAllocator {
         self.flags & flag as c_ulong != 0
     }
 
-    /// Tells of a fault of the allocator: it counts as having no memory.
+    /// Logs a fault of the allocator, which then counts as having no memory.
     fn faulty(&self, fault: &str) -> Error {
-        // SAFETY: No requirements.
+        // SAFETY: The call takes no arguments; its rate limit is a static with a lock of its own.
         if unsafe { c::cenalloc_may_log() } {
             pr_warn!("allocator {}: {}\n", self.name.as_str(), fault);
         }
@@ -135,8 +139,8 @@ impl CAllocator {
     }
 }
 
-// SAFETY: That the memory is nobody else's until it is freed is what the header asks of an
-// allocator.
+// SAFETY: The driver gives memory that belongs to nothing else until it is freed, as
+// `include/linux/cenalloc.h` requires; `provide` zeroes it.
 unsafe impl Allocator for CAllocator {
     fn max_len(&self) -> u64 {
         match self.max_len {
@@ -175,8 +179,8 @@ unsafe impl Allocator for CAllocator {
         })
             .into();
         let serves = |device: *mut bindings::device| {
-            // SAFETY: The device, where there is one, is alive: `devices` borrows it from a user
-            // or newcomer that has a reference. Its driver may have let it go, as the header says.
+            // SAFETY: The device is NULL, or alive, since `devices` borrows it from a user or
+            // newcomer with a reference to it; the header says that its driver may have unbound.
             // `meet` outlives the call.
             unsafe { matches(self.raw.as_ptr(), device, need.len as usize, &meet) }
         };
@@ -189,13 +193,13 @@ unsafe impl Allocator for CAllocator {
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {
-        // Whatever it fails with counts as that: with another error, nobody else might be asked.
+        // Any error counts as short memory: with another one, no other allocator would be asked.
         self.provide(need).map_err(|_| Shortage::Memory)
     }
 }
 
 impl CAllocator {
-    /// Memory for `need`, looked at.
+    /// Allocates memory for `need`, and checks it.
     fn provide(&self, need: &Need) -> Result<Provision> {
         let placement = &need.placement;
         let len = usize::try_from(need.len).map_err(|_| ENOMEM)?;
@@ -233,9 +237,10 @@ struct CMemory {
     has_table: bool,
 }
 
-// SAFETY: Its allocator's operations may be called by any thread.
+// SAFETY: Any thread may call the allocator's operations, as `include/linux/cenalloc.h` requires of
+// the driver.
 unsafe impl Send for CMemory {}
-// SAFETY: As above, by many at once.
+// SAFETY: Threads may call them at once, as `include/linux/cenalloc.h` requires of the driver.
 unsafe impl Sync for CMemory {}
 
 impl CMemory {
@@ -266,7 +271,8 @@ impl CMemory {
     fn allocate(&mut self) -> Result {
         let allocate = self.allocator.ops.allocate.ok_or(ENOMEM)?;
         let buffer = self.buffer.get();
-        // SAFETY: The buffer, which is boxed, stays where it is until `free`.
+        // SAFETY: The allocator may be called by the invariants of `CAllocator`. The buffer is
+        // boxed, so that it stays where it is until `free`.
         let status = unsafe {
             allocate(
                 self.raw(),
@@ -286,11 +292,12 @@ impl CMemory {
         Ok(())
     }
 
-    /// Calls `phys`.
+    /// Calls `phys`, and returns the range that it gives.
     fn ask_phys(&self) -> Result<Range> {
         let phys = self.allocator.ops.phys.ok_or(ENOMEM)?;
         let (mut start, mut len) = (0, 0);
-        // SAFETY: The memory is allocated; the numbers are ours to write.
+        // SAFETY: `allocate` succeeded, so that the buffer has memory; both numbers are local
+        // variables.
         let status = unsafe { phys(self.raw(), self.buffer.get(), &mut start, &mut len) };
         if status > 0 {
             return Err(self.allocator.faulty("phys() returned a positive number"));
@@ -306,20 +313,21 @@ impl CMemory {
         })
     }
 
-    /// The entries of the table that lists the memory.
+    /// Returns the entries of the table that lists the memory.
     fn entries(&mut self) -> Result<Entries> {
         let buffer = self.buffer.get();
         let table = match self.allocator.ops.map_dma {
             Some(map_dma) => {
-                // SAFETY: The memory is allocated.
+                // SAFETY: `allocate` succeeded, so that the buffer has memory.
                 let table = from_err_ptr(unsafe { map_dma(self.raw(), buffer) })?;
                 self.has_table = !table.is_null();
                 table
             }
-            // SAFETY: Nobody else uses the buffer.
+            // SAFETY: `&mut self` gives exclusive access to the buffer between calls of the driver.
             None => from_err_ptr(unsafe { (*buffer).sg_table })?,
         };
-        // SAFETY: What is neither NULL nor an error is a table, until `free`.
+        // SAFETY: The driver gives NULL, an error or a table that stays until `free`; errors were
+        // returned above.
         let table = unsafe { table.as_ref() }
             .ok_or_else(|| self.allocator.faulty("it gives no table of its memory"))?;
         Ok(Entries {
@@ -329,7 +337,7 @@ impl CMemory {
     }
 }
 
-// SAFETY: That the address is of all the memory is what the header asks of an allocator.
+// SAFETY: The driver's `map_kernel` maps all of the memory, as `include/linux/cenalloc.h` requires.
 unsafe impl Owner for CMemory {
     fn phys(&self) -> Option<Result<Range>> {
         self.allocator.ops.phys?;
@@ -338,14 +346,15 @@ unsafe impl Owner for CMemory {
 
     fn map_kernel(&self) -> Option<Result<NonNull<c_void>>> {
         let map_kernel = self.allocator.ops.map_kernel?;
-        // SAFETY: The memory is allocated.
+        // SAFETY: `provide` allocated the memory before it became an owner's.
         let address = from_err_ptr(unsafe { map_kernel(self.raw(), self.buffer.get()) });
         Some(address.and_then(|address| NonNull::new(address).ok_or(ENOMEM)))
     }
 
     fn unmap_kernel(&self) {
         if let Some(unmap_kernel) = self.allocator.ops.unmap_kernel {
-            // SAFETY: The memory was mapped by `map_kernel`.
+            // SAFETY: The owner's `unmap_kernel` is called after `map_kernel` succeeded, by
+            // `KernelAddress`.
             unsafe { unmap_kernel(self.raw(), self.buffer.get()) };
         }
     }
@@ -353,14 +362,16 @@ unsafe impl Owner for CMemory {
     fn sync_for_device(&self, device: &Device, direction: DataDirection) {
         if let Some(sync) = self.allocator.ops.sync_for_device {
             let device = device::as_raw(device);
-            // SAFETY: The memory is allocated, and the device alive.
+            // SAFETY: `provide` allocated the memory before it became an owner's, and the reference
+            // keeps the device.
             unsafe { sync(self.raw(), self.buffer.get(), device, direction.into()) };
         }
     }
 
     fn fault(&self, fault: &Fault<'_>) -> Option<Result<Touched>> {
         let map_user = self.allocator.ops.map_user?;
-        // SAFETY: The memory is allocated, and the fault is being handled.
+        // SAFETY: `provide` allocated the memory before it became an owner's. `Fault` exists only
+        // while the fault is being handled.
         let code = unsafe { map_user(self.raw(), self.buffer.get(), fault.as_raw()) };
         Some(if code & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
             Ok(Touched::LacksTable)
@@ -376,11 +387,13 @@ impl Drop for CMemory {
     fn drop(&mut self) {
         let ops = self.allocator.ops;
         if let (true, Some(unmap_dma)) = (self.has_table, ops.unmap_dma) {
-            // SAFETY: The table was made by `map_dma`, and is not used any more.
+            // SAFETY: `has_table` says that `map_dma` made the table. Being dropped, the memory is
+            // not used any more.
             unsafe { unmap_dma(self.raw(), self.buffer.get()) };
         }
         if let (true, Some(free)) = (self.is_allocated, ops.free) {
-            // SAFETY: The memory is allocated, and not used any more.
+            // SAFETY: `is_allocated` says that `allocate` succeeded. Being dropped, the memory is
+            // not used any more.
             unsafe { free(self.buffer.get()) };
         }
     }
@@ -400,7 +413,7 @@ impl Iterator for Entries {
             return None;
         }
         let mut range = Range { start: 0, len: 0 };
-        // SAFETY: The table has as many entries as it says, and stays while the memory is
+        // SAFETY: The driver's table has `orig_nents` entries, and stays while the memory is
         // allocated.
         self.next = unsafe { c::cenalloc_sg_range(self.next, &mut range.start, &mut range.len) };
         self.left -= 1;

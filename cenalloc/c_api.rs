@@ -19,7 +19,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// What C callers have a pointer to: there is one, and nothing in it.
+/// What `struct cenalloc_device *` points to: there is one device, without contents.
 static DEVICE: u8 = 0;
 
 fn device() -> *mut c::cenalloc_device {
@@ -28,7 +28,7 @@ fn device() -> *mut c::cenalloc_device {
 
 /// # Safety
 ///
-/// As in the header: none.
+/// None: the header allows any arguments.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_get_device() -> *mut c::cenalloc_device {
     if crate::is_ready() {
@@ -40,7 +40,7 @@ unsafe extern "C" fn cenalloc_get_device() -> *mut c::cenalloc_device {
 
 /// # Safety
 ///
-/// As in the header: none.
+/// None: the header allows any arguments.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_buffer_create(
     dev: *mut c::cenalloc_device,
@@ -61,7 +61,7 @@ unsafe extern "C" fn cenalloc_buffer_create(
     }
 }
 
-/// The buffer of cenalloc that a C caller names. `EINVAL`.
+/// Returns the buffer of cenalloc behind `dmabuf`. `EINVAL` where it is not one.
 ///
 /// # Safety
 ///
@@ -71,7 +71,8 @@ unsafe fn buffer<'a>(dmabuf: *mut bindings::dma_buf) -> Result<&'a Buffer> {
     if dmabuf.is_null() {
         return Err(EINVAL);
     }
-    // SAFETY: The caller's promise.
+    // SAFETY: It is neither NULL nor an error pointer, so that it is a dma-buf to which the caller
+    // has a reference for `'a`.
     unsafe { DmaBuf::from_raw(dmabuf) }.exporter().ok_or(EINVAL)
 }
 
@@ -80,9 +81,10 @@ unsafe fn buffer<'a>(dmabuf: *mut bindings::dma_buf) -> Result<&'a Buffer> {
 /// As in the header: a reference to `dmabuf` is given up, if it is one of cenalloc's.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_buffer_free(dmabuf: *mut bindings::dma_buf) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The header requires of the driver that it has a reference to `dmabuf`.
     if unsafe { buffer(dmabuf) }.is_ok() {
-        // SAFETY: The caller gives up a reference.
+        // SAFETY: `buffer` found a dma-buf, and the header says that the driver gives its reference
+        // up.
         unsafe { bindings::dma_buf_put(dmabuf) };
     }
 }
@@ -97,9 +99,9 @@ unsafe extern "C" fn cenalloc_phys(
     len: *mut usize,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: The caller's promise.
+        // SAFETY: The header requires of the driver that it has a reference to `dmabuf`.
         let range = unsafe { buffer(dmabuf) }?.phys()?;
-        // SAFETY: The caller's promise.
+        // SAFETY: The header requires of the driver that both point to variables of its own.
         unsafe {
             addr.write(range.start as bindings::phys_addr_t);
             len.write(range.len as usize);
@@ -113,7 +115,7 @@ unsafe extern "C" fn cenalloc_phys(
 /// As in the header: the caller has a reference to `dmabuf`.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_sg_table(dmabuf: *mut bindings::dma_buf) -> *mut bindings::sg_table {
-    // SAFETY: The caller's promise.
+    // SAFETY: The header requires of the driver that it has a reference to `dmabuf`.
     match unsafe { buffer(dmabuf) }.and_then(Buffer::table) {
         Ok(table) => table,
         Err(error) => error.to_ptr(),
@@ -132,12 +134,13 @@ unsafe extern "C" fn __cenalloc_device_add_allocator(
         if dev != device() || allocator.is_null() {
             return Err(EINVAL);
         }
-        // SAFETY: The caller's promise.
+        // SAFETY: The header requires of the driver that `allocator` is filled in and stays until
+        // it is removed.
         let (description, code, adapter) = unsafe { CAllocator::describe(allocator)? };
         // Nothing may fail once buffers can have memory of it.
         let room = KBox::<Registration>::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let registration = room.write(Registration::with_code(code, description, adapter)?);
-        // SAFETY: The field is this module's; the caller does not look at it.
+        // SAFETY: The header reserves the field for this module, and the driver keeps `allocator`.
         unsafe { (*allocator).registration = KBox::into_raw(registration).cast() };
         Ok(0)
     })
@@ -145,7 +148,7 @@ unsafe extern "C" fn __cenalloc_device_add_allocator(
 
 /// # Safety
 ///
-/// As in the header: `allocator` was added, and nobody else removes it now.
+/// As in the header: `allocator` was added, and no other thread removes it now.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_device_remove_allocator(
     dev: *mut c::cenalloc_device,
@@ -155,14 +158,15 @@ unsafe extern "C" fn cenalloc_device_remove_allocator(
         if dev != device() || allocator.is_null() {
             return Err(EINVAL);
         }
-        // SAFETY: The field is this module's.
+        // SAFETY: The header reserves the field for this module, and the driver keeps `allocator`.
         let registration = unsafe { (*allocator).registration };
         if registration.is_null() {
             return Err(EINVAL);
         }
         // SAFETY: The field holds the box that `cenalloc_device_add_allocator` put there.
         unsafe { (*registration.cast::<Registration>()).try_remove()? };
-        // SAFETY: As above, and nobody uses it any more.
+        // SAFETY: The field holds that box, of which there is no other reference: `try_remove` has
+        // returned, and the header forbids a second removal at the same time.
         unsafe {
             (*allocator).registration = ptr::null_mut();
             drop(KBox::from_raw(registration.cast::<Registration>()));

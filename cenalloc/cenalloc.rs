@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! cenalloc: buffers whose memory is chosen when all users are known.
+//! cenalloc: buffers whose memory is chosen when all their users are known.
 //!
-//! - [`buffer`]: when a buffer has memory. [`admit`]: who may use it, and when it moves.
-//! - [`client`]: one user of a buffer. [`declare`]: users that are known before they attach.
-//! - [`backing`]: the memory of a buffer. [`account`]: who pays for it.
-//! - [`allocator`]: who can provide it. [`provision`]: what they give.
+//! - [`buffer`]: when a buffer has memory. [`admit`]: which users it accepts, and when its memory
+//!   is relocated.
+//! - [`client`]: one user of a buffer. [`declare`]: users that are declared before they attach.
+//! - [`backing`]: the memory of a buffer. [`account`]: the memory cgroup that is charged for it.
+//! - [`allocator`]: what can provide it. [`provision`]: what an allocator gives.
 //! - [`device`], [`heap`]: what userspace opens. [`ioctl`], [`uapi`]: how its structures are read.
-//! - [`Handle`], [`c_api`]: buffers for drivers. [`expose`]: where their memory lies.
-//!   [`c_allocator`]: allocators in C.
-//! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what they show.
-//! - [`trace`]: what happens, as it happens.
+//! - [`Handle`], [`c_api`]: buffers for drivers. [`expose`]: telling drivers where their memory
+//!   lies. [`c_allocator`]: allocators in C.
+//! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what is shown of them.
+//! - [`trace`]: the tracepoints.
 
 mod account;
 mod admit;
@@ -93,9 +94,9 @@ impl kernel::InPlaceModule for Cenalloc {
         try_pin_init!(Self {
             memory: allocator::pages::Watch::new()?,
             allocators: allocator::Builtin::new()?,
-            // A module whose initialiser fails is freed whoever has a file of it open: nobody can
-            // open one as long as something can fail. The device core makes a directory of what
-            // stands before the '!'.
+            // A module whose initialiser fails is freed even while a file of it is open. So the
+            // device, whose `open` always succeeds, comes behind all that can fail. The device core
+            // makes a directory of what stands before the '!'.
             heap <- MiscDeviceRegistration::register(MiscDeviceOptions {
                 name: c"dma_heap!cenalloc",
             }),
@@ -110,10 +111,10 @@ impl kernel::InPlaceModule for Cenalloc {
     }
 }
 
-/// Whether the module has started: where it is built in, drivers may come earlier.
+/// Whether the module has started: where it is built in, drivers may probe earlier.
 static READY: Atomic<bool> = Atomic::new(false);
 
-/// Whether it can be used, and is there to stay.
+/// Returns whether the module has started, and so stays.
 fn is_ready() -> bool {
     READY.load(Acquire)
 }

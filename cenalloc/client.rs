@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One user of a buffer, as the buffer keeps it: a device that is attached, one that was declared,
-//! or both.
+//! One user of a buffer, as the buffer keeps it: an attached device, a declared one, or both.
 
 use crate::{
     allocator::DeviceSet,
@@ -31,29 +30,29 @@ use kernel::{
 /// What `attachment->priv` points to.
 pub(crate) type Attachment = Member<User<Client>>;
 
-/// A device that is attached.
+/// The attachment of a device.
 pub(crate) struct Attached {
     pub(crate) tables: Tables<Arc<Backing>>,
-    /// A device without a DMA mask cannot map.
+    /// Whether the device has a DMA mask: without one it cannot map.
     pub(crate) can_dma: bool,
-    /// Whether it pins by itself, rather than by its map.
+    /// Whether the importer is dynamic, and pins by itself rather than by its map.
     pub(crate) is_dynamic: bool,
-    /// Whether memory may move while it is mapped.
+    /// Whether memory may be relocated while the importer has it mapped.
     pub(crate) follows_moves: bool,
-    /// How often the importer has it pinned.
+    /// How many times the importer has the memory pinned.
     pub(crate) pins: u32,
 }
 
-/// A user that was declared, and will attach later.
+/// The declaration of a user before it attaches.
 pub(crate) enum Declared {
-    /// A device, remembered until its driver unbinds.
+    /// A device, kept until its driver unbinds.
     Device(Kept),
     /// Needs without a device, with a name.
     Needs(KBox<Name>),
 }
 
 impl Declared {
-    /// Whether it is the declaration of `device`.
+    /// Returns whether it is the declaration of `device`.
     pub(crate) fn is_of(&self, device: &Device) -> bool {
         match self {
             Self::Device(kept) => kept.is_of(device),
@@ -61,7 +60,7 @@ impl Declared {
         }
     }
 
-    /// Whether it counts no longer: the driver of the device has unbound.
+    /// Returns whether it has ended, since the driver of the device has unbound.
     pub(crate) fn is_over(&self) -> bool {
         match self {
             Self::Device(kept) => kept.is_over(),
@@ -70,16 +69,16 @@ impl Declared {
     }
 }
 
-/// What is kept for a user.
+/// What the buffer keeps for a user.
 pub(crate) struct Client {
     pub(crate) attached: Option<Attached>,
     pub(crate) declared: Option<Declared>,
-    /// How many others were kept out because this one held the memory when they came.
+    /// How many late refusals there were while this user had the memory pinned.
     pub(crate) late_refusals: u32,
 }
 
 impl Client {
-    /// A device that attaches.
+    /// Creates the client of a device that attaches.
     pub(crate) fn attached(attached: Attached) -> Self {
         Self {
             attached: Some(attached),
@@ -88,7 +87,7 @@ impl Client {
         }
     }
 
-    /// A user that is declared.
+    /// Creates the client of a user that is declared.
     pub(crate) fn declared(declared: Declared) -> Self {
         Self {
             attached: None,
@@ -97,7 +96,7 @@ impl Client {
         }
     }
 
-    /// The device, if the user is one.
+    /// Returns the device, if the user is one.
     pub(crate) fn device(&self) -> Option<ARef<Device>> {
         match (&self.attached, &self.declared) {
             (Some(attached), _) => Some(attached.tables.device().into()),
@@ -106,15 +105,15 @@ impl Client {
         }
     }
 
-    /// Whether the user has the buffer mapped.
+    /// Returns whether the user has the buffer mapped.
     pub(crate) fn is_mapped(&self) -> bool {
         self.attached
             .as_ref()
             .is_some_and(|attached| attached.tables.is_mapped())
     }
 
-    /// Whether memory may not move now for this user: it is pinned, as it is while a static
-    /// importer has it mapped.
+    /// Returns whether the user has the memory pinned, as a static importer has while it has it
+    /// mapped.
     pub(crate) fn holds_memory(&self) -> bool {
         self.attached.as_ref().is_some_and(|attached| {
             attached.pins > 0 || attached.tables.is_mapped() && !attached.follows_moves
@@ -127,7 +126,7 @@ impl Identity for Client {
         match (self.device(), &self.declared) {
             (Some(device), _) => device::name(&device),
             (None, Some(Declared::Needs(name))) => **name,
-            // The driver of a declared device has unbound just now.
+            // The driver of a declared device has unbound meanwhile.
             (None, _) => Name::new(b"a device without a driver"),
         }
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/kernel/debug/cenalloc/`: what there is, for people.
+//! The files of `/sys/kernel/debug/cenalloc/`.
 //!
-//! - `buffers`: one line a buffer.
-//! - `devices`: one line a user.
-//! - `conflict`: the last refusal, in words.
+//! - `buffers`: a line for each buffer.
+//! - `devices`: a line for each user.
+//! - `conflict`: the last refusal, as a sentence.
 
 use crate::{
     buffer::{
@@ -25,21 +25,22 @@ use kernel::{
     prelude::*, //
 };
 
-/// The files, there as long as this is.
+/// The files, which exist as long as this does.
 ///
 /// # Invariants
 ///
 /// Holds what `cenalloc_debugfs_create` returned.
 pub(crate) struct Files(*mut bindings::dentry);
 
-// SAFETY: The directory is only removed, by whichever thread.
+// SAFETY: The only use of the directory is its removal, which any thread may do.
 unsafe impl Send for Files {}
-// SAFETY: There is nothing to do with a shared reference.
+// SAFETY: No method takes a shared reference.
 unsafe impl Sync for Files {}
 
 impl Files {
-    /// Makes the files. Without debugfs there are none.
+    /// Creates the files. Without debugfs there are none.
     pub(crate) fn new() -> Self {
+        // INVARIANT: Holds what the call returned.
         // SAFETY: No requirements.
         Self(unsafe { c::cenalloc_debugfs_create() })
     }
@@ -47,7 +48,8 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants; an error pointer is allowed.
+        // SAFETY: By the type's invariants it is what `debugfs_create_dir` returned; an error
+        // pointer is ignored.
         unsafe { bindings::debugfs_remove(self.0) };
     }
 }
@@ -57,14 +59,15 @@ struct Reader<'a>(&'a mut bindings::seq_file);
 
 impl Write for Reader<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // SAFETY: The file is being read, and the text as long as it says. What does not fit is
-        // asked for again with more room.
+        // SAFETY: `self` borrows the file while it is being read, and the text has `len` bytes.
+        // What does not fit is asked for again with more room.
         unsafe { bindings::seq_write(self.0, text.as_ptr().cast(), text.len()) };
         Ok(())
     }
 }
 
-/// Calls `show` for each buffer, with its lock held. Buffers that are made meanwhile are left out.
+/// Calls `show` for each buffer, with its lock held. Buffers that are created meanwhile are left
+/// out.
 fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> Result {
     for buffer in registry::all()? {
         let state = buffer.lock_interruptible()?;
@@ -75,7 +78,7 @@ fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> Result {
     Ok(())
 }
 
-/// The result for C.
+/// Converts a result for C.
 fn status(result: Result) -> c_int {
     match result {
         Ok(()) => 0,
@@ -83,7 +86,7 @@ fn status(result: Result) -> c_int {
     }
 }
 
-/// A function for `debugfs.c` that shows a file.
+/// Defines a function for `debugfs.c` that shows a file.
 macro_rules! show {
     ($name:ident, |$reader:ident| $show:expr) => {
         /// # Safety
@@ -91,7 +94,8 @@ macro_rules! show {
         /// For `debugfs.c` alone: `file` is being read by this thread.
         #[no_mangle]
         unsafe extern "C" fn $name(file: *mut bindings::seq_file, _data: *mut c_void) -> c_int {
-            // SAFETY: The file is this thread's as long as it is shown, as `seq_read` sees to.
+            // SAFETY: `seq_read`, which calls this, holds the lock of the file, so that only this
+            // thread uses it.
             let mut $reader = Reader(unsafe { &mut *file });
             status($show)
         }

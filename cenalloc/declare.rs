@@ -2,7 +2,7 @@
 
 //! Users that are declared before they attach.
 //!
-//! A declared device is remembered as a user of the buffer until its driver unbinds.
+//! A declared device is a user of the buffer until its driver unbinds.
 
 use crate::{
     buffer::{
@@ -50,7 +50,7 @@ use kernel::{
 };
 
 impl Buffer {
-    /// Narrows the buffer as if a user without a device had attached. As
+    /// Narrows the buffer as if a user without a device had attached. Fails as
     /// [`admit`](Self::admit).
     pub(crate) fn declare_needs(
         &self,
@@ -58,7 +58,7 @@ impl Buffer {
         name: &[u8],
         constraints: &Constraints,
     ) -> Result {
-        // No device is called so: a program cannot pose as one.
+        // No device has such a name, so that a program cannot pose as one.
         let name = match name {
             [] => Name::new(b"a program"),
             name => Name::of(&[b"program ", name]),
@@ -73,8 +73,8 @@ impl Buffer {
     /// Narrows the buffer as if `device` had attached, with `constraints` in addition to its own
     /// needs.
     ///
-    /// As [`admit`](Self::admit), and `ENODEV` where the device does no DMA or no driver is bound
-    /// to it.
+    /// Fails as [`admit`](Self::admit), and with `ENODEV` where the device does no DMA or no driver
+    /// is bound to it.
     pub(crate) fn declare_device(
         &self,
         dmabuf: &DmaBuf,
@@ -82,8 +82,8 @@ impl Buffer {
         constraints: &Constraints,
     ) -> Result {
         let room = Room::new(device, GFP_KERNEL_ACCOUNT)?;
-        // The device is looked at under its lock, and not locked for longer: whoever unbinds it
-        // does not wait for memory.
+        // The device's lock is held only while the device is read, so that an unbind does not wait
+        // for memory.
         let bound = BoundLock::new(device)?;
         let needs = device::needs_with(&bound, constraints).ok_or(ENODEV)?;
         let kept = room.keep(&bound)?;
@@ -94,8 +94,8 @@ impl Buffer {
             return Ok(());
         }
         let user = self.declare(&mut guard, dmabuf, newcomer)?;
-        // The driver may have unbound since the device was looked at, also before this buffer last
-        // heard of it.
+        // The driver may have unbound since the device was read, also before this buffer last
+        // checked its declarations.
         let is_over =
             |user: &User<Client>| user.data.declared.as_ref().is_none_or(Declared::is_over);
         if guard.users.get(&user).is_none_or(is_over) {
@@ -117,13 +117,13 @@ impl Buffer {
     }
 }
 
-/// A user that is declared. A process declares as many as it likes: its memory cgroup pays for
-/// them.
+/// Creates a user that is declared. A process may declare any number: they are charged to its
+/// memory cgroup.
 fn newcomer(needs: &Needs, declared: Declared) -> Result<Newcomer<Client>> {
     Newcomer::new(needs, Client::declared(declared), GFP_KERNEL_ACCOUNT)
 }
 
-/// The declaration that `device`, which has `needs` now, can attach under.
+/// Returns the declaration that `device`, which has `needs` now, can attach under.
 pub(crate) fn of_device(
     users: &Users<Client>,
     device: &Device,
@@ -134,16 +134,17 @@ pub(crate) fn of_device(
         let declared = client.declared.as_ref();
         client.attached.is_none()
             && declared.is_some_and(|declared| declared.is_of(device))
-            // What it needs may have grown since it was declared.
+            // Its needs may have grown since it was declared.
             && user.needs().covers(needs)
     })
 }
 
-/// A device by the names of its bus and its own. `ENODEV`.
+/// Returns the device of this name on the bus `bus`. `ENODEV`.
 pub(crate) fn find_device(bus: &CStr, name: &CStr) -> Result<ARef<Device>> {
-    // SAFETY: Both end in NUL.
+    // SAFETY: A `CStr` ends in NUL.
     let raw = unsafe { c::cenalloc_find_device(bus.as_char_ptr(), name.as_char_ptr()) };
     let raw = NonNull::new(raw).ok_or(ENODEV)?;
-    // SAFETY: The call returned a reference of its own. `Device` is a transparent wrapper.
+    // SAFETY: `cenalloc_find_device` returned a reference of its own. `Device` is a transparent
+    // wrapper of `struct device`.
     Ok(unsafe { ARef::from_raw(raw.cast()) })
 }

@@ -18,8 +18,8 @@ use kernel::fmt::{
     Write, //
 };
 
-/// Writes one line, without its end, about a buffer whose lock is held, and the last refusal as
-/// the reader may see it.
+/// Writes one line, without its end, about a buffer whose lock is held. `conflict` is the last
+/// refusal as the reader may see it.
 pub(crate) fn write_buffer(
     f: &mut dyn Write,
     buffer: &Buffer,
@@ -56,7 +56,7 @@ pub(crate) fn write_buffer(
     f.write_str("\"")
 }
 
-/// Writes one line a user of a buffer whose lock is held.
+/// Writes a line for each user of a buffer whose lock is held.
 pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> fmt::Result {
     for user in state.users.iter() {
         write!(f, "buffer={} device=\"{}\" ", buffer.id, user.name())?;

@@ -50,14 +50,14 @@ pub(crate) struct Device;
 impl MiscDevice for Device {
     type Ptr = ();
 
-    /// Never too early: once this device is registered, the module's start cannot fail any more.
+    /// Always succeeds: this device is registered last, when nothing can fail any more.
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result {
         Ok(())
     }
 
     fn ioctl(_device: (), _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let argument = Argument::new(arg, _IOC_SIZE(cmd));
-        // The size is the caller's: it tells which version of the structure it has.
+        // The size tells which version of the structure the caller has.
         match without_size(cmd) {
             CREATE => create(&argument),
             ALLOCATORS => allocators(&argument),
@@ -81,12 +81,12 @@ const QUERY: u32 = without_size(_IOWR::<c::cenalloc_query>(KIND, 6));
 
 const KIND: u32 = b'C' as u32;
 
-/// An ioctl number with 0 as the size of its structure.
+/// Returns an ioctl number with 0 as the size of its structure.
 const fn without_size(cmd: u32) -> u32 {
     cmd & !(kernel::uapi::_IOC_SIZEMASK << kernel::uapi::_IOC_SIZESHIFT)
 }
 
-/// `CENALLOC_CREATE`.
+/// Handles `CENALLOC_CREATE`.
 fn create(argument: &Argument) -> Result {
     let mut create: c::cenalloc_create = argument.read_versioned()?;
     if create.flags != 0 || create.reserved != 0 {
@@ -101,7 +101,7 @@ fn create(argument: &Argument) -> Result {
     Ok(())
 }
 
-/// A descriptor for a new buffer, if `flags` are ones that a buffer can have.
+/// Reserves a descriptor for a new buffer. `EINVAL` where `flags` are not those of a buffer.
 pub(crate) fn reserve(flags: u32) -> Result<FileDescriptorReservation> {
     if flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0
         || flags & bindings::O_ACCMODE == bindings::O_ACCMODE
@@ -111,14 +111,14 @@ pub(crate) fn reserve(flags: u32) -> Result<FileDescriptorReservation> {
     FileDescriptorReservation::get_unused_fd_flags(flags & bindings::O_CLOEXEC)
 }
 
-/// `CENALLOC_ALLOCATORS`.
+/// Handles `CENALLOC_ALLOCATORS`.
 fn allocators(argument: &Argument) -> Result {
     let mut list: c::cenalloc_allocators = argument.read_versioned()?;
     let mut array =
         Array::new::<c::cenalloc_allocator_info>(list.allocators, list.count, list.size)?;
     list.count = 0;
     for entry in allocator::snapshot().iter() {
-        // One that is being removed is none any more.
+        // One that is being removed is left out.
         let Some((max_len, is_contiguous)) = entry.promises() else {
             continue;
         };
@@ -146,7 +146,7 @@ fn with_buffer<R>(fd: i32, act: impl FnOnce(&DmaBuf, &Buffer) -> Result<R>) -> R
     act(&dmabuf, buffer)
 }
 
-/// `CENALLOC_DECLARE`.
+/// Handles `CENALLOC_DECLARE`.
 fn declare(argument: &Argument) -> Result {
     let declare: c::cenalloc_declare = argument.read_versioned()?;
     if declare.flags != 0 {
@@ -169,7 +169,7 @@ fn declare(argument: &Argument) -> Result {
     })
 }
 
-/// `CENALLOC_ALLOCATE`.
+/// Handles `CENALLOC_ALLOCATE`.
 fn allocate(argument: &Argument) -> Result {
     let allocate: c::cenalloc_allocate = argument.read_versioned()?;
     if allocate.flags != 0 {
@@ -178,7 +178,7 @@ fn allocate(argument: &Argument) -> Result {
     with_buffer(allocate.fd, |_, buffer| buffer.allocate())
 }
 
-/// `CENALLOC_TEST`.
+/// Handles `CENALLOC_TEST`.
 fn test(argument: &Argument) -> Result {
     let mut test: c::cenalloc_test = argument.read_versioned()?;
     if test.flags != 0 {
@@ -190,7 +190,7 @@ fn test(argument: &Argument) -> Result {
     argument.write(&test)
 }
 
-/// `CENALLOC_QUERY`.
+/// Handles `CENALLOC_QUERY`.
 fn query(argument: &Argument) -> Result {
     let asked: c::cenalloc_query = argument.read_versioned()?;
     if asked.flags != 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the dma-buf core asks of a buffer: made, attached, given memory at its first use, mapped,
+//! The dma-buf operations of a buffer: created, attached, given memory at its first use, mapped,
 //! touched, released.
 
 use crate::{
@@ -81,9 +81,9 @@ use kernel::{
 static OPS: Ops<Buffer> = Ops::new();
 
 impl Buffer {
-    /// Makes a buffer of `len` bytes, rounded up to whole pages, without memory.
+    /// Creates a buffer of `len` bytes, rounded up to whole pages, without memory.
     ///
-    /// `alignment` is that of every piece of its memory, 0 or a power of two. `flags` are open
+    /// `alignment` is that of the start of every segment, 0 or a power of two. `flags` are open
     /// flags, of which the access mode counts. A name that is not empty shows in fdinfo.
     ///
     /// `EINVAL` for a length or an alignment that makes no sense or that no allocator could ever
@@ -143,17 +143,17 @@ impl Buffer {
         Ok(dmabuf)
     }
 
-    /// Gives the buffer its memory now, for userspace. `ERESTARTSYS` where a signal comes first,
-    /// otherwise as [`back`](Self::back).
+    /// Gives the buffer its memory now, for userspace. `ERESTARTSYS` where a signal comes first;
+    /// otherwise fails as [`back`](Self::back).
     pub(crate) fn allocate(&self) -> Result {
         self.back(&mut *self.lock_interruptible()?, true)?;
         Ok(())
     }
 
-    /// Makes sure that the buffer has memory.
+    /// Gives the buffer memory unless it has some.
     ///
-    /// `ENOMEM` where every allocator that fits is out of it; if `killable`, `EINTR` where the
-    /// process is being killed.
+    /// `ENOMEM` where every allocator that fits is out of memory; `EINTR` where the process is
+    /// being killed, if `killable`.
     fn back<'a>(&self, state: &'a mut State, killable: bool) -> Result<&'a Arc<Backing>> {
         if state.is_empty() {
             self.tidy(state);
@@ -177,21 +177,22 @@ impl Buffer {
         }
     }
 
-    /// As [`back`](Self::back), for an attached user. `ENODEV` where it does no DMA.
+    /// Gives the buffer memory for an attached user. Fails as [`back`](Self::back), and with
+    /// `ENODEV` where the device does no DMA.
     fn back_for(&self, state: &mut State, user: &Attachment) -> Result {
         let backed = if attached(&mut state.users, user)?.can_dma {
             self.back(state, true).map(|_| ())
         } else {
             Err(ENODEV)
         };
-        // No map follows a pin that fails.
+        // No map follows a pin that fails, so that this is traced here.
         backed.inspect_err(|error| {
             let user = state.users.get(user);
             trace::map(self.id, user, DataDirection::None, Err(*error));
         })
     }
 
-    /// Maps the memory that there is for an attached user.
+    /// Maps the present memory for an attached user.
     fn map_backed(
         &self,
         state: &mut State,
@@ -203,16 +204,18 @@ impl Buffer {
             return Err(ENODEV);
         };
         let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
-        // SAFETY: The backing tells the truth of its memory, and is kept by the clone. Tables are
-        // told to forget it where it changes, in `relocate` and `take_back`, and where what a user
-        // needs does, in `admit`. The importer keeps the device bound that asks for a mapping.
+        // SAFETY: A backing has one range where it has no struct pages, and the clone keeps its
+        // memory. Idle tables are dropped where the memory changes, in `relocate` and `take_back`,
+        // and where the needs of a user do, in `judge`. The importer that asks for a mapping keeps
+        // its device bound.
         let result =
             unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
         if result.is_ok() {
             backing.sync_for_device(tables.device(), direction);
         }
         if let Err(MapError::Bounced) = result {
-            // SAFETY: The importer is mapping, and keeps its device bound until it detaches.
+            // SAFETY: The importer that asks for a mapping keeps its device bound until it
+            // detaches.
             let bound = unsafe { tables.device().as_bound() };
             let conflict = Conflict {
                 who: device::name(bound),
@@ -231,7 +234,7 @@ impl Buffer {
     }
 }
 
-/// What is kept of an attached user. The core calls with attached users alone.
+/// Returns what is kept for an attached user. The core passes only attached users.
 fn attached<'a>(users: &'a mut Users<Client>, user: &Attachment) -> Result<&'a mut Attached> {
     users
         .get_mut(user)
@@ -239,7 +242,9 @@ fn attached<'a>(users: &'a mut Users<Client>, user: &Attachment) -> Result<&'a m
         .ok_or(EINVAL)
 }
 
-// SAFETY: The reservation is a field of the buffer, which `create` exports, once.
+// SAFETY: `reservation` returns a field of the buffer, and `create` exports a buffer once. `OPS` is
+// of this module, which `module` returns. `map` returns tables of `Tables::map`, and `vmap` the
+// address of a mapping that `State` keeps until `vunmap`.
 unsafe impl Exporter for Buffer {
     type State = State;
     type Attachment = Attachment;
@@ -314,7 +319,7 @@ unsafe impl Exporter for Buffer {
     fn pin(&self, state: &mut State, user: &Attachment) -> Result {
         let found = attached(&mut state.users, user)?;
         let pins = found.pins.checked_add(1).ok_or(ENOMEM)?;
-        // For a static importer the core pins before it maps: the map is what takes memory.
+        // The core pins for a static importer before it maps; the map then gives the buffer memory.
         if found.is_dynamic {
             self.back_for(state, user)?;
         }
@@ -357,7 +362,7 @@ unsafe impl Exporter for Buffer {
     }
 
     fn begin_cpu_access(&self, direction: DataDirection) -> Result {
-        // The core waits, too, but only after this.
+        // The core waits as well, but only after this.
         self.reservation.wait_for_devices(direction)?;
         let guard = self.lock_interruptible()?;
         for user in guard.users.iter() {
@@ -385,8 +390,8 @@ unsafe impl Exporter for Buffer {
     fn fault(&self, state: &mut State, fault: &Fault<'_>) -> Result<Touched> {
         match &state.life {
             Life::Empty => Ok(Touched::Unpopulated),
-            // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or
-            // when `relocate` has zapped what userspace sees of it.
+            // SAFETY: The backing is this buffer's. It is freed when the buffer is released, or by
+            // `relocate`, which zaps the pages before.
             Life::Backed(backing) => unsafe { backing.fault(fault) },
             Life::Gone => Err(ENODEV),
         }
@@ -403,8 +408,8 @@ unsafe impl Exporter for Buffer {
     }
 
     fn vmap(&self, state: &mut State) -> Result<NonNull<c_void>> {
-        // The core warns of an error: here a process that is being killed goes on, as far as the
-        // page allocator lets it.
+        // The core warns of an error, so that this goes on in a process that is being killed, as
+        // far as the page allocator lets it.
         let was_empty = state.is_empty();
         let mapping = match KernelAddress::new(self.back(state, false)?.clone()) {
             Ok(mapping) => mapping,
@@ -416,7 +421,7 @@ unsafe impl Exporter for Buffer {
             }
         };
         let address = mapping.get();
-        // While it is there, the memory does not move.
+        // Keeps the memory from being relocated.
         state.kernel_mapping = Some(mapping);
         Ok(address)
     }
@@ -430,13 +435,13 @@ unsafe impl Exporter for Buffer {
         trace::release(self.id, self.len);
         let mut guard = self.lock();
         let life = core::mem::replace(&mut guard.life, Life::Gone);
-        // Nobody is attached any more, and nobody can declare; who lists all buffers may keep this
-        // one for longer.
+        // No device is attached and none can be declared any more; a reader of the list of buffers
+        // may keep this one for longer.
         for user in guard.users.iter_mut() {
             user.data.declared = None;
         }
         drop(guard);
-        // Memory is freed without the lock.
+        // Frees the memory without the lock.
         drop(life);
     }
 }

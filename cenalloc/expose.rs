@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a buffer's memory lies, for drivers that have to know. Once told, it stays there.
+//! Telling drivers where a buffer's memory lies. From then on it is not relocated.
 
 use crate::{
     backing::Backing,
@@ -25,7 +25,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// The memory of a buffer. `ENODATA` where it has none yet.
+/// Returns the memory of a buffer. `ENODATA` where it has none yet.
 fn backing(state: &State) -> Result<&Backing> {
     match &state.life {
         Life::Backed(backing) => Ok(backing),
@@ -34,8 +34,8 @@ fn backing(state: &State) -> Result<&Backing> {
 }
 
 impl Buffer {
-    /// Where the memory lies, if it is one range. `EINVAL` where it is not; `ENODATA` without
-    /// memory; what the owner of the memory fails with.
+    /// Returns where the memory lies, if it is one range. `EINVAL` where it is not; `ENODATA`
+    /// without memory; what the owner of the memory fails with.
     pub(crate) fn phys(&self) -> Result<Range> {
         let mut guard = self.lock_killable()?;
         let range = backing(&guard)?.phys()?;
@@ -43,8 +43,8 @@ impl Buffer {
         Ok(range)
     }
 
-    /// All ranges of the memory, in the order of the buffer's bytes. `ENODATA` without memory;
-    /// `ENOMEM`.
+    /// Returns all ranges of the memory, in the order of the buffer's bytes. `ENODATA` without
+    /// memory; `ENOMEM`.
     pub(crate) fn ranges(&self) -> Result<KVVec<Range>> {
         let mut guard = self.lock_killable()?;
         let mut ranges = KVVec::new();
@@ -53,7 +53,7 @@ impl Buffer {
         Ok(ranges)
     }
 
-    /// A table that lists the memory by its pages, there as long as the buffer.
+    /// Returns a table that lists the memory by its pages, and exists as long as the buffer.
     ///
     /// `EINVAL` where the memory has no struct pages; `ENODATA` without memory; `ENOMEM`.
     pub(crate) fn table(&self) -> Result<*mut bindings::sg_table> {
@@ -67,7 +67,8 @@ impl Buffer {
             return Ok(table.as_raw());
         }
         let cut = Cut::new(&SegmentLimits::ANY, PAGE_SIZE as u64).map_err(|_| EINVAL)?;
-        // SAFETY: A backing tells the truth of its memory.
+        // SAFETY: `has_struct_pages` was checked above, and is what the allocator of the backing
+        // promised.
         let table = unsafe { Table::new(pages, &cut)? };
         let raw = table.as_raw();
         state.exposed = Exposed {

@@ -22,19 +22,23 @@ use kernel::{
 
 /// A buffer of cenalloc, with a reference to it.
 ///
-/// All calls may sleep and take the reservation lock of the buffer.
+/// All methods but [`new`](Self::new) and [`dmabuf`](Self::dmabuf) may sleep; all that act on an
+/// existing buffer take its reservation lock.
 pub struct Handle(ARef<DmaBuf>);
 
 impl Handle {
-    /// Makes a buffer of `len` bytes, rounded up to whole pages, that has no memory yet.
+    /// Creates a buffer of `len` bytes, rounded up to whole pages, that has no memory yet.
     ///
-    /// `alignment` is that of the start of every piece of its memory in bytes, 0 or a power of
-    /// two. `name` shows in debugfs; it may be empty. A file descriptor of the buffer allows
-    /// reading and writing. The memory is charged to the memory cgroup of the calling process.
+    /// `alignment` is that of the start of every segment in bytes, 0 or a power of two. `name`
+    /// shows in debugfs; it may be empty. A file descriptor of the buffer allows reading and
+    /// writing. The memory is charged to the memory cgroup of the calling process.
     ///
-    /// `EINVAL` for a length or an alignment that makes no sense or that no allocator could ever
-    /// provide, or a name that is not printable ASCII; `EPROBE_DEFER` where cenalloc is built in
-    /// and has not started; `ENOMEM`.
+    /// # Errors
+    ///
+    /// - `EINVAL` if the length or the alignment makes no sense, if no allocator could ever provide
+    ///   it, or if the name is not printable ASCII without quotation marks.
+    /// - `EPROBE_DEFER` if cenalloc is built in and has not started.
+    /// - `ENOMEM` if there is no memory for the buffer's bookkeeping.
     pub fn create(len: usize, alignment: usize, name: &CStr) -> Result<Self> {
         if !crate::is_ready() {
             return Err(EPROBE_DEFER);
@@ -49,7 +53,11 @@ impl Handle {
         )?))
     }
 
-    /// The buffer behind a dma-buf. `EINVAL` where cenalloc did not export it.
+    /// Wraps the buffer behind a dma-buf.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if cenalloc did not export it.
     pub fn new(dmabuf: ARef<DmaBuf>) -> Result<Self> {
         match dmabuf.exporter::<Buffer>() {
             Some(_) => Ok(Self(dmabuf)),
@@ -57,7 +65,7 @@ impl Handle {
         }
     }
 
-    /// The dma-buf, to attach devices to it or to give it to userspace.
+    /// Returns the dma-buf, to attach devices to it or to give it to userspace.
     pub fn dmabuf(&self) -> &DmaBuf {
         &self.0
     }
@@ -69,31 +77,51 @@ impl Handle {
     /// Narrows the buffer as if `device` had attached, with `constraints` in addition to its own
     /// needs, until its driver unbinds.
     ///
-    /// Takes the device's lock: not for a device whose driver is probing or removing in this
-    /// thread. `EINVAL` where it can never share the buffer, `EBUSY` where it could have, before
-    /// the buffer had memory; `ENODEV` where it does no DMA; `ENOMEM`; `EINTR` and
-    /// `ERESTARTSYS` where a signal comes first.
+    /// Takes the device's lock, and so must not be called while the device's driver is probing or
+    /// being removed in this thread.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the device can never share the buffer with its other users.
+    /// - `EBUSY` if it could have before the buffer had memory.
+    /// - `ENODEV` if the device does no DMA, is on no bus, or its driver has unbound.
+    /// - `ENOMEM` if there is no memory for the declaration.
+    /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
     pub fn declare(&self, device: &Device<Bound>, constraints: &Constraints) -> Result {
         self.buffer()?.declare_device(&self.0, device, constraints)
     }
 
-    /// Gives the buffer its memory now. `ENOMEM`; `EINTR` and `ERESTARTSYS` where a signal comes
-    /// first.
+    /// Gives the buffer its memory now.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if every allocator that fits is out of memory, or the memory cgroup is at its
+    ///   limit.
+    /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
     pub fn allocate(&self) -> Result {
         self.buffer()?.allocate()
     }
 
-    /// Where the memory lies. From now on it stays there.
+    /// Returns where the memory lies. From then on it is not relocated.
     ///
-    /// `EINVAL` where it is not one range; `ENODATA` where there is none yet; `EINTR` where the
-    /// process is being killed.
+    /// # Errors
+    ///
+    /// - `EINVAL` if it is not one range.
+    /// - `ENODATA` if the buffer has no memory yet.
+    /// - `EINTR` if the process is being killed.
+    /// - Any other with which the owner of the memory fails.
     pub fn phys(&self) -> Result<Range> {
         self.buffer()?.phys()
     }
 
-    /// All ranges of the memory, in the order of the buffer's bytes. From now on it stays there.
+    /// Returns all ranges of the memory, in the order of the buffer's bytes. From then on it is not
+    /// relocated.
     ///
-    /// `ENODATA` where there is none yet; `ENOMEM`; `EINTR` where the process is being killed.
+    /// # Errors
+    ///
+    /// - `ENODATA` if the buffer has no memory yet.
+    /// - `ENOMEM` if there is no memory for the list.
+    /// - `EINTR` if the process is being killed.
     pub fn ranges(&self) -> Result<KVVec<Range>> {
         self.buffer()?.ranges()
     }

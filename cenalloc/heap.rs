@@ -2,9 +2,9 @@
 
 //! `/dev/dma_heap/cenalloc`: buffers for clients of dma-buf heaps.
 //!
-//! Answers `DMA_HEAP_IOCTL_ALLOC` as a heap does, but the buffer has no memory until its first
-//! use. A misc device rather than a heap: a heap cannot be removed, so that a module that adds
-//! one could never be unloaded.
+//! Answers `DMA_HEAP_IOCTL_ALLOC` as a heap does, but the buffer has no memory until its first use.
+//! It is a misc device and not a heap, since a heap cannot be removed: a module that adds one could
+//! never be unloaded.
 //!
 //! C header: [`include/uapi/linux/dma-heap.h`](srctree/include/uapi/linux/dma-heap.h).
 
@@ -33,18 +33,18 @@ use kernel::{
     }, //
 };
 
-// SAFETY: Numbers without padding, any bits of which are valid.
+// SAFETY: The structure is of integers, for which any bits are valid.
 unsafe impl FromBytes for c::dma_heap_allocation_data {}
-// SAFETY: As above.
+// SAFETY: The structure is of integers without padding between or behind them.
 unsafe impl AsBytes for c::dma_heap_allocation_data {}
-// SAFETY: As above.
+// SAFETY: The structure is of integers, for which zero is valid.
 unsafe impl Zeroable for c::dma_heap_allocation_data {}
 
 /// The number of `DMA_HEAP_IOCTL_ALLOC`.
 const NR_ALLOC: u32 = 0;
 
-/// The least bytes of a structure that can tell the descriptor. A shorter one would leave a buffer
-/// that nobody knows how to close.
+/// The least size in bytes of a structure that can return the descriptor. A shorter one would leave
+/// the caller without a way to close the buffer.
 const LEAST: usize = offset_of!(c::dma_heap_allocation_data, fd) + size_of::<u32>();
 
 /// An open `/dev/dma_heap/cenalloc`. It has no state of its own.
@@ -54,7 +54,8 @@ pub(crate) struct Heap;
 impl MiscDevice for Heap {
     type Ptr = ();
 
-    /// `ENODEV` while the module starts: that can still fail, after this device was registered.
+    /// Fails with `ENODEV` until the module has started, which can still fail after this device was
+    /// registered.
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result {
         if !crate::is_ready() {
             return Err(ENODEV);
@@ -62,8 +63,10 @@ impl MiscDevice for Heap {
         Ok(())
     }
 
-    /// As in the kernel's heaps, the number alone decides, an older structure is one whose tail
-    /// is zero, and what a newer one has beyond ours is not looked at. Unlike there, one without
+    /// Handles `DMA_HEAP_IOCTL_ALLOC`.
+    ///
+    /// As in the kernel's heaps, only the number of the call counts, the missing tail of an older
+    /// structure is zero, and the tail of a newer one is ignored. Unlike there, a structure without
     /// room for the descriptor is refused with `EINVAL`.
     fn ioctl(_heap: (), _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         if _IOC_NR(cmd) != NR_ALLOC {

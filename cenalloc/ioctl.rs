@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Structures that userspace hands over, of whatever size it knows.
+//! Structures of userspace, in whatever version the caller has.
 
 use kernel::{
     prelude::*,
@@ -14,14 +14,14 @@ use kernel::{
     }, //
 };
 
-/// A structure in userspace memory, of the size that its ioctl number tells.
+/// A structure in userspace memory, of the size in its ioctl number.
 pub(crate) struct Argument {
     address: usize,
     size: usize,
 }
 
 impl Argument {
-    /// The structure of `size` bytes at `address`.
+    /// Takes the structure of `size` bytes at `address`.
     pub(crate) fn new(address: usize, size: usize) -> Self {
         Self { address, size }
     }
@@ -33,9 +33,9 @@ impl Argument {
         )
     }
 
-    /// Reads a structure that may grow: what an older caller does not know is zero. `EINVAL` for
-    /// less than the first version, which is `T` as long as nothing was added; `E2BIG` for a
-    /// newer caller that wants something.
+    /// Reads a structure that may grow: what an older caller does not have is zero. `EINVAL` where
+    /// it is shorter than the first version, which is `T` as long as nothing was added; `E2BIG`
+    /// where it is longer than `T` and not zero beyond.
     pub(crate) fn read_versioned<T: FromBytes + AsBytes + Zeroable>(&self) -> Result<T> {
         if self.size < size_of::<T>() {
             return Err(EINVAL);
@@ -44,7 +44,7 @@ impl Argument {
         self.read()
     }
 
-    /// Reads as much as the caller gave; the rest is zero.
+    /// Reads as much as the caller has; the rest is zero.
     pub(crate) fn read<T: FromBytes + AsBytes + Zeroable>(&self) -> Result<T> {
         let mut value = T::zeroed();
         let known = self.size.min(size_of::<T>());
@@ -53,7 +53,7 @@ impl Argument {
         Ok(value)
     }
 
-    /// Makes sure that the caller wants nothing that lies beyond `known` bytes. `E2BIG`.
+    /// Checks that the structure is zero beyond `known` bytes. `E2BIG`.
     fn refuse_unknown(&self, known: usize) -> Result {
         if self.size <= known {
             return Ok(());
@@ -82,18 +82,19 @@ impl Argument {
 /// An array in userspace memory, of entries whose size the caller tells.
 pub(crate) struct Array {
     address: usize,
-    /// Entries that there is still room for.
+    /// How many more entries there is room for.
     room: u32,
     entry_size: usize,
 }
 
-/// The largest entry that a caller may know.
+/// The largest entry, in bytes, that a caller may have.
 const MAX_ENTRY: usize = 4096;
 
 static ZEROES: [u8; MAX_ENTRY] = [0; MAX_ENTRY];
 
 impl Array {
-    /// Room for `count` entries of `entry_size` bytes at `address`, or none where that is 0.
+    /// Takes room for `count` entries of `entry_size` bytes at `address`, or for none where that is
+    /// 0.
     ///
     /// `EINVAL` where an entry is smaller than the first version, no multiple of 8 or too large.
     pub(crate) fn new<T>(address: u64, count: u32, entry_size: u32) -> Result<Self> {
@@ -115,12 +116,12 @@ impl Array {
         })
     }
 
-    /// How many more entries there is room for.
+    /// Returns how many more entries there is room for.
     pub(crate) fn room(&self) -> u32 {
         self.room
     }
 
-    /// Writes the next entry if there is room, zeroes behind what the kernel knows of it.
+    /// Writes the next entry if there is room, with zeroes behind what the kernel has of it.
     pub(crate) fn push<T: AsBytes>(&mut self, entry: &T) -> Result {
         if self.room == 0 {
             return Ok(());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that an allocator gives to a buffer, and what keeps it.
+//! Memory that an allocator gives to a buffer, and its owner.
 
 use crate::{
     allocator::pages::{
@@ -29,37 +29,49 @@ use kernel::{
 
 /// Keeps memory for a buffer, and frees it when dropped.
 ///
-/// What it does not say otherwise is done for it: mapping for devices by the DMA API, mapping for
-/// userspace by page faults, for the kernel by its direct addresses or `vmap`.
+/// A method that is not implemented has a default: mapping for devices by the DMA API, for
+/// userspace by page faults, for the kernel by its direct address or `vmap`.
 ///
 /// # Safety
 ///
 /// The address from [`map_kernel`](Self::map_kernel) is that of as many bytes as the memory has,
 /// until [`unmap_kernel`](Self::unmap_kernel) or the drop.
 pub unsafe trait Owner: Send + Sync {
-    /// Where the memory lies, if it is one range, or nothing where its only range tells.
+    /// Returns where the memory lies, if it is one range; [`None`] for the range of the provision.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error with which the query of a driver is to fail.
     fn phys(&self) -> Option<Result<Range>> {
         None
     }
 
-    /// The kernel's address of all the memory, or nothing for the usual way.
+    /// Maps all the memory for the kernel, and returns the address; [`None`] for the default.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error with which the kernel's mapping is to fail.
     fn map_kernel(&self) -> Option<Result<NonNull<c_void>>> {
         None
     }
 
-    /// The address is not used any more.
+    /// Takes the address back, which is not used any more.
     fn unmap_kernel(&self) {}
 
-    /// A device is about to use what the CPU wrote; the DMA API has done its part.
+    /// Makes what the CPU wrote visible to `device`, beyond what the DMA API has done.
     fn sync_for_device(&self, _device: &Device, _direction: DataDirection) {}
 
-    /// Maps the page of userspace that was touched, or nothing for the usual way.
+    /// Maps the page that userspace touched; [`None`] for the default.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, on which userspace gets `SIGBUS`.
     fn fault(&self, _fault: &Fault<'_>) -> Option<Result<Touched>> {
         None
     }
 }
 
-/// What keeps the memory of a buffer.
+/// The owner of a buffer's memory.
 pub(crate) enum Keep {
     /// Chunks of the page allocator.
     Chunks(Few<Chunk>),
@@ -67,28 +79,30 @@ pub(crate) enum Keep {
     Owner(KBox<dyn Owner>),
 }
 
-/// The last address that the machine knows memory by. Not generic: what it calls is this module's
-/// alone.
+/// Returns the last address at which the machine can have memory. Not generic: what it calls is
+/// exported to this module alone.
 #[inline(never)]
 fn last_address() -> u64 {
     let iomem = &raw const kernel::bindings::iomem_resource;
-    // SAFETY: A static of the kernel, whose end does not change any more.
+    // SAFETY: `iomem_resource` is a static of the kernel, which sets its end at boot.
     unsafe { (*iomem).end }
 }
 
 /// Memory that an allocator gives to a buffer.
 pub struct Provision {
     pub(crate) keep: Keep,
-    /// In the order of the buffer's bytes; neighbours that touch are one range.
+    /// In the order of the buffer's bytes; adjacent ranges are merged.
     pub(crate) ranges: Few<Range>,
     pub(crate) has_struct_pages: bool,
 }
 
 impl Provision {
-    /// Memory with struct pages, in the order of the buffer's bytes, that `owner` keeps.
+    /// Takes memory with struct pages, in the order of the buffer's bytes, that `owner` keeps.
     ///
-    /// `EINVAL` where a range is empty, not of whole pages, or beyond the machine's addresses;
-    /// `ENOMEM`.
+    /// # Errors
+    ///
+    /// - `EINVAL` if a range is empty, not of whole pages, or beyond the machine's addresses.
+    /// - `ENOMEM` if there is no memory for the list of ranges.
     pub fn new(owner: KBox<dyn Owner>, memory: impl IntoIterator<Item = Range>) -> Result<Self> {
         let mut provision = Self {
             keep: Keep::Owner(owner),
@@ -99,7 +113,7 @@ impl Provision {
         for range in memory {
             let page = PAGE_SIZE as u64;
             let is_whole = range.start % page == 0 && range.len % page == 0;
-            // Page tables cannot hold more.
+            // Page tables cannot hold higher addresses.
             let last = range
                 .len
                 .checked_sub(1)
@@ -112,7 +126,11 @@ impl Provision {
         Ok(provision)
     }
 
-    /// Memory without struct pages that `owner` keeps. `EINVAL` as for [`new`](Self::new).
+    /// Takes one range without struct pages that `owner` keeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the range is empty, not of whole pages, or beyond the machine's addresses.
     pub fn without_struct_pages(owner: KBox<dyn Owner>, memory: Range) -> Result<Self> {
         Ok(Self {
             has_struct_pages: false,
@@ -120,7 +138,7 @@ impl Provision {
         })
     }
 
-    /// No memory yet, of the page allocator.
+    /// Creates a provision of the page allocator, which has no memory yet.
     pub(crate) fn chunks() -> Self {
         Self {
             keep: Keep::Chunks(Few::new()),
@@ -129,7 +147,7 @@ impl Provision {
         }
     }
 
-    /// Adds a chunk behind the others. On `ENOMEM` the chunk is freed.
+    /// Adds a chunk behind the others. `ENOMEM`; the chunk is then freed.
     pub(crate) fn push(&mut self, chunk: Chunk) -> Result {
         let range = chunk.range();
         if let Keep::Chunks(chunks) = &mut self.keep {
@@ -141,7 +159,7 @@ impl Provision {
     /// Adds a range behind the others.
     fn add(&mut self, range: Range) -> Result {
         match self.ranges.last_mut() {
-            // An architecture may have memory at the very end of its addresses.
+            // Some architectures have memory at the very end of their addresses.
             Some(last) if last.start.checked_add(last.len) == Some(range.start) => {
                 last.len += range.len;
             }
@@ -150,7 +168,7 @@ impl Provision {
         Ok(())
     }
 
-    /// Length in bytes, if that is a number.
+    /// Returns the length in bytes, unless it overflows.
     pub(crate) fn len(&self) -> Option<u64> {
         let mut lens = self.ranges.as_slice().iter().map(|range| range.len);
         lens.try_fold(0u64, u64::checked_add)
@@ -160,8 +178,8 @@ impl Provision {
     pub(crate) fn clear(&self) -> Result {
         if self.has_struct_pages {
             for range in &self.ranges {
-                // SAFETY: The memory has struct pages, and nobody else has it: that is what an
-                // allocator promises of what it gives.
+                // SAFETY: `has_struct_pages` was checked, and the memory belongs to nothing else,
+                // as the safety requirements of `Allocator` say.
                 unsafe { pages::clear(range) };
             }
             return Ok(());
@@ -170,16 +188,16 @@ impl Provision {
             ranges: self.ranges.as_slice(),
             has_struct_pages: false,
         };
-        // SAFETY: There is one range, as the constructor saw to, and `self` keeps it.
+        // SAFETY: `without_struct_pages` takes exactly one range, and `self` keeps it.
         let mapping = unsafe { KernelMapping::new(pages)? };
         let len = self.len().ok_or(EINVAL)? as usize;
-        // SAFETY: The mapping has as many bytes, and nobody else has the memory: that is what an
-        // allocator promises of what it gives.
+        // SAFETY: The mapping shows all `len` bytes, and the memory belongs to nothing else, as the
+        // safety requirements of `Allocator` say.
         unsafe { c::cenalloc_clear_mapped(mapping.address().as_ptr(), len) };
         Ok(())
     }
 
-    /// How many ranges there are.
+    /// Returns how many ranges there are.
     pub(crate) fn ranges(&self) -> usize {
         self.ranges.as_slice().len()
     }

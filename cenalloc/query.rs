@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a buffer tells of itself, and what would become of one that does not exist yet.
+//! What userspace is told of a buffer, and what would provide memory for one that does not exist
+//! yet.
 
 use crate::{
     allocator::{
@@ -40,19 +41,19 @@ use kernel::{
     prelude::*, //
 };
 
-/// What a query found: copied while the lock was held, for userspace to read without it.
+/// The result of a query: copied while the lock was held, to be written to userspace without it.
 pub(crate) struct Found {
-    /// The fixed part; what the caller gave is still missing.
+    /// The fixed part, in which the fields of the caller are still missing.
     pub(crate) query: c::cenalloc_query,
     pub(crate) users: KVVec<c::cenalloc_user>,
     pub(crate) text: KVVec<u8>,
 }
 
 impl Buffer {
-    /// What there is to tell of this buffer; of its users, at most `most_users`, and the line of
-    /// text, which is dear, if `with_text`. `ENOMEM`.
+    /// Describes this buffer, at most `most_users` of its users and, if `with_text`, the line of
+    /// text, which takes time to format. `ENOMEM`.
     ///
-    /// Where the memory lies is told to callers with `CAP_SYS_ADMIN` alone, as by the page map of a
+    /// Addresses of the memory are for callers with `CAP_SYS_ADMIN` only, as in the page map of a
     /// process.
     pub(crate) fn query(&self, most_users: u32, with_text: bool) -> Result<Found> {
         let state = self.lock_interruptible()?;
@@ -135,7 +136,7 @@ fn describe_conflict(query: &mut c::cenalloc_query, conflict: &Conflict) {
     query.conflict_other = uapi::name(other);
 }
 
-/// Text that grows, and fails where there is no memory for it.
+/// Text that grows, and whose writes fail without memory.
 struct Text(KVVec<u8>);
 
 impl Write for Text {
@@ -147,14 +148,14 @@ impl Write for Text {
     }
 }
 
-/// Whether the caller may learn where memory lies, as from the page map of a process.
+/// Returns whether the caller may learn where memory lies, as from the page map of a process.
 fn may_see_addresses() -> bool {
     // SAFETY: No requirements.
     unsafe { kernel::bindings::capable_noaudit(kernel::bindings::CAP_SYS_ADMIN as i32) }
 }
 
 /// Fills in what would provide `len` bytes for users that need `constraints` together. Takes no
-/// memory: what seems to be there may be gone, or not fit, when a buffer asks for it.
+/// memory: what is free now may be gone, or not suit, when a buffer asks for it.
 pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constraints) -> Result {
     let page = PAGE_SIZE as u64;
     let needs = device::needs_without_device(constraints);

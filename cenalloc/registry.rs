@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All buffers that exist, for those who look from outside.
+//! All buffers that exist, for debugfs.
 //!
-//! The list's mutex and a buffer's reservation lock are never held together, but for the short
-//! note of a conflict, which takes a lock of its own under the reservation lock.
+//! The list's mutex and a buffer's reservation lock are never held together. The spinlock of the
+//! last refusal is taken under the reservation lock.
 
 use crate::buffer::Buffer;
 use dma_buf_constraints::{
@@ -23,7 +23,7 @@ use kernel::{
 };
 
 kernel::sync::global_lock! {
-    /// Buffers, the oldest first. Nothing is ever in it that is not in this list.
+    /// Buffers, the oldest first. A buffer is in no other list.
     // SAFETY: `init` runs in the module's initialiser, before anything can use the lock.
     unsafe(uninit) static BUFFERS: Mutex<List<Buffer>> = List::new();
 }
@@ -34,32 +34,32 @@ kernel::sync::global_lock! {
     unsafe(uninit) static LAST_CONFLICT: SpinLock<Option<(u64, Conflict)>> = None;
 }
 
-/// Makes the registry usable. For the module's initialiser.
+/// Initialises the locks. Called once, by the module's initialiser.
 pub(crate) fn init() {
     // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
     unsafe { BUFFERS.init() };
-    // SAFETY: As above.
+    // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
     unsafe { LAST_CONFLICT.init() };
 }
 
-/// Lists a buffer. [`remove`] takes it off.
+/// Lists a buffer, until [`remove`].
 pub(crate) fn add(buffer: ListArc<Buffer>) {
     BUFFERS.lock().push_back(buffer);
 }
 
-/// Takes a buffer off the list, if it is on it.
+/// Removes a buffer from the list, if it is on it.
 pub(crate) fn remove(buffer: &Buffer) {
-    // SAFETY: There is no other list of buffers.
+    // SAFETY: A buffer is in no list but `BUFFERS`: `add` is the only use of its `ListArc`.
     let listed = unsafe { BUFFERS.lock().remove(buffer) };
-    // Freed without the lock.
+    // Drops the reference without the lock.
     drop(listed);
 }
 
-/// All buffers, the oldest first. `ENOMEM`.
+/// Returns all buffers, the oldest first. `ENOMEM`.
 pub(crate) fn all() -> Result<KVVec<Arc<Buffer>>> {
     let mut all = KVVec::new();
     loop {
-        // Room is made without the lock, for which all wait who make or release a buffer.
+        // Allocates without the lock, for which processes wait that create or release a buffer.
         let count = BUFFERS.lock().iter().count();
         make_room(&mut all, count)?;
         let mut add = |buffer: ArcBorrow<'_, Buffer>| all.push_within_capacity(buffer.into());
@@ -70,12 +70,12 @@ pub(crate) fn all() -> Result<KVVec<Arc<Buffer>>> {
     }
 }
 
-/// Notes the last refusal of any buffer.
+/// Records the last refusal of any buffer.
 pub(crate) fn set_last_conflict(id: u64, conflict: Conflict) {
     *LAST_CONFLICT.lock() = Some((id, conflict));
 }
 
-/// The last refusal of any buffer, and its number.
+/// Returns the last refusal of any buffer, and the number of that buffer.
 pub(crate) fn last_conflict() -> Option<(u64, Conflict)> {
     *LAST_CONFLICT.lock()
 }

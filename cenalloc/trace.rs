@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tracepoints: what happens to buffers, for those who listen.
+//! The tracepoints of buffers.
 //!
-//! An event that nobody listens to costs a call that tests a static key. Names and words are put
-//! together where somebody does.
+//! A disabled event costs a call that tests a static key. Names and texts are put together only for
+//! an enabled one.
 
 use crate::{
     backing::Backing,
@@ -27,10 +27,10 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The most bytes of a refusal in words: three names, and what stands between them.
+/// The most bytes of a refusal as a sentence: three names, and what stands between them.
 const LONGEST_REASON: usize = 384;
 
-/// Whether an event has listeners: a static key, tested in place.
+/// Tests in place whether an event is enabled, by its static key.
 #[cfg(CONFIG_TRACEPOINTS)]
 macro_rules! has_listeners {
     ($event:ident) => {
@@ -45,7 +45,7 @@ macro_rules! has_listeners {
     };
 }
 
-/// Nobody listens in a kernel without tracepoints.
+/// No event is enabled in a kernel without tracepoints.
 #[cfg(not(CONFIG_TRACEPOINTS))]
 macro_rules! has_listeners {
     ($event:ident) => {
@@ -53,7 +53,7 @@ macro_rules! has_listeners {
     };
 }
 
-/// Tells the listeners of an event, if it has any.
+/// Records an event, if it is enabled.
 macro_rules! event {
     ($event:ident($($value:expr),* $(,)?)) => {
         event!($event => { event!(now $event($($value),*)) })
@@ -63,14 +63,15 @@ macro_rules! event {
     };
     (now $event:ident($($value:expr),* $(,)?)) => {{
         #[cfg(CONFIG_TRACEPOINTS)]
-        // SAFETY: Values are numbers, and references to what outlives the call.
+        // SAFETY: The arguments are numbers, and references to local variables that outlive the
+        // call.
         kernel::macros::paste!(unsafe { c::[<rust_do_trace_cenalloc_ $event>]($($value),*) });
         #[cfg(not(CONFIG_TRACEPOINTS))]
         let _ = ($(&$value,)*);
     }};
 }
 
-/// A text for C, good as long as it is.
+/// Returns a text for C, which is valid as long as `text`.
 fn text(text: &str) -> c::cenalloc_text {
     c::cenalloc_text {
         start: text.as_ptr().cast(),
@@ -78,17 +79,17 @@ fn text(text: &str) -> c::cenalloc_text {
     }
 }
 
-/// The errno of a result; 0 for none.
+/// Returns the errno of a result; 0 for none.
 fn status<T>(result: &Result<T>) -> c_int {
     result.as_ref().err().map_or(0, |error| error.to_errno())
 }
 
-/// A buffer was made, with pieces aligned to `alignment` bytes.
+/// Traces that a buffer was created, with segments aligned to `alignment` bytes.
 pub(crate) fn create(id: u64, name: &str, len: u64, alignment: u64) {
     event!(create(id, len, alignment, &text(name)));
 }
 
-/// `user` has attached.
+/// Traces that `user` has attached.
 pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
     event!(attach => {
         with_user(user, |user, name| {
@@ -98,7 +99,7 @@ pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
     });
 }
 
-/// `user` was declared.
+/// Traces that `user` was declared.
 pub(crate) fn declare(id: u64, user: Option<&User<Client>>) {
     event!(declare => {
         with_user(user, |user, name| {
@@ -108,17 +109,17 @@ pub(crate) fn declare(id: u64, user: Option<&User<Client>>) {
     });
 }
 
-/// `user` is about to detach.
+/// Traces that `user` is about to detach.
 pub(crate) fn detach(id: u64, user: Option<&User<Client>>) {
     event!(detach => { with_user(user, |_, name| event!(now detach(id, name))) });
 }
 
-/// A user was refused with `error`.
+/// Traces that a user was refused with `error`.
 pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
     event!(refuse => {
         let mut reason = [0; LONGEST_REASON];
         if let Some(mut writer) = NullTerminatedFormatter::new(&mut reason) {
-            // There is room for the longest.
+            // There is room for the longest text.
             let _ = write!(writer, "{conflict}");
         }
         let reason = CStr::from_bytes_until_nul(&reason).ok();
@@ -138,7 +139,7 @@ pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
     });
 }
 
-/// `user` held the memory where it is when somebody came whom it does not fit; counted already.
+/// Traces that a late refusal was counted for `user`, which had the memory pinned.
 pub(crate) fn late_refusal(id: u64, user: &User<Client>) {
     event!(early(
         id,
@@ -147,7 +148,7 @@ pub(crate) fn late_refusal(id: u64, user: &User<Client>) {
     ));
 }
 
-/// An allocator provided memory for a buffer, or none had any.
+/// Traces that an allocator provided memory for a buffer, or none could.
 pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>>) {
     event!(allocate => {
         let (allocator, ranges) = match provided {
@@ -158,7 +159,7 @@ pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>>) {
     });
 }
 
-/// The memory of a buffer moved.
+/// Traces that the memory of a buffer was relocated.
 pub(crate) fn relocate(id: u64, len: u64, from: &Backing, to: &Backing) {
     event!(relocate(
         id,
@@ -168,7 +169,8 @@ pub(crate) fn relocate(id: u64, len: u64, from: &Backing, to: &Backing) {
     ));
 }
 
-/// `user` mapped the buffer, or could not; in no direction where it did not get so far.
+/// Traces that `user` mapped the buffer, or failed to. The direction is none where it failed before
+/// it mapped.
 pub(crate) fn map(
     id: u64,
     user: Option<&User<Client>>,
@@ -188,12 +190,12 @@ pub(crate) fn map(
     });
 }
 
-/// `user` unmapped the buffer.
+/// Traces that `user` unmapped the buffer.
 pub(crate) fn unmap(id: u64, user: Option<&User<Client>>) {
     event!(unmap => { with_user(user, |_, name| event!(now unmap(id, name))) });
 }
 
-/// The last reference to a buffer is gone.
+/// Traces that the last reference to a buffer is gone.
 pub(crate) fn release(id: u64, len: u64) {
     event!(release(id, len));
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structures of `/dev/cenalloc`, and how they become the model's and come from it.
+//! The structures of `/dev/cenalloc`, and their conversion to and from those of the model.
 //!
-//! They are documented in
-//! [`include/uapi/linux/cenalloc.h`](srctree/include/uapi/linux/cenalloc.h), from which they are
-//! generated.
+//! They are generated from
+//! [`include/uapi/linux/cenalloc.h`](srctree/include/uapi/linux/cenalloc.h), which documents them.
 
 use crate::c;
 use dma_buf_constraints::{
@@ -37,12 +36,13 @@ static_assert!(size_of::<c::cenalloc_query>() == 296);
 
 macro_rules! plain {
     ($($name:ident),* $(,)?) => { $(
-        // SAFETY: Numbers and arrays of numbers, without padding: the sizes above are the sums of
-        // their fields'. Any bits are valid.
+        // SAFETY: The structure is of integers and arrays of integers, for which any bits are
+        // valid.
         unsafe impl FromBytes for c::$name {}
-        // SAFETY: As above.
+        // SAFETY: The sizes that are asserted above are the sums of those of the fields, so that
+        // there is no padding.
         unsafe impl AsBytes for c::$name {}
-        // SAFETY: As above.
+        // SAFETY: The structure is of integers and arrays of integers, for which zero is valid.
         unsafe impl Zeroable for c::$name {}
     )* };
 }
@@ -58,7 +58,7 @@ plain!(
     cenalloc_query,
 );
 
-/// Constraints that userspace gave. `EINVAL` where one makes no sense.
+/// Reads constraints of userspace. `EINVAL` where a field makes no sense.
 pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constraints> {
     if u32::from(raw.flags) & !c::CENALLOC_NEEDS_COHERENT != 0 {
         return Err(EINVAL);
@@ -80,7 +80,7 @@ pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constrai
     }
 }
 
-/// Constraints for userspace.
+/// Writes constraints for userspace.
 pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints {
     let raw = ZeroIsAny::from(constraints);
     c::cenalloc_constraints {
@@ -99,7 +99,7 @@ pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints 
     }
 }
 
-/// `text`, cut to what fits with a NUL behind it.
+/// Writes `text` for userspace, cut to what fits with a NUL behind it.
 pub(crate) fn name<const N: usize>(text: &str) -> [u8; N] {
     let mut name = [0; N];
     for (to, from) in name[..N - 1].iter_mut().zip(text.bytes()) {
@@ -108,8 +108,8 @@ pub(crate) fn name<const N: usize>(text: &str) -> [u8; N] {
     name
 }
 
-/// The bytes of a name that userspace gave, before its NUL. `EINVAL` where there is none, or where
-/// it holds what is not printable, or a quotation mark, in which messages put it.
+/// Reads a name of userspace: the bytes before its NUL. `EINVAL` where there is no NUL, or a byte
+/// is not printable or is a quotation mark, which messages put around names.
 pub(crate) fn read_name(name: &[u8]) -> Result<&[u8]> {
     let len = name.iter().position(|byte| *byte == 0).ok_or(EINVAL)?;
     let name = &name[..len];
@@ -120,7 +120,8 @@ pub(crate) fn read_name(name: &[u8]) -> Result<&[u8]> {
     Ok(name)
 }
 
-/// With what somebody conflicted, a `CENALLOC_WITH_*`, and its name, empty where it has none.
+/// Returns what a refused user conflicts with, as a `CENALLOC_WITH_*`, and its name, which may be
+/// empty.
 pub(crate) fn party(with: &Party) -> (u32, &str) {
     let (with, name) = match with {
         Party::Device(name) => (c::CENALLOC_WITH_USER, Some(name)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reserved ranges of memory: one allocator for each.
+//! Reserved ranges of memory, with an allocator for each.
 
 mod reserved;
 
@@ -37,8 +37,8 @@ type Builtin = (Description, Arc<dyn Allocator>);
 
 /// Adds the ranges that the module's parameter and the device tree name to `all`.
 ///
-/// Fails where an entry of the parameter is wrong, and says which, and why. A wrong node of the
-/// device tree is passed by: whoever loads the module cannot mend it.
+/// Logs a wrong entry of the parameter, and fails. A wrong node of the device tree is logged and
+/// skipped, since the user who loads the module cannot correct it.
 pub(super) fn add(all: &mut KVec<Builtin>) -> Result {
     for entry in reserved::parameter()? {
         Reserved::of_entry(entry)
@@ -63,7 +63,7 @@ pub(super) fn add(all: &mut KVec<Builtin>) -> Result {
 fn add_one(all: &mut KVec<Builtin>, reserved: Reserved) -> Result<(), Refusal> {
     let name = reserved.name;
     if all.iter().any(|(other, _)| other.name == name) {
-        // Not EEXIST: to who loads modules, that says that this one is loaded.
+        // Not EEXIST, which tells modprobe that this module is loaded already.
         return Err(Refusal::new(EBUSY, "an allocator has that name"));
     }
     let description = Description {
@@ -83,35 +83,37 @@ fn add_one(all: &mut KVec<Builtin>, reserved: Reserved) -> Result<(), Refusal> {
 ///
 /// # Invariants
 ///
-/// `frames` is for the pages of `reserved`.
+/// `frames` is a `gen_pool` of the page frames of `reserved`, which lives as long as this.
 struct Pool {
     reserved: Reserved,
     frames: NonNull<c::gen_pool>,
 }
 
-// SAFETY: A pool has locks of its own.
+// SAFETY: A `gen_pool` may be destroyed by any thread.
 unsafe impl Send for Pool {}
-// SAFETY: As above.
+// SAFETY: A `gen_pool` has locks of its own for allocating and freeing.
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// `ENOMEM`.
+    /// Creates the pool, in which all pages are free. `ENOMEM`.
     fn new(reserved: Reserved) -> Result<Self> {
         let extent = reserved.extent;
-        // SAFETY: A reserved range starts above address 0 and has less than 2^32 pages.
+        // SAFETY: The constructor of `Reserved` accepts only ranges that start above address 0 and
+        // have less than 2^32 pages.
         let pool =
             unsafe { c::cenalloc_pool_create(frame_of(extent.first), frame_of(extent.len())) };
-        // INVARIANT: Just created for them.
+        // INVARIANT: The pool was created for the frames of `extent`, which is that of `reserved`.
         Ok(Self {
             frames: NonNull::new(pool).ok_or(ENOMEM)?,
             reserved,
         })
     }
 
-    /// The lowest memory of the range that is free and suits `need`, not zeroed. `ENOMEM`.
+    /// Takes the lowest free memory of the range that suits `need`, not zeroed. `ENOMEM`.
     fn take(pool: &Arc<Self>, need: &Need) -> Result<Piece> {
         let last = need.placement.max_address.min(pool.reserved.extent.last);
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants `frames` is a valid pool. The alignment is a power of
+        // two by the model's rules.
         let frame = unsafe {
             c::cenalloc_pool_alloc(
                 pool.frames.as_ptr(),
@@ -123,7 +125,7 @@ impl Pool {
         if frame == 0 {
             return Err(ENOMEM);
         }
-        // INVARIANT: Just taken.
+        // INVARIANT: The call took these frames from the pool.
         Ok(Piece {
             pool: pool.clone(),
             range: Range {
@@ -136,20 +138,22 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants. Each piece that is taken keeps the range.
+        // SAFETY: By the type's invariants `frames` is a valid pool. Nothing is taken from it any
+        // more: each `Piece` has a reference to the pool.
         unsafe { c::cenalloc_pool_destroy(self.frames.as_ptr()) };
     }
 }
 
-/// How many whole pages `bytes` are, or which page frame starts at that address.
+/// Returns how many whole pages `bytes` are, or which page frame starts at that address.
 fn frame_of(bytes: u64) -> usize {
     (bytes / PAGE_SIZE as u64) as usize
 }
 
-/// Gives contiguous memory of a reserved range, zeroed.
+/// An allocator of one contiguous range of a reserved one, zeroed.
 struct Carveout(Arc<Pool>);
 
-// SAFETY: The memory is nobody else's, as it is reserved, and given back with its owner.
+// SAFETY: The range is reserved for this module, a page of it is taken once until its `Piece` is
+// dropped, and `allocate` zeroes it. The code is in this module.
 unsafe impl Allocator for Carveout {
     fn max_len(&self) -> u64 {
         self.0.reserved.extent.len()
@@ -167,7 +171,7 @@ unsafe impl Allocator for Carveout {
         if !self.0.reserved.extent.is_allowed() {
             return Err(Shortage::Memory);
         }
-        // SAFETY: By the invariants of `Pool`.
+        // SAFETY: By the invariants of `Pool`, `frames` is a valid pool.
         let free = unsafe { c::cenalloc_pool_free_pages(self.0.frames.as_ptr()) };
         if frame_of(need.len) <= free {
             Ok(())
@@ -192,23 +196,24 @@ unsafe impl Allocator for Carveout {
     }
 }
 
-/// Memory of a range.
+/// Memory of a reserved range.
 ///
 /// # Invariants
 ///
-/// The pages of `range` were taken from `pool`, and are ours.
+/// The pages of `range` were taken from `pool`, and are given back by the drop alone.
 struct Piece {
     pool: Arc<Pool>,
     range: Range,
 }
 
-// SAFETY: It has no kernel address of its own.
+// SAFETY: `map_kernel` is the default one, which gives no address.
 unsafe impl Owner for Piece {}
 
 impl Drop for Piece {
     fn drop(&mut self) {
         let frame = frame_of(self.range.start);
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants the frames were taken from this pool, and are given back
+        // here only.
         unsafe {
             c::cenalloc_pool_free(self.pool.frames.as_ptr(), frame, frame_of(self.range.len));
         }

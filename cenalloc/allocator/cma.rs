@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's areas of contiguous memory (CMA): one allocator for each.
+//! The kernel's areas of contiguous memory (CMA), with an allocator for each.
 
 use super::{
     extent::{
@@ -57,7 +57,7 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<K
         let Some(raw) = NonNull::new(unsafe { c::cenalloc_cma_area(index) }) else {
             break;
         };
-        // INVARIANT: Areas are never taken away.
+        // INVARIANT: The kernel returned the area, and never removes one.
         let area = Arc::new(Area::new(raw)?, GFP_KERNEL_ACCOUNT)?;
         areas.push(area.clone(), GFP_KERNEL_ACCOUNT)?;
         let description = Description {
@@ -84,23 +84,23 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result<K
 ///
 /// # Invariants
 ///
-/// `raw` points to an area of the kernel; areas are never taken away.
+/// `raw` points to an area of the kernel, which never removes one.
 pub(super) struct Area {
     raw: NonNull<c::cma>,
-    /// Where areas lie, of which it is one.
+    /// The ranges of all areas, of which one is this area's.
     ranges: KVec<Extent>,
     extent: SetOnce<Extent>,
-    /// Bytes that buffers have from it.
+    /// How many bytes buffers have from it.
     taken: Atomic<u64>,
 }
 
-// SAFETY: An area has a lock of its own.
+// SAFETY: An area of the kernel may be used by any thread.
 unsafe impl Send for Area {}
-// SAFETY: As above.
+// SAFETY: An area of the kernel has a lock of its own.
 unsafe impl Sync for Area {}
 
 impl Area {
-    /// `ENOMEM`.
+    /// Creates the description of an area. `ENOMEM`.
     fn new(raw: NonNull<c::cma>) -> Result<Self> {
         let area = Self {
             raw,
@@ -108,33 +108,35 @@ impl Area {
             extent: SetOnce::new(),
             taken: Atomic::new(0),
         };
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants `raw` is an area of the kernel.
         area.lies_at(unsafe { c::cenalloc_cma_sample(raw.as_ptr()) });
         Ok(area)
     }
 
-    /// Whether it is the area that the DMA API takes for `device`: its own, or that of the machine.
+    /// Returns whether it is the area that the DMA API takes for `device`: the device's own, or
+    /// that of the machine.
     pub(super) fn is_of(&self, device: Option<&Device>) -> bool {
         let device = device.map_or(ptr::null_mut(), as_raw);
-        // SAFETY: The device is alive, or NULL, which the call takes for any.
+        // SAFETY: The device is NULL, which stands for any device, or kept by the reference.
         self.raw.as_ptr() == unsafe { c::cenalloc_cma_of(device) }
     }
 
     fn name(&self) -> Name {
-        // SAFETY: By the type's invariants; the name is a string that never changes.
+        // SAFETY: By the type's invariants `raw` is an area of the kernel, whose name is a string
+        // that never changes.
         let name = unsafe { CStr::from_char_ptr(c::cenalloc_cma_name(self.raw.as_ptr())) };
         Name::new(name.to_bytes())
     }
 
-    /// Remembers where it lies, by an address in it, or none.
+    /// Records where it lies, by an address in it, or 0 for none.
     fn lies_at(&self, address: u64) {
         if let Some(extent) = self.ranges.iter().find(|range| range.contains(address)) {
-            // Who comes second found the same.
+            // A thread that comes second found the same range.
             self.extent.populate(*extent);
         }
     }
 
-    /// Where the area lies, or may lie, as long as not a single page of it could be had.
+    /// Returns where the area lies, or may lie as long as no page of it could be allocated.
     fn places(&self) -> &[Extent] {
         match self.extent.as_ref() {
             Some(extent) => core::slice::from_ref(extent),
@@ -142,23 +144,23 @@ impl Area {
         }
     }
 
-    /// The most bytes in one range.
+    /// Returns the most bytes in one range.
     pub(super) fn max_len(&self) -> u64 {
         extent::longest(self.places())
     }
 
-    /// Whether one range for `need` has a place in it, if all of it is free.
+    /// Checks whether one range for `need` has a place in the area, if all of it is free.
     pub(super) fn could(&self, need: &Need) -> Result<(), Misfit> {
         extent::any_could(self.places(), need)
     }
 
-    /// Whether the process may have memory of it.
+    /// Returns whether the process may have memory of it.
     fn is_allowed(&self) -> bool {
         self.extent.as_ref().is_none_or(Extent::is_allowed)
     }
 
-    /// Whether buffers have left so much of it, which the process may have. What others have of it
-    /// is moved, or not.
+    /// Estimates whether buffers have left as much of the area as `need` takes, and the process may
+    /// have it. The kernel migrates other users of the area, or fails to.
     pub(super) fn has_room(&self, need: &Need) -> Result<(), Shortage> {
         if !self.is_allowed() {
             return Err(Shortage::Memory);
@@ -171,7 +173,7 @@ impl Area {
         }
     }
 
-    /// One range for `need`, zeroed, which may lie too high.
+    /// Takes one range for `need`, zeroed, which may end above the limit of `need`.
     pub(super) fn take(
         area: &Arc<Self>,
         need: &Need,
@@ -181,18 +183,18 @@ impl Area {
         }
         let count = (need.len / PAGE_SIZE as u64) as usize;
         let order = pages::order_of(need.placement.alignment);
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants `raw` is an area of the kernel.
         let page = NonNull::new(unsafe { c::cenalloc_cma_alloc(area.raw.as_ptr(), count, order) });
         let page = page.ok_or_else(|| need.shortage())?;
         area.taken.fetch_add(need.len, Relaxed);
-        // INVARIANT: Just allocated, and counted.
+        // INVARIANT: The area returned `count` pages from `page` on, which `taken` counts by now.
         let memory = CmaMemory {
             area: area.clone(),
             page,
             count,
         };
         let range = Range {
-            // SAFETY: Just allocated.
+            // SAFETY: `page` is a page that the area returned.
             start: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             len: need.len,
         };
@@ -201,13 +203,14 @@ impl Area {
     }
 }
 
-/// How many ranges are looked for: as many areas as a kernel is likely to have.
+/// How many ranges are searched for: as many areas as a kernel is likely to have.
 const MAX_RANGES: usize = 32;
 
-/// Where areas lie, whoever may use them; those that touch look like one. `ENOMEM`.
+/// Returns where areas lie, including those that modules may not use. Adjacent ones look like one.
+/// `ENOMEM`.
 fn ranges() -> Result<KVec<Extent>> {
     let mut ranges = [const { c::cenalloc_extent { first: 0, last: 0 } }; MAX_RANGES];
-    // SAFETY: The array is ours to write.
+    // SAFETY: The array is a local variable with room for `MAX_RANGES` entries.
     let count = unsafe { c::cenalloc_cma_extents(ranges.as_mut_ptr(), MAX_RANGES as u32) };
     let mut extents = KVec::new();
     for range in ranges.iter().take(count as usize) {
@@ -222,10 +225,11 @@ fn ranges() -> Result<KVec<Extent>> {
     Ok(extents)
 }
 
-/// Gives one range of an area, zeroed.
+/// An allocator of one range of an area, zeroed.
 struct Cma(Arc<Area>);
 
-// SAFETY: The memory is of the area, and given back with its owner.
+// SAFETY: The area gives pages that belong to nothing else until `CmaMemory` is dropped, and
+// `cenalloc_cma_alloc` zeroes them. The code is in this module.
 unsafe impl Allocator for Cma {
     fn max_len(&self) -> u64 {
         self.0.max_len()
@@ -253,24 +257,26 @@ unsafe impl Allocator for Cma {
 ///
 /// # Invariants
 ///
-/// The `count` pages from `page` on are ours, are of `area`, and count in its `taken`.
+/// The `count` pages from `page` on were allocated from `area`, count in its `taken`, and are freed
+/// by the drop alone.
 struct CmaMemory {
     area: Arc<Area>,
     page: NonNull<bindings::page>,
     count: usize,
 }
 
-// SAFETY: Pages may be given back by any thread.
+// SAFETY: Any thread may free pages of an area.
 unsafe impl Send for CmaMemory {}
-// SAFETY: There is nothing to do with a shared reference.
+// SAFETY: No method takes a shared reference.
 unsafe impl Sync for CmaMemory {}
 
-// SAFETY: It has no kernel address of its own.
+// SAFETY: `map_kernel` is the default one, which gives no address.
 unsafe impl Owner for CmaMemory {}
 
 impl Drop for CmaMemory {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants the pages were allocated from the area, and are freed
+        // here only.
         unsafe { c::cenalloc_cma_free(self.area.raw.as_ptr(), self.page.as_ptr(), self.count) };
         let len = (self.count * PAGE_SIZE) as u64;
         self.area.taken.fetch_sub(len, Relaxed);

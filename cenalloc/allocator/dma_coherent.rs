@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory for the most constrained user: from the area that the DMA API has for that
-//! device, or from the page allocator. The CPU caches it.
+//! Contiguous memory for the most constrained device: from the area that the DMA API takes for it,
+//! or from the page allocator. The CPU caches it.
 
 use super::{
     cma::Area,
@@ -31,7 +31,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Adds it to `all`, for a machine with these areas. `ENOMEM`.
+/// Adds the allocator to `all`, for a machine with these areas. `ENOMEM`.
 pub(super) fn add(
     all: &mut KVec<(Description, Arc<dyn Allocator>)>,
     areas: KVec<Arc<Area>>,
@@ -45,21 +45,21 @@ pub(super) fn add(
     Ok(all.push((description, allocator), GFP_KERNEL_ACCOUNT)?)
 }
 
-/// Gives one range of an area, or of up to the page allocator's largest order, zeroed.
+/// An allocator of one range of an area, or of up to the page allocator's largest order, zeroed.
 struct DmaCoherent {
-    /// All areas; which of them is a device's is only known when there are devices.
+    /// All areas; which of them is a device's is known only when there are devices.
     areas: KVec<Arc<Area>>,
 }
 
 impl DmaCoherent {
-    /// The area for the most constrained of `devices`: that which reaches the fewest addresses, and
-    /// of several, one with an area of its own.
+    /// Returns the area for the most constrained of `devices`: that which reaches the fewest
+    /// addresses, and of several, one with an area of its own.
     fn area(&self, devices: &Devices<'_>) -> Option<&Arc<Area>> {
         let of_machine = self.areas.iter().find(|area| area.is_of(None));
         let mut found = (u64::MAX, of_machine);
         devices.all(&mut |device| {
             let mut limit = 0;
-            // SAFETY: The device is alive, as `Devices` promises; the number is ours to write.
+            // SAFETY: `Devices` lends only devices that are alive; the number is a local variable.
             if unsafe { c::cenalloc_dma_limit(as_raw(device), &mut limit) } {
                 let own = self.areas.iter().find(|area| area.is_of(Some(device)));
                 let is_special = !own.is_some_and(|area| area.is_of(None));
@@ -73,7 +73,8 @@ impl DmaCoherent {
     }
 }
 
-// SAFETY: The memory is of the area or of the page allocator, and given back with the provision.
+// SAFETY: The area or the page allocator gives zeroed pages that belong to nothing else until the
+// provision is dropped. The code is in this module.
 unsafe impl Allocator for DmaCoherent {
     fn max_len(&self) -> u64 {
         let of_areas = self.areas.iter().map(|area| area.max_len()).max();
@@ -98,7 +99,7 @@ unsafe impl Allocator for DmaCoherent {
 
     fn allocate(&self, need: &Need, devices: &Devices<'_>) -> Result<Provision, Shortage> {
         let is_of_pages = is_block(need) && pages::within_memory(need).is_ok();
-        // As the DMA API does: it takes no single pages from an area.
+        // The DMA API takes no single pages from an area, either.
         let is_of_area = need.len > PAGE_SIZE as u64 || !is_of_pages;
         if let Some(area) = self.area(devices).filter(|_| is_of_area) {
             match Area::take(area, need) {
@@ -117,7 +118,7 @@ unsafe impl Allocator for DmaCoherent {
     }
 }
 
-/// Whether the page allocator has blocks that are long enough.
+/// Returns whether the page allocator has blocks of this length.
 fn is_block(need: &Need) -> bool {
     need.len <= pages::MAX_CHUNK
 }

@@ -17,23 +17,23 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub(super) fn len(&self) -> u64 {
         self.last - self.first + 1
     }
 
-    /// Whether the process may have memory from where it starts.
+    /// Returns whether the process may have memory from where the range starts.
     pub(super) fn is_allowed(&self) -> bool {
-        // SAFETY: Looks at the current process alone.
+        // SAFETY: The call takes any address and reads the cpuset of the current process.
         unsafe { c::cenalloc_may_use(self.first) }
     }
 
-    /// Whether an address is one of these.
+    /// Returns whether the range contains `address`.
     pub(super) fn contains(&self, address: u64) -> bool {
         (self.first..=self.last).contains(&address)
     }
 
-    /// Whether one range for `need` has a place in the range, if all of it is free.
+    /// Checks whether one range for `need` has a place in this one, if all of it is free.
     pub(super) fn could(&self, need: &Need) -> Result<(), Misfit> {
         if self.has_place(need.len, 1, need.placement.max_address) {
             if self.has_place(
@@ -68,17 +68,18 @@ impl Extent {
     }
 }
 
-/// The most bytes in one of `extents`; 0 where there are none.
+/// Returns the most bytes in one of `extents`; 0 where there are none.
 pub(super) fn longest(extents: &[Extent]) -> u64 {
     extents.iter().map(Extent::len).max().unwrap_or(0)
 }
 
-/// Whether one range for `need`, no longer than the [`longest`], has a place in one of `extents`.
+/// Checks whether one range for `need`, no longer than the [`longest`], has a place in one of
+/// `extents`.
 pub(super) fn any_could(extents: &[Extent], need: &Need) -> Result<(), Misfit> {
     any_yes(extents.iter().map(|extent| extent.could(need)))
 }
 
-/// Yes if there is one among `answers`, or none at all; otherwise the first no.
+/// Returns [`Ok`] if any of `answers` is, or there are none; otherwise the first error.
 pub(super) fn any_yes<E>(mut answers: impl Iterator<Item = Result<(), E>>) -> Result<(), E> {
     match answers.next() {
         Some(Err(no)) if !answers.any(|answer| answer.is_ok()) => Err(no),

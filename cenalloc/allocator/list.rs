@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All allocators: those of this module, and those that others registered.
+//! The list of allocators: those of this module, and those that other modules register.
 //!
-//! The list is never changed: whoever adds an allocator makes a new one, so that a reader needs no
-//! lock while it asks allocators, which may take long. One that is removed is passed by.
+//! A list is never changed but replaced: a reader needs no lock while it calls allocators, which
+//! may take long. It skips an allocator that is removed.
 
 use super::{
     builtin,
@@ -41,40 +41,42 @@ use kernel::{
     }, //
 };
 
-/// What is known of an allocator for as long as it is registered.
+/// The constant properties of an allocator.
 #[derive(Clone, Copy)]
 pub struct Description {
-    /// Its name, for people. No two have the same.
+    /// The name. No two allocators have the same.
     pub name: Name,
-    /// Its class: one bit of access masks.
+    /// The class of its memory: one bit of access masks.
     pub class: u64,
-    /// How special it is: among those that fit, the highest is asked first.
+    /// The priority: of the allocators that fit, the one with the highest is asked first.
     pub priority: u32,
 }
 
-/// The module that an allocator's code is in; there is none where it is built in.
+/// The module that an allocator's code is in; NULL where it is built in.
 #[derive(Clone, Copy)]
 pub(crate) struct Code(*mut bindings::module);
 
-// SAFETY: A module has its own lock.
+// SAFETY: The pointer is used only to count references to the module, which any thread may do.
 unsafe impl Send for Code {}
-// SAFETY: As above.
+// SAFETY: References to a module are counted atomically.
 unsafe impl Sync for Code {}
 
 impl Code {
     /// # Safety
     ///
-    /// `module` is NULL, or a module that stays as long as an allocator of it is registered.
+    /// `module` is NULL, or a module that stays loaded as long as an allocator of it is registered.
     pub(crate) unsafe fn new(module: *mut bindings::module) -> Self {
         Self(module)
     }
 
-    /// Keeps the module, unless it is going, or has not come yet: one whose initialiser fails goes
-    /// whoever has a reference.
+    /// Takes a reference to the module, unless it is being unloaded or still initialises: where
+    /// that fails, the kernel frees the module in spite of references.
     fn keep(self) -> Option<Kept> {
-        // SAFETY: The allocator is registered, so that its module has not gone; NULL is allowed.
+        // SAFETY: `self` is NULL, which is allowed, or a module that is loaded while its allocator
+        // is registered, as the caller of `new` promised. A call of the allocator, under which this
+        // runs, delays the end of the registration.
         let is_kept = unsafe { c::cenalloc_module_get(self.0) };
-        // Made only where there is a reference to give back: its drop does that.
+        // Created only with a reference, which its drop gives back.
         is_kept.then(|| Kept(self))
     }
 }
@@ -84,7 +86,8 @@ struct Kept(Code);
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // SAFETY: `Code::keep` took the reference. Nothing of the module runs after this.
+        // SAFETY: `Code::keep` took the reference, and a `Lease` drops it last: no code of the
+        // module runs under it after this.
         unsafe { c::cenalloc_module_put(self.0 .0) };
     }
 }
@@ -93,20 +96,19 @@ impl Drop for Kept {
 #[pin_data]
 pub(crate) struct Entry {
     description: Description,
-    /// An allocator of this module.
+    /// The allocator, if it is one of this module.
     builtin: Option<Arc<dyn Allocator>>,
-    /// One of another module, until it is removed: a reader of an old list must not be the one that
-    /// drops it, since its code may be gone by then.
+    /// The allocator of another module, until it is removed: the last reference must not be that of
+    /// a reader of an old list, since the code may be gone by then.
     #[pin]
     outside: SpinLock<Option<Arc<dyn Allocator>>>,
-    /// Where the code of the latter is.
+    /// The module of `outside`.
     code: Option<Code>,
-    /// Bytes that buffers have from it.
+    /// How many bytes buffers have from it.
     used: Atomic<u64>,
-    /// Buffers that have memory from it, or are asking for some; below 0 once it is removed: then
-    /// nobody may call it any more.
+    /// How many buffers have memory from it or are allocating some; below 0 once it is removed.
     live: Atomic<isize>,
-    /// Who calls it, which may take long.
+    /// Entered by each call of `outside`, which may take long.
     #[pin]
     calls: Srcu,
 }
@@ -135,34 +137,34 @@ impl Entry {
         )
     }
 
-    /// Its name, for people.
+    /// Returns the name.
     pub(crate) fn name(&self) -> &Name {
         &self.description.name
     }
 
-    /// Its class: one bit of access masks.
+    /// Returns the class of its memory: one bit of access masks.
     pub(crate) fn class(&self) -> u64 {
         self.description.class
     }
 
-    /// How special it is.
+    /// Returns the priority.
     pub(crate) fn priority(&self) -> u32 {
         self.description.priority
     }
 
-    /// Bytes that buffers have from it.
+    /// Returns how many bytes buffers have from it.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
 
-    /// The most bytes that it can give to one buffer, and whether always in one range; nothing
-    /// once it is removed.
+    /// Returns the most bytes that it can give to one buffer, and whether always in one range;
+    /// [`None`] once it is removed.
     pub(crate) fn promises(&self) -> Option<(u64, bool)> {
         let call = self.enter()?;
         Some((call.max_len(), call.is_contiguous()))
     }
 
-    /// Why it could never satisfy `need` for `devices`.
+    /// Returns what it lacks to ever satisfy `need` for `devices`, if anything.
     pub(crate) fn misfit(&self, need: &Need, devices: &Devices<'_>) -> Option<Misfit> {
         let placement = &need.placement;
         if placement.access_mask & self.class() == 0 {
@@ -172,7 +174,7 @@ impl Entry {
                 found: self.class(),
             });
         }
-        // All of them give memory that the CPU caches.
+        // All allocators give memory that the CPU caches.
         if placement.coherent {
             return Some(Misfit {
                 field: Field::Coherent,
@@ -185,7 +187,8 @@ impl Entry {
         };
         let max_len = call.max_len();
         if need.len > max_len {
-            // One range that is too long is the wish for one range's fault.
+            // The cause is that one range was asked for, since others may give the length in
+            // several.
             let field = if call.is_contiguous() && placement.max_segments == 1 {
                 Field::MaxSegments
             } else {
@@ -214,7 +217,7 @@ impl Entry {
         }
     }
 
-    /// Memory for `need`, which has no [`misfit`](Self::misfit).
+    /// Allocates memory for `need`, which has no [`misfit`](Self::misfit).
     pub(crate) fn allocate(
         entry: &Arc<Self>,
         need: &Need,
@@ -225,30 +228,30 @@ impl Entry {
         Ok((call.allocate(need, devices)?, lease))
     }
 
-    /// Whether it seems to have memory now for `need`, which has no [`misfit`](Self::misfit).
+    /// Estimates whether it has memory now for `need`, which has no [`misfit`](Self::misfit).
     pub(crate) fn has_room(&self, need: &Need) -> Result<(), Shortage> {
         self.enter().ok_or(Shortage::Memory)?.has_room(need)
     }
 
-    /// Whether it was removed.
+    /// Returns whether it was removed.
     fn is_removed(&self) -> bool {
         self.live.load(Relaxed) < 0
     }
 
-    /// The right to call the allocator; nothing once it is removed.
+    /// Begins a call of the allocator; [`None`] once it is removed.
     fn enter(&self) -> Option<Call<'_>> {
         if let Some(allocator) = &self.builtin {
-            // The allocators of this module stay as long as it does.
+            // An allocator of this module stays as long as the module.
             return Some(Call::Builtin(allocator));
         }
         let call = self.calls.read_lock();
-        // Taken away when it is removed, before those who call it are waited for.
+        // `close` takes the allocator away before it waits for calls.
         let allocator = self.outside.lock().clone()?;
         Some(Call::Outside(allocator, call))
     }
 
-    /// Keeps everybody from calling the allocator, waits for those who do, and lets it go. The
-    /// memory that buffers have of it keeps what it needs by itself.
+    /// Ends calls of the allocator, waits for those that run, and drops it. The memory that buffers
+    /// have from it keeps what it needs.
     fn close(&self) {
         let allocator = self.outside.lock().take();
         self.calls.synchronize();
@@ -258,13 +261,13 @@ impl Entry {
     }
 }
 
-/// What is added to `live` of an allocator that is removed.
+/// Added to `live` of an allocator that is removed.
 const REMOVED: isize = isize::MIN / 2;
 
-/// A call of an allocator that is listed.
+/// A call of a listed allocator.
 enum Call<'a> {
     Builtin(&'a Arc<dyn Allocator>),
-    /// The allocator is let go before the call is over.
+    /// The allocator is dropped before the call ends.
     Outside(
         Arc<dyn Allocator>,
         #[expect(dead_code, reason = "ends the call")] srcu::Guard<'a>,
@@ -288,16 +291,16 @@ impl core::ops::Deref for Call<'_> {
     }
 }
 
-/// What a buffer's memory keeps of its allocator: the code that frees it.
+/// Keeps the allocator of a buffer's memory, and with it the code that frees the memory.
 ///
 /// # Invariants
 ///
-/// Counts in `live`, and has a reference to the module, where there is one.
+/// Counts in `entry.live`, and holds a reference to the module, if there is one.
 pub(crate) struct Lease {
     entry: Arc<Entry>,
     allocator: Option<Arc<dyn Allocator>>,
     len: u64,
-    /// Dropped last, behind the allocator.
+    /// Dropped last, after the allocator.
     _kept: Option<Kept>,
 }
 
@@ -308,7 +311,7 @@ impl Lease {
             None => None,
         };
         let was_removed = entry.live.fetch_add(1, Full) < 0;
-        // INVARIANT: Counted and kept above.
+        // INVARIANT: `live` was incremented and the module referenced above.
         let lease = Self {
             entry: entry.clone(),
             allocator: Some(call.allocator().clone()),
@@ -316,7 +319,7 @@ impl Lease {
             _kept: kept,
         };
         if was_removed {
-            // Dropped, it is not counted any more.
+            // The drop of `lease` decrements `live` again.
             return None;
         }
         Some(lease)
@@ -328,15 +331,15 @@ impl Lease {
         self.len += len;
     }
 
-    /// Whether the allocator serves all these devices together with its memory.
+    /// Returns whether the allocator serves all `devices` together with its memory.
     pub(crate) fn serves(&self, need: &Need, devices: &Devices<'_>) -> bool {
-        // Its code stays as long as its memory, whether it is being removed or not.
+        // Its code stays as long as this memory, even while it is being removed.
         self.allocator
             .as_ref()
             .is_none_or(|allocator| allocator.matches(need, devices))
     }
 
-    /// The allocator.
+    /// Returns the allocator.
     pub(crate) fn entry(&self) -> &Entry {
         &self.entry
     }
@@ -344,7 +347,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Before it counts as gone: whoever removes the allocator may take its code away then.
+        // Before it is counted off, after which a module that removes the allocator may be
+        // unloaded.
         self.allocator = None;
         self.entry.used.fetch_sub(self.len, Relaxed);
         self.entry.live.fetch_sub(1, Full);
@@ -361,7 +365,7 @@ kernel::sync::global_lock! {
 }
 
 kernel::sync::global_lock! {
-    /// Taken by who changes the list.
+    /// Held while the list is replaced.
     // SAFETY: `Builtin::new` initialises it in the module's initialiser, before anything can use
     // the lock.
     unsafe(uninit) static CHANGE: Mutex<()> = ();
@@ -370,7 +374,7 @@ kernel::sync::global_lock! {
 /// How many allocators may refuse devices for reasons of their own.
 static SELECTIVE: Atomic<usize> = Atomic::new(0);
 
-/// How many allocators may refuse devices for reasons of their own.
+/// Returns how many allocators may refuse devices for reasons of their own.
 pub(super) fn selective() -> usize {
     SELECTIVE.load(Relaxed)
 }
@@ -385,13 +389,14 @@ impl Snapshot {
     }
 }
 
-/// All allocators, in the order in which they are asked: the first that fits provides the memory.
+/// Returns all allocators, in the order in which they are asked: the first that fits provides the
+/// memory.
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot(LIST.lock().clone())
 }
 
-/// Replaces the list by one that `change` made of it, without those that were removed meanwhile.
-/// `ENOMEM`, and what `change` fails with.
+/// Replaces the list by one that `change` makes of it, without those that were removed meanwhile.
+/// `ENOMEM`; what `change` fails with.
 fn replace(change: impl FnOnce(&mut List) -> Result) -> Result {
     let _change = CHANGE.lock();
     let mut list = List::new();
@@ -401,12 +406,12 @@ fn replace(change: impl FnOnce(&mut List) -> Result) -> Result {
     change(&mut list)?;
     let list = Arc::new(list, GFP_KERNEL_ACCOUNT)?;
     let old = LIST.lock().replace(list);
-    // Freed without the spinlock.
+    // Drops the list without the spinlock.
     drop(old);
     Ok(())
 }
 
-/// Adds an allocator behind those of its priority. `EEXIST` where there is one of its name.
+/// Adds an allocator behind those of its priority. `EEXIST` where one has its name.
 fn insert(list: &mut List, entry: Arc<Entry>) -> Result {
     if list.iter().any(|other| other.name() == entry.name()) {
         return Err(EEXIST);
@@ -417,20 +422,20 @@ fn insert(list: &mut List, entry: Arc<Entry>) -> Result {
     Ok(())
 }
 
-/// The allocators of this module, listed as long as this is there.
+/// The allocators of this module, which are listed as long as this lives.
 pub(crate) struct Builtin(());
 
 impl Builtin {
-    /// Makes the list. For the module's initialiser. `ENOMEM`.
+    /// Creates the list. Called once, by the module's initialiser. `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
         unsafe { LIST.init() };
-        // SAFETY: As above.
+        // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
         unsafe { CHANGE.init() };
         replace(|list| {
             for (description, allocator) in builtin()? {
                 match insert(list, Entry::new(description, allocator, None)?) {
-                    // Areas have the names that a device tree gives them.
+                    // CMA areas have the names that a device tree gives them, which may clash.
                     Err(EEXIST) => pr_warn!("two allocators of one name: one is not used\n"),
                     inserted => inserted?,
                 }
@@ -443,7 +448,7 @@ impl Builtin {
 
 impl Drop for Builtin {
     fn drop(&mut self) {
-        // A static is never dropped: it must not hold memory when the module goes.
+        // A static is never dropped, so that it must not hold memory when the module is unloaded.
         let list = LIST.lock().take();
         drop(list);
     }
@@ -451,27 +456,33 @@ impl Drop for Builtin {
 
 /// An allocator of another module, listed until this is dropped.
 ///
-/// Dropped while buffers have memory from it, it gives no more; those keep it and its module.
+/// If it is dropped while buffers have memory from the allocator, the allocator gives no more; the
+/// buffers keep it and its module.
 pub struct Registration(Arc<Entry>);
 
 impl Registration {
     /// Registers `allocator`, whose code is in `module`.
     ///
-    /// `EINVAL` where the class is not one bit, or the name is empty or too long; `EEXIST` where an
-    /// allocator has the name; `EPROBE_DEFER` where cenalloc is built in and has not started;
-    /// `ENOMEM`. May sleep.
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the class is not one bit, or the name is empty or too long.
+    /// - `EEXIST` if an allocator has the name.
+    /// - `EPROBE_DEFER` if cenalloc is built in and has not started.
+    /// - `ENOMEM` if there is no memory for the new list.
     pub fn new(
         module: &'static ThisModule,
         description: Description,
         allocator: Arc<dyn Allocator>,
     ) -> Result<Self> {
-        // SAFETY: The implementation of the allocator promises that its code is there as long as
-        // this module is, and the caller has not left it.
+        // SAFETY: The implementer of `Allocator` promises that a registration is dropped before the
+        // module with its code is unloaded.
         let code = unsafe { Code::new(module.as_ptr()) };
         Self::with_code(code, description, allocator)
     }
 
-    /// As [`new`](Self::new).
+    /// Registers `allocator`, whose code is in `code`. Fails as [`new`](Self::new).
     pub(crate) fn with_code(
         code: Code,
         description: Description,
@@ -481,7 +492,7 @@ impl Registration {
         if !crate::is_ready() {
             return Err(EPROBE_DEFER);
         }
-        // Userspace is told of so many characters, and they have to tell allocators apart.
+        // Userspace gets this many characters, by which it tells allocators apart.
         let is_named = (1..c::CENALLOC_NAME_LEN as usize).contains(&name.len());
         if !description.class.is_power_of_two() || !is_named {
             return Err(EINVAL);
@@ -495,8 +506,12 @@ impl Registration {
         Ok(Self(entry))
     }
 
-    /// Removes the allocator, unless a buffer has memory from it: `EBUSY`; nothing has changed
-    /// then. Waits for those who ask the allocator now.
+    /// Removes the allocator, and waits for its calls, unless a buffer has memory from it.
+    ///
+    /// # Errors
+    ///
+    /// - `EBUSY` if a buffer has memory from it, or is allocating some. Nothing has changed then,
+    ///   and the registration comes back beside the error.
     pub fn remove(self) -> Result<(), (Error, Self)> {
         match self.try_remove() {
             Ok(()) => Ok(()),
@@ -504,11 +519,11 @@ impl Registration {
         }
     }
 
-    /// As [`remove`](Self::remove); after it, there is nothing left for a drop to do.
+    /// Removes the allocator as [`remove`](Self::remove), after which the drop does nothing.
     ///
-    /// Needs no memory: what stays in the list is passed by, and goes with the next change.
+    /// Needs no memory: the entry stays in the list, where it is skipped, until the next change.
     pub(crate) fn try_remove(&self) -> Result {
-        // From the moment in which nobody has memory of it on, nobody gets any.
+        // Checks and removes at once, so that no buffer gets memory from it in between.
         self.0.live.cmpxchg(0, REMOVED, Full).map_err(|_| EBUSY)?;
         self.0.close();
         Ok(())

@@ -23,23 +23,24 @@ use kernel::{
 /// The largest order of the page allocator.
 pub(crate) const MAX_ORDER: u32 = bindings::MAX_PAGE_ORDER;
 
-/// The most bytes of one chunk.
+/// The most bytes in one chunk.
 pub(crate) const MAX_CHUNK: u64 = (PAGE_SIZE as u64) << MAX_ORDER;
 
-/// The smallest order of at least `bytes`.
+/// Returns the smallest order of at least `bytes`.
 pub(crate) fn order_of(bytes: u64) -> u32 {
     let pages = bytes.div_ceil(PAGE_SIZE as u64).max(1);
     u64::BITS - (pages - 1).leading_zeros()
 }
 
-/// As what pages were allocated.
+/// How the pages of a chunk were allocated.
 #[derive(Clone, Copy)]
 enum Origin {
-    /// As the page allocator's block of this order, with one reference.
+    /// As one block of this order of the page allocator, with one reference.
     Block(u32),
     /// As the first pages of a block, with a reference each.
     Split,
-    /// As a range inside a zone, without references; they count against the limit.
+    /// As a range inside a zone, without references; they count against the limit of
+    /// `uncharged_mib`.
     Range,
 }
 
@@ -47,7 +48,8 @@ enum Origin {
 ///
 /// # Invariants
 ///
-/// The `pages` pages from `address` on are ours, and were allocated as `origin` says.
+/// The `pages` pages from `address` on were allocated as `origin` says, and are freed by the drop
+/// alone.
 pub(crate) struct Chunk {
     address: u64,
     pages: usize,
@@ -55,7 +57,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// The memory.
+    /// Returns the memory.
     pub(crate) fn range(&self) -> Range {
         Range {
             start: self.address,
@@ -67,7 +69,8 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let (address, pages) = (self.address, self.pages);
-        // SAFETY: By the type's invariants the pages are ours, and were allocated so.
+        // SAFETY: By the type's invariants the pages were allocated as `origin` says, and are freed
+        // here only.
         unsafe {
             match self.origin {
                 Origin::Block(order) => {
@@ -80,14 +83,14 @@ impl Drop for Chunk {
     }
 }
 
-/// While it is there, who takes memory out of the machine hears of pages that buffers have from
-/// inside a zone, and fails. For the module.
+/// Refuses memory hot-unplug of pages that buffers have from inside a zone, as long as it lives.
 pub(crate) struct Watch(());
 
 impl Watch {
-    /// `ENOMEM`.
+    /// Registers the notifier. `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: The notifier is static, and taken off before the module goes.
+        // SAFETY: The notifier is a static, and the drop unregisters it before the module is
+        // unloaded.
         to_result(unsafe { c::cenalloc_watch_memory() })?;
         Ok(Self(()))
     }
@@ -100,28 +103,29 @@ impl Drop for Watch {
     }
 }
 
-/// What a [`Source`] may do for a chunk.
+/// How hard a [`Source`] tries to get a chunk.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
-    /// Reclaim and move other memory, and wait for it. What fails then decides: see [`Shortage`].
+    /// Reclaim and migrate other memory, and wait for it. A failure is then final: see
+    /// [`Shortage`].
     pub(crate) reclaim: bool,
-    /// Where the limit divides a zone, search the zone from its low end, moving what is in the
-    /// way: dear, but the page allocator itself hands out high addresses first.
+    /// Where the limit divides a zone, search the zone from its low end, migrating what is in the
+    /// way. That is slow, but the page allocator itself hands out high addresses first.
     pub(crate) search: bool,
 }
 
-/// Where memory for a need comes from.
+/// A source of memory for a need.
 pub(crate) struct Source<'a> {
     need: &'a Need,
     zones: c::cenalloc_zones,
-    /// Where the next search starts.
+    /// The address from which the next search starts.
     cursor: u64,
 }
 
 impl<'a> Source<'a> {
-    /// Memory that `need` can be satisfied with.
+    /// Creates the source for `need`.
     pub(crate) fn new(need: &'a Need) -> Self {
-        // SAFETY: The call looks at the kernel's zones alone.
+        // SAFETY: The call takes any address and reads the spans of the kernel's zones.
         let zones = unsafe { c::cenalloc_zones_below(need.placement.max_address) };
         Self {
             need,
@@ -130,11 +134,11 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A chunk of `pages` pages, 2^`order` or less, that starts at a multiple of 2^`order` pages,
-    /// or, found by a search, as it needs to be aligned.
+    /// Takes a chunk of `pages` pages, 2^`order` or less, that starts at a multiple of 2^`order`
+    /// pages or, if a search found it, of the alignment of the need.
     ///
-    /// Where the limit divides a zone, the zones below come last: they are small and belong to
-    /// devices that reach nothing else.
+    /// Where the limit divides a zone, the zones below come last: they are small, and for devices
+    /// that reach nothing else.
     pub(crate) fn chunk(
         &mut self,
         order: u32,
@@ -154,15 +158,15 @@ impl<'a> Source<'a> {
         self.take(order, pages, effort.reclaim, true, self.zones.sure)
     }
 
-    /// From the zone that the limit divides.
+    /// Takes a chunk from the zone that the limit divides.
     ///
-    /// What a search finds is charged to nobody, so that it needs to be possible to charge as much.
+    /// The pages of a search are not charged, so that an attempt to charge as many comes first.
     fn low(&mut self, order: u32, pages: usize, effort: Effort) -> Result<Chunk, Shortage> {
-        // Most of what comes back can be too high, and is not worth zeroing.
+        // Most pages may be too high, and not worth zeroing.
         let zone = self.zones.maybe;
         match self.take(order, pages, effort.reclaim, false, zone) {
             Ok(chunk) if chunk.range().last() <= self.need.placement.max_address => {
-                // SAFETY: The chunk is ours.
+                // SAFETY: `take` allocated the chunk, which nothing else uses yet.
                 unsafe { c::cenalloc_clear(chunk.address, chunk.pages) };
                 return Ok(chunk);
             }
@@ -175,14 +179,14 @@ impl<'a> Source<'a> {
         }
         let mut page = self.search(pages);
         if page.is_none() && self.cursor != 0 {
-            // What was too small for larger chunks was passed by.
+            // The search for larger chunks skipped ranges that were too small.
             self.cursor = 0;
             page = self.search(pages);
         }
         let page = page.ok_or_else(|| self.need.shortage())?;
-        // INVARIANT: Pages that are ours, as a range.
+        // INVARIANT: `search` allocated these pages as a range inside the zone.
         Ok(Chunk {
-            // SAFETY: Just allocated.
+            // SAFETY: `page` is the first page of an allocation.
             address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             pages,
             origin: Origin::Range,
@@ -198,11 +202,11 @@ impl<'a> Source<'a> {
             count: pages,
             align: 1 << order_of(placement.alignment),
         };
-        // SAFETY: Both are ours; the kind of zone is one that there is.
+        // SAFETY: Both arguments are variables of ours; `cenalloc_zones_below` returned the zone.
         NonNull::new(unsafe { c::cenalloc_range_alloc(&want, &mut self.cursor) })
     }
 
-    /// The first `pages` pages of a block of the page allocator; what is left of it is given back.
+    /// Takes the first `pages` pages of a block of the page allocator, and gives the others back.
     fn take(
         &self,
         order: u32,
@@ -212,13 +216,15 @@ impl<'a> Source<'a> {
         zone: bindings::gfp_t,
     ) -> Result<Chunk, Shortage> {
         let whole = pages == 1 << order;
-        // SAFETY: No requirements on the arguments; the order is one of the page allocator's.
+        // SAFETY: The order is at most `MAX_ORDER`, and `zone` has the flags of a zone from
+        // `cenalloc_zones_below`.
         let page = NonNull::new(unsafe {
             let gfp = c::cenalloc_gfp(reclaim, zero, whole && order > 0) | zone;
             bindings::alloc_pages(gfp, order)
         });
         let Some(page) = page else {
-            // SAFETY: The order is one of the page allocator's, and the flags are a zone's.
+            // SAFETY: The order is at most `MAX_ORDER`, and `zone` has the flags of a zone from
+            // `cenalloc_zones_below`.
             let is_there = || unsafe { c::cenalloc_is_there(order, zone) };
             return Err(match self.need.shortage() {
                 Shortage::Memory if reclaim && is_there() => Shortage::Charge,
@@ -226,12 +232,14 @@ impl<'a> Source<'a> {
             });
         };
         if !whole {
-            // SAFETY: The block was just allocated, not compound.
+            // SAFETY: `alloc_pages` returned the block, which is not compound where it is to be
+            // split.
             unsafe { c::cenalloc_trim(page.as_ptr(), order, pages) };
         }
-        // INVARIANT: A block of `order` that is ours, or its first pages, with a reference each.
+        // INVARIANT: The pages are a whole block of `order` or, after `cenalloc_trim`, its first
+        // pages with a reference each.
         Ok(Chunk {
-            // SAFETY: Just allocated.
+            // SAFETY: `page` is the first page of an allocation.
             address: unsafe { c::cenalloc_page_address(page.as_ptr()) },
             pages,
             origin: if whole {
@@ -243,23 +251,23 @@ impl<'a> Source<'a> {
     }
 }
 
-/// How many bytes of memory the page allocator has.
+/// Returns how many bytes of memory the page allocator has.
 pub(crate) fn total() -> u64 {
     // SAFETY: No requirements.
     unsafe { c::cenalloc_total_memory() }
 }
 
-/// The first address of memory that the page allocator has.
+/// Returns the lowest address of memory that the page allocator has.
 fn lowest() -> u64 {
     // SAFETY: No requirements.
     unsafe { c::cenalloc_lowest_address() }
 }
 
-/// Whether the page allocator has memory in the range, of the length and the alignment that is
-/// needed.
+/// Checks whether the page allocator has memory in the range, of the length and of the alignment of
+/// `need`.
 ///
-/// A block is split for a shorter buffer, and cannot grow together again as long as that stays. So
-/// none is aligned more than its length asks for: it would cost others a large block.
+/// A block that is split for a shorter buffer cannot merge again while that buffer lives. So none
+/// is aligned more than its length asks for, which would cost a large block.
 pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
     let max_address = need.placement.max_address;
     let is_within = max_address == u64::MAX || lowest().saturating_add(need.len - 1) <= max_address;
@@ -281,14 +289,14 @@ pub(super) fn within_memory(need: &Need) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// Whether the page allocator seems to have memory for `need` now, and the current process may have
-/// as much.
+/// Estimates whether the page allocator has memory for `need` now, and the current process may be
+/// charged for it.
 pub(super) fn has_room(need: &Need) -> Result<(), Shortage> {
-    // SAFETY: No requirements: it adds up what the kernel counts.
+    // SAFETY: No requirements.
     if need.len > unsafe { c::cenalloc_may_charge() } {
         return Err(Shortage::Charge);
     }
-    // SAFETY: As above.
+    // SAFETY: No requirements: it takes any address.
     if need.len > unsafe { c::cenalloc_available(need.placement.max_address) } {
         return Err(Shortage::Memory);
     }
@@ -299,9 +307,9 @@ pub(super) fn has_room(need: &Need) -> Result<(), Shortage> {
 ///
 /// # Safety
 ///
-/// The memory has struct pages, and nobody else has it.
+/// The memory has struct pages, and nothing else uses it.
 pub(crate) unsafe fn clear(range: &Range) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller passes memory with struct pages that nothing else uses.
     unsafe { c::cenalloc_clear(range.start, (range.len / PAGE_SIZE as u64) as usize) };
 }
 
@@ -309,8 +317,9 @@ pub(crate) unsafe fn clear(range: &Range) {
 ///
 /// # Safety
 ///
-/// Both are memory with struct pages, of which nobody else has the one that is written.
+/// Both are memory with struct pages, and nothing else uses that which is written.
 pub(crate) unsafe fn copy(to: u64, from: u64, len: u64) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller passes memory with struct pages, of which nothing else uses that which is
+    // written.
     unsafe { c::cenalloc_copy(to, from, len) }
 }

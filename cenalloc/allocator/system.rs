@@ -30,7 +30,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Adds it to `all`. `ENOMEM`.
+/// Adds the allocator to `all`. `ENOMEM`.
 pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
     let description = Description {
         name: Name::new(b"system"),
@@ -43,11 +43,12 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
     )?)
 }
 
-/// Gives scattered memory, in few segments where users want few, below any address where there
-/// is memory at all. Leaves what has to be one range to those whose business it is.
+/// An allocator of scattered memory, in few segments where users want few, below any address where
+/// there is memory. What has to be one range is left to the allocators of contiguous memory.
 struct System;
 
-// SAFETY: The memory is of the page allocator, and freed with the provision.
+// SAFETY: The page allocator gives zeroed pages that belong to nothing else until the provision is
+// dropped. The code is in this module.
 unsafe impl Allocator for System {
     fn max_len(&self) -> u64 {
         pages::total()
@@ -93,7 +94,8 @@ unsafe impl Allocator for System {
     }
 }
 
-/// The largest chunk for `rest` bytes that can be had, of an order from `smallest` to `largest`.
+/// Takes the largest chunk for `rest` bytes that can be had, of an order from `smallest` to
+/// `largest`.
 fn chunk(
     source: &mut Source<'_>,
     rest: u64,
@@ -104,8 +106,8 @@ fn chunk(
     let wanted = pages.ilog2().min(*largest).max(smallest);
     let mut order = wanted;
     loop {
-        // Only the smallest is worth reclaiming other memory for, and only the largest worth a
-        // search, unless nothing else is left.
+        // Only for the smallest order is other memory reclaimed, and only for the largest is there
+        // a search, unless nothing else is left.
         let effort = Effort {
             reclaim: order == smallest,
             search: order == wanted || order == smallest,
@@ -120,7 +122,8 @@ fn chunk(
     }
 }
 
-/// The smallest order of the next chunk so that `rest` bytes come in `left` aligned segments.
+/// Returns the smallest order of the next chunk so that `rest` bytes come in `left` aligned
+/// segments.
 fn smallest_order(rest: u64, left: u64, alignment: u64) -> Result<u32, Shortage> {
     let each = rest.checked_div(left).ok_or(Shortage::Memory)?;
     let each = if each * left < rest { each + 1 } else { each };

@@ -28,7 +28,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Adds it to `all`. `ENOMEM`.
+/// Adds the allocator to `all`. `ENOMEM`.
 pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
     let description = Description {
         name: Name::new(b"system-contig"),
@@ -41,10 +41,11 @@ pub(super) fn add(all: &mut KVec<(Description, Arc<dyn Allocator>)>) -> Result {
     )?)
 }
 
-/// Gives one range, of up to the page allocator's largest order.
+/// An allocator of one range, of up to the page allocator's largest order.
 struct SystemContig;
 
-// SAFETY: The memory is of the page allocator, and freed with the provision.
+// SAFETY: The page allocator gives zeroed pages that belong to nothing else until the provision is
+// dropped. The code is in this module.
 unsafe impl Allocator for SystemContig {
     fn max_len(&self) -> u64 {
         pages::MAX_CHUNK
@@ -67,7 +68,7 @@ unsafe impl Allocator for SystemContig {
     }
 }
 
-/// One range of the page allocator.
+/// Allocates one range of the page allocator.
 pub(super) fn provide(need: &Need) -> Result<Provision, Shortage> {
     let pages = (need.len / PAGE_SIZE as u64) as usize;
     let effort = Effort {

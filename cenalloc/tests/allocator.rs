@@ -48,12 +48,12 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// How many numbers tests have taken.
 static TAKEN: Atomic<u32> = Atomic::new(0);
 
-/// A number that no other test has: what one that failed left does not disturb others.
+/// Returns a number that no other test has, so that a failed test does not disturb others.
 fn number() -> u32 {
     TAKEN.fetch_add(1, Relaxed)
 }
 
-/// A class of memory that neither this module nor another test has.
+/// Returns a class of memory that neither this module nor another test has.
 fn class() -> u64 {
     1 << (16 + number() % 48)
 }
@@ -153,13 +153,13 @@ impl Registered {
         })
     }
 
-    /// How often it was asked for memory.
+    /// Returns how often it was asked for memory.
     fn times(&self) -> u32 {
         self.allocator.times.load(Relaxed)
     }
 }
 
-/// A buffer of two pages, of memory of these classes.
+/// Returns the need of a buffer of two pages, of memory of these classes.
 fn need(access_mask: u64) -> Need {
     Need {
         len: 2 * PAGE,
@@ -171,17 +171,18 @@ fn need(access_mask: u64) -> Need {
     }
 }
 
-/// Memory for `need`.
+/// Returns memory for `need`.
 fn get(need: &Need) -> Result<Arc<Backing>> {
     provide(need, &Devices::NONE, |_| true)
 }
 
-/// Who provides memory of these classes.
+/// Returns the allocator that provides memory of these classes.
 fn provider(access_mask: u64) -> Result<Name> {
     Ok(*get(&need(access_mask))?.allocator().name())
 }
 
-/// Which allocator comes nearest to `need`, which none could ever satisfy, and what it lacks.
+/// Returns the allocator that comes nearest to `need`, which none could ever satisfy, and what it
+/// lacks.
 fn lacking(need: &Need) -> Option<(Name, Field)> {
     let unserved = any_could(need, &Devices::NONE).err()?;
     Some((unserved.allocator, unserved.misfit.field))

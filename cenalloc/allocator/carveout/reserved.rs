@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of memory that are reserved for this module: by its parameter, where the kernel's command
+//! Ranges of memory that are reserved for this module: by its parameter, if the kernel's command
 //! line keeps the kernel from them, and by the device tree.
 
 use super::super::extent::Extent;
@@ -18,14 +18,14 @@ use kernel::{
     }, //
 };
 
-/// A physical address or length; it has 32 bits on some machines, which [`extent`] sees to.
+/// A physical address or length. It has 32 bits on some machines, for which [`extent`] checks.
 type Address = bindings::resource_size_t;
 
 fn wide(address: impl Into<u64>) -> u64 {
     address.into()
 }
 
-/// Why a range cannot be used.
+/// The cause for which a range cannot be used.
 pub(super) struct Refusal {
     pub(super) error: Error,
     pub(super) why: &'static str,
@@ -49,9 +49,10 @@ impl From<AllocError> for Refusal {
     }
 }
 
-/// The entries of the module's parameter. `EINVAL` where it is no text.
+/// Returns the entries of the module's parameter. `EINVAL` where it is not UTF-8.
 pub(super) fn parameter() -> Result<impl Iterator<Item = &'static str>> {
-    // SAFETY: A string that stays as it is as long as the module is there.
+    // SAFETY: The call returns a string that does not change while the module is loaded, since the
+    // parameter is read-only.
     let text = unsafe { CStr::from_char_ptr(c::cenalloc_carveout_parameter()) };
     let text = text.to_str().map_err(|_| {
         pr_err!("carveout: the parameter is no text\n");
@@ -61,7 +62,7 @@ pub(super) fn parameter() -> Result<impl Iterator<Item = &'static str>> {
     Ok(entries.into_iter().flatten())
 }
 
-/// The nodes of the device tree.
+/// Returns the nodes of the device tree.
 pub(super) fn nodes() -> impl Iterator<Item = c::cenalloc_carveout> {
     (0..).map_while(|index| {
         let mut node = c::cenalloc_carveout {
@@ -70,31 +71,31 @@ pub(super) fn nodes() -> impl Iterator<Item = c::cenalloc_carveout> {
             has_struct_pages: false,
             name: [0; c::CENALLOC_NAME_LEN as usize],
         };
-        // SAFETY: `node` is ours to write.
+        // SAFETY: `node` is a local variable.
         unsafe { c::cenalloc_carveout_node(index, &mut node) }.then_some(node)
     })
 }
 
-/// What a node is called.
+/// Returns the name of a node.
 pub(super) fn node_name(node: &c::cenalloc_carveout) -> Name {
     Name::new(&node.name)
 }
 
-/// A range of memory that is nobody else's: whole pages above address 0, less than 2^32.
+/// A range of memory that is reserved for this module: whole pages above address 0, less than 2^32.
 pub(super) struct Reserved {
     pub(super) name: Name,
     pub(super) extent: Extent,
     /// Whether the memory has struct pages, and is in the kernel's direct map.
     pub(super) has_struct_pages: bool,
-    /// Keeps others out, where the kernel does not do so itself.
+    /// Keeps drivers from the range, where the kernel does not do so itself.
     _region: Option<Region>,
 }
 
 impl Reserved {
-    /// The range of an entry, `NAME=SIZE@START` or `NAME` alone.
+    /// Takes the range of an entry, `NAME=SIZE@START` or `NAME`.
     ///
-    /// `EINVAL` for what is none, `ERANGE` where a number is too large, `ENOENT` where the command
-    /// line reserved nothing of the name, `EBUSY` where somebody uses the range, `ENOMEM`.
+    /// `EINVAL` where it has another form, `ERANGE` where a number is too large, `ENOENT` where the
+    /// command line reserved nothing of the name, `EBUSY` where the range is in use, `ENOMEM`.
     pub(super) fn of_entry(entry: &str) -> Result<Self, Refusal> {
         let Some((name, range)) = entry.split_once('=') else {
             let name = valid_name(entry)?;
@@ -108,14 +109,14 @@ impl Reserved {
         Self::new(name, extent, false)
     }
 
-    /// The range of a node.
+    /// Takes the range of a node.
     pub(super) fn of_node(node: &c::cenalloc_carveout) -> Result<Self, Refusal> {
         let extent = extent(node.start, node.len)?;
         Self::new(node_name(node), extent, node.has_struct_pages)
     }
 
     fn new(name: Name, extent: Extent, has_struct_pages: bool) -> Result<Self, Refusal> {
-        // What is in the direct map is the kernel's, which keeps everybody else away from it.
+        // The kernel itself keeps drivers from memory that is in its direct map.
         let region = (!has_struct_pages)
             .then(|| Region::request(&extent))
             .transpose()?;
@@ -128,11 +129,11 @@ impl Reserved {
     }
 }
 
-/// The range that the kernel's command line reserved as `reserve_mem=SIZE:ALIGN:NAME`.
+/// Returns the range that the kernel's command line reserved as `reserve_mem=SIZE:ALIGN:NAME`.
 fn of_command_line(name: &str) -> Result<Extent, Refusal> {
     let name = CString::try_from_fmt(fmt!("{name}"))?;
     let (mut start, mut len) = (0, 0);
-    // SAFETY: The name is a string; both numbers are ours to write.
+    // SAFETY: A `CString` ends in NUL; both numbers are local variables.
     let found =
         unsafe { bindings::reserve_mem_find_by_name(name.as_char_ptr(), &mut start, &mut len) };
     if found == 0 {
@@ -158,8 +159,8 @@ fn valid_name(name: &str) -> Result<Name, Refusal> {
     Ok(Name::new(name.as_bytes()))
 }
 
-/// A number as the command line of the kernel has them: decimal or, with `0x`, hexadecimal, with
-/// `K`, `M`, `G` or `T` behind it.
+/// Parses a number as on the kernel's command line: decimal or, with `0x`, hexadecimal, with `K`,
+/// `M`, `G` or `T` behind it.
 fn number(text: &str) -> Result<u64, Refusal> {
     let (text, shift) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
         Some(b'K') => (&text[..text.len() - 1], 10),
@@ -181,7 +182,7 @@ fn number(text: &str) -> Result<u64, Refusal> {
         .ok_or(Refusal::new(ERANGE, "has a number that is too large"))
 }
 
-/// The range of `len` bytes from `start` on, if it is one that can be used.
+/// Returns the range of `len` bytes from `start` on, if it can be used.
 fn extent(start: u64, len: u64) -> Result<Extent, Refusal> {
     let page = PAGE_SIZE as u64;
     if len == 0 {
@@ -195,7 +196,7 @@ fn extent(start: u64, len: u64) -> Result<Extent, Refusal> {
     }
     let beyond = Refusal::new(ERANGE, "goes beyond what the machine can address");
     let iomem = &raw const bindings::iomem_resource;
-    // SAFETY: A static of the kernel, whose end does not change any more.
+    // SAFETY: `iomem_resource` is a static of the kernel, which sets its end at boot.
     let highest = wide(unsafe { (*iomem).end });
     match start.checked_add(len - 1) {
         Some(last) if last <= highest && last < u64::MAX && usize::try_from(len).is_ok() => {
@@ -208,20 +209,20 @@ fn extent(start: u64, len: u64) -> Result<Extent, Refusal> {
     }
 }
 
-/// A range of addresses that the kernel's list of resources has as ours, as long as this is there.
+/// A range of addresses that is requested in the kernel's list of resources as long as this lives.
 ///
 /// # Invariants
 ///
-/// Is a resource that was requested, and not released.
+/// Points to a resource that `__request_region` returned, and that only the drop releases.
 struct Region(NonNull<bindings::resource>);
 
 // SAFETY: A resource may be released by any thread.
 unsafe impl Send for Region {}
-// SAFETY: There is nothing to do with a shared reference.
+// SAFETY: No method takes a shared reference.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// `EBUSY` where the kernel or a driver uses any of it.
+    /// Requests the range. `EBUSY` where the kernel or a driver uses any of it.
     fn request(extent: &Extent) -> Result<Self, Refusal> {
         let iomem = &raw mut bindings::iomem_resource;
         let (start, len) = (extent.first as Address, extent.len() as Address);
@@ -237,10 +238,11 @@ impl Region {
         if intersects != bindings::REGION_DISJOINT as c_int {
             return Err(Refusal::new(EBUSY, "is memory of the kernel"));
         }
-        // SAFETY: The root of the list, and a name that lives as long as the module.
+        // SAFETY: `iomem` is the root of the list, and the name lives as long as the module, which
+        // releases the region before it is unloaded.
         let region =
             unsafe { bindings::__request_region(iomem, start, len, c"cenalloc".as_char_ptr(), 0) };
-        // INVARIANT: Just requested.
+        // INVARIANT: `__request_region` returned it.
         NonNull::new(region)
             .map(Self)
             .ok_or(Refusal::new(EBUSY, "is in use: see /proc/iomem"))
@@ -250,7 +252,8 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let iomem = &raw mut bindings::iomem_resource;
-        // SAFETY: By the type's invariants the resource is there until it is released here.
+        // SAFETY: By the type's invariants the resource was requested, and is not released before
+        // this.
         unsafe {
             let (start, end) = ((*self.0.as_ptr()).start, (*self.0.as_ptr()).end);
             bindings::__release_region(iomem, start, end - start + 1);
