@@ -2,9 +2,9 @@
 
 //! The users of one buffer, and what they need together.
 //!
-//! The set decides nothing about memory: it tells who conflicts with whom before there is any
-//! ([`Users::consider`]), and whom given memory does not fit ([`Users::misfit`]). It has no lock
-//! of its own; it lives under the buffer's reservation lock.
+//! The set does not choose memory: it tells which users conflict before there is any
+//! ([`Users::consider`]), and which one given memory does not suit ([`Users::misfit`]). It has no
+//! lock of its own, but belongs under the buffer's reservation lock.
 //!
 //! Where users have no class of memory in common, their second choices count ([`model::Needs`]).
 //!
@@ -38,9 +38,9 @@ use kernel::{
 
 pub use crate::members::Member;
 
-/// Who a user is, as the exporter keeps it.
+/// The identity of a user, as the exporter keeps it.
 pub trait Identity {
-    /// The name in messages. Need not be quick.
+    /// Returns the name for messages. It may be slow.
     fn name(&self) -> Name;
 }
 
@@ -51,15 +51,19 @@ pub struct User<T> {
     pub data: T,
 }
 
-/// A user as whoever let it join knows it.
+/// A reference to a user that has joined.
 pub type UserRef<T> = Arc<Member<User<T>>>;
 
-/// A user that is in no set yet: shared between threads where what is kept for it can be.
+/// A user that is in no set yet. It can be shared between threads if what is kept for it can be.
 pub struct Newcomer<T>(Pin<UniqueArc<Member<User<T>>>>, PhantomData<T>);
 
 impl<T> Newcomer<T> {
-    /// A user that needs `needs`, and for which the exporter keeps `data`. Allocated by `flags`:
-    /// users that a process asks for are charged to it. `ENOMEM`.
+    /// Creates a user that needs `needs`, and for which the exporter keeps `data`. It is allocated
+    /// by `flags`, since users that a process asks for are charged to it.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory for it.
     pub fn new(needs: &Needs, data: T, flags: Flags) -> Result<Self> {
         let user = User {
             needs: *needs,
@@ -68,7 +72,7 @@ impl<T> Newcomer<T> {
         Ok(Self(Member::new(user, flags)?.into(), PhantomData))
     }
 
-    /// The same with other needs.
+    /// Replaces the needs.
     #[must_use]
     #[inline(always)]
     pub fn with(mut self, needs: &Needs) -> Self {
@@ -76,40 +80,40 @@ impl<T> Newcomer<T> {
         self
     }
 
-    /// The user.
+    /// Returns the user.
     pub fn user(&self) -> &User<T> {
         Member::unique(&self.0)
     }
 
-    /// The user.
+    /// Returns the user.
     pub fn user_mut(&mut self) -> &mut User<T> {
         self.0.get_mut()
     }
 }
 
 impl<T: Identity> User<T> {
-    /// The name in messages.
+    /// Returns the name for messages.
     pub fn name(&self) -> Name {
         self.data.name()
     }
 }
 
 impl<T> User<T> {
-    /// What this user needs.
+    /// Returns what this user needs.
     pub fn needs(&self) -> &Needs {
         &self.needs
     }
 }
 
-/// Why a newcomer cannot be proposed.
+/// The cause for which a newcomer cannot be proposed.
 #[expect(
     clippy::large_enum_variant,
     reason = "a refusal is rare, and must not fail for want of memory"
 )]
 pub enum Refused {
-    /// It cannot share the buffer.
+    /// It can never share the buffer.
     Conflict(Conflict),
-    /// Anything else.
+    /// Any other error.
     Failed(Error),
 }
 
@@ -119,21 +123,21 @@ impl From<Error> for Refused {
     }
 }
 
-/// What the buffer and all users would need together with a newcomer: computed, and possible.
+/// The combined constraints with a newcomer, which are possible.
 pub struct Outcome {
     together: Together,
     choice: Choice,
 }
 
 impl Outcome {
-    /// What everybody would need together.
+    /// Returns what the buffer, all users and the newcomer would need together.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
     }
 }
 
-/// A newcomer that may join, and is not in the set yet. It has the set to itself: nothing joins or
-/// leaves before it is committed or given up.
+/// A newcomer that may join, and is not in the set yet. It borrows the set, so that no user joins
+/// or leaves before it is committed or given up.
 pub struct Proposal<'a, T> {
     users: &'a mut Users<T>,
     newcomer: Newcomer<T>,
@@ -141,32 +145,32 @@ pub struct Proposal<'a, T> {
 }
 
 impl<T: Identity> Proposal<'_, T> {
-    /// The users that there are.
+    /// Returns the users in the set.
     pub fn users(&self) -> &Users<T> {
         self.users
     }
 
-    /// The newcomer.
+    /// Returns the newcomer.
     pub fn newcomer(&self) -> &User<T> {
         self.newcomer.user()
     }
 
-    /// What becomes of the set.
+    /// Returns what the set would need.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
-    /// What would count of the newcomer's needs of the memory.
+    /// Returns what would count of the newcomer's needs of the memory.
     pub fn constraints(&self) -> Constraints {
         self.newcomer.user().needs.of_memory(self.outcome.choice)
     }
 
-    /// Which needs would count.
+    /// Returns which choice would count.
     pub fn choice(&self) -> Choice {
         self.outcome.choice
     }
 
-    /// Lets second choices count, for whoever finds that memory for the first ones cannot be had.
+    /// Lets second choices count, if the caller finds that memory for the first ones cannot be had.
     /// Returns whether they did not count before, and differ and are possible.
     pub fn take_second(&mut self) -> bool {
         let Outcome { together, choice } = &mut self.outcome;
@@ -181,13 +185,13 @@ impl<T: Identity> Proposal<'_, T> {
         is_better
     }
 
-    /// Whether other needs would count of the users that there are.
+    /// Returns whether another choice would count for the users in the set.
     pub fn changes_others(&self) -> bool {
         self.outcome.choice != self.users.choice
     }
 
-    /// The first need that `memory` would not satisfy: the newcomer's, and, where those change,
-    /// those of all others.
+    /// Returns the first need that `memory` does not satisfy: of the newcomer and, where another
+    /// choice would count, of all users.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<Misfit> {
         if self.changes_others() {
             return self.misfit_of_all(memory);
@@ -195,10 +199,10 @@ impl<T: Identity> Proposal<'_, T> {
         self.constraints().misfit(memory, PAGE_SIZE as u64)
     }
 
-    /// The first need that `memory` would not satisfy: the newcomer's, or anybody's.
+    /// Returns the first need that `memory` does not satisfy, of the newcomer and all users.
     pub fn misfit_of_all(&self, memory: &Memory<'_>) -> Option<Misfit> {
         let page = PAGE_SIZE as u64;
-        // Suits it a table that would serve all, it suits each.
+        // Memory that suits a table for all suits each.
         self.outcome.combined().misfit(memory, page)?;
         let others = self
             .users
@@ -209,7 +213,7 @@ impl<T: Identity> Proposal<'_, T> {
             .find_map(|constraints| constraints.misfit(memory, page))
     }
 
-    /// Lets the newcomer join.
+    /// Adds the newcomer to the set.
     #[inline(always)]
     pub fn commit(self) -> UserRef<T> {
         let users = self.users;
@@ -218,32 +222,32 @@ impl<T: Identity> Proposal<'_, T> {
         users.members.push(self.newcomer.0)
     }
 
-    /// Gives the newcomer up; it may be proposed again.
+    /// Gives the newcomer back, which may be proposed again.
     pub fn give_up(self) -> Newcomer<T> {
         self.newcomer
     }
 }
 
-/// The most users of one buffer: what looks through all of them stays short.
+/// The most users of one buffer, so that a search through all of them stays short.
 pub const MAX_USERS: usize = 4096;
 
 /// The users of one buffer.
 pub struct Users<T> {
-    /// What the buffer needs whoever uses it.
+    /// What the buffer needs in addition to its users.
     base: Constraints,
     /// The buffer's length in bytes.
     len: u64,
     members: Members<User<T>>,
     /// What `base` and all users need together.
     together: Together,
-    /// What counts of it, and of each.
+    /// The choice that counts, for all users.
     choice: Choice,
-    /// What a user left that went: who attaches and detaches for each frame need not allocate.
+    /// A user that was released: an importer that attaches and detaches for each frame reuses it.
     spare: Option<Newcomer<T>>,
 }
 
 impl<T: Identity> Users<T> {
-    /// No users yet, of a buffer of `len` bytes that itself needs `base`.
+    /// Creates the set of a buffer of `len` bytes that itself needs `base`, without users.
     pub fn new(base: Constraints, len: u64) -> Self {
         Self {
             base,
@@ -255,70 +259,75 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// What everybody needs together.
+    /// Returns the combined constraints of all users.
     ///
-    /// Of [`segments`](Constraints::segments), each user needs only its own; what binds the mapping
-    /// of a device behind an IOMMU is left out.
+    /// Each user needs only its own of [`segments`](Constraints::segments). What binds only the
+    /// mapping of a device behind an IOMMU is left out.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
     }
 
-    /// What counts of the needs of a user of this set. It changes while the user is in the set only
-    /// where its second choice begins or ceases to count.
+    /// Returns what counts of the needs of a user of this set. It changes only where the second
+    /// choice of the user begins or ceases to count.
     pub fn constraints_of<'a>(&self, user: &'a User<T>) -> &'a Constraints {
         user.needs.by(self.choice)
     }
 
-    /// Whether the second choice of a user of this set counts.
+    /// Returns whether the second choice of a user of this set counts.
     pub fn has_second(&self, user: &User<T>) -> bool {
         self.choice == Choice::Second && user.needs.has_second()
     }
 
-    /// How many users there are.
+    /// Returns how many users there are.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no user.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The users, in no order.
+    /// Returns the users, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &User<T>> {
         self.members.iter()
     }
 
-    /// The users, in no order.
+    /// Returns the users, in no particular order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut User<T>> {
         self.members.iter_mut()
     }
 
-    /// The first user for which `is_it` holds.
+    /// Returns the first user for which `is_it` holds.
     pub fn find(&self, mut is_it: impl FnMut(&User<T>) -> bool) -> Option<UserRef<T>> {
         let mut users = Iterator::zip(self.members.members(), self.iter());
         let (found, _) = users.find(|(_, user)| is_it(user))?;
         Some(found.clone())
     }
 
-    /// A user, if it is in this set.
+    /// Returns a user, if it is in this set.
     pub fn get(&self, user: &Member<User<T>>) -> Option<&User<T>> {
         self.members.get(user)
     }
 
-    /// A user, if it is in this set.
+    /// Returns a user, if it is in this set.
     pub fn get_mut(&mut self, user: &Member<User<T>>) -> Option<&mut User<T>> {
         self.members.get_mut(user)
     }
 
-    /// What counts of a user's needs, and what the exporter keeps for it, if it is in this set.
+    /// Returns what counts of a user's needs, and what the exporter keeps for it, if it is in this
+    /// set.
     pub fn parts(&mut self, user: &Member<User<T>>) -> Option<(&Constraints, &mut T)> {
         let user = self.members.get_mut(user)?;
         Some((user.needs.by(self.choice), &mut user.data))
     }
 
-    /// Proposes that `newcomer` joins: as [`consider`](Self::consider), and `ENOMEM`, also where
-    /// there are as many users as there may be.
+    /// Proposes that `newcomer` joins.
+    ///
+    /// # Errors
+    ///
+    /// - [`Refused::Conflict`] as [`consider`](Self::consider).
+    /// - `ENOMEM` if there is no memory for the user, or there are [`MAX_USERS`].
     #[expect(
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
@@ -337,11 +346,13 @@ impl<T: Identity> Users<T> {
         })
     }
 
-    /// Whether a newcomer could join. Nothing changes in the set.
+    /// Checks whether a newcomer could join. Nothing changes in the set.
     ///
-    /// It cannot where no memory of the buffer's length could ever satisfy its own needs, or
-    /// those of all together, by either choice. The reason names the user that stands against it,
-    /// where it is one.
+    /// # Errors
+    ///
+    /// - [`Refused::Conflict`] if no memory of the buffer's length could ever satisfy its own
+    ///   needs, or the combined constraints by either choice. The conflict names the user that it
+    ///   is with, if it is one.
     #[expect(
         clippy::result_large_err,
         reason = "a refusal is rare, and must not fail for want of memory"
@@ -360,7 +371,7 @@ impl<T: Identity> Users<T> {
         };
         let needs = user.needs();
         if *needs == Needs::NONE {
-            // What all need stays as it is, and that is possible.
+            // The combined constraints stay as they are, which is possible.
             return Ok(Outcome {
                 together: self.together,
                 choice: self.choice,
@@ -379,8 +390,8 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// Which one user makes it impossible, in `field`, to share with a newcomer. One with whom
-    /// second choices do not help, if there is any.
+    /// Returns the user with which a newcomer conflicts in `field`, preferably one with which
+    /// second choices do not help.
     fn opponent(&self, needs: &Needs, field: Field) -> (Misfit, Party) {
         let page = PAGE_SIZE as u64;
         let against = |other: &Constraints| Misfit {
@@ -406,14 +417,14 @@ impl<T: Identity> Users<T> {
         (against(self.combined()), Party::Others)
     }
 
-    /// Takes a user out, if it is in this set, and computes anew what the others need. As
+    /// Removes a user, if it is in this set, and combines the needs of the others as
     /// [`reconsider`](Self::reconsider).
     pub fn release(
         &mut self,
         user: &Member<User<T>>,
         could: impl FnOnce(&Self, &Constraints) -> bool,
     ) {
-        // Who needed nothing narrowed nothing.
+        // A user without needs narrowed nothing.
         let is_bound = |user: &User<T>| *user.needs() != Needs::NONE;
         let is_bound = self.get(user).is_some_and(is_bound);
         self.members.remove(user);
@@ -422,15 +433,15 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// Takes out all users that `goes` says of that they go, and computes anew what the others
-    /// need. As [`reconsider`](Self::reconsider).
+    /// Removes all users for which `goes` holds, and combines the needs of the others as
+    /// [`reconsider`](Self::reconsider).
     pub fn release_all(
         &mut self,
         mut goes: impl FnMut(&mut User<T>) -> bool,
         could: impl FnOnce(&Self, &Constraints) -> bool,
     ) {
         let before = self.len();
-        // Backwards: what takes the place of one that goes has been looked at.
+        // Backwards, since the user that takes the place of a removed one has been checked.
         for place in (0..before).rev() {
             if self.members.at_mut(place).is_some_and(&mut goes) {
                 self.members.remove_at(place);
@@ -441,11 +452,10 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// Computes anew what all need together.
+    /// Combines the needs of all users anew.
     ///
-    /// Second choices that counted count no longer where they need not, if `could` says that what
-    /// all would then need can be had: it cannot where there is memory, which was chosen for the
-    /// second choices.
+    /// First choices count again where they are possible and `could` says that memory for them can
+    /// be had. It cannot where there is memory, which was chosen for the second choices.
     pub fn reconsider(&mut self, could: impl FnOnce(&Self, &Constraints) -> bool) {
         let base = Together::new(&self.base);
         let together = self.iter().fold(base, |all, user| all.with(user.needs()));
@@ -459,23 +469,23 @@ impl<T: Identity> Users<T> {
         }
     }
 
-    /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless somebody else
-    /// has it. The exporter has taken out of it what is not to be kept.
+    /// Keeps a user that was released, for [`take_spare`](Self::take_spare), unless there are other
+    /// references to it. The exporter has removed from it what is not to be kept.
     pub fn keep_spare(&mut self, user: UserRef<T>) {
         self.spare = Arc::into_unique_or_drop(user).map(|user| Newcomer(user, PhantomData));
     }
 
-    /// A newcomer that need not be allocated, if there is one.
+    /// Takes the newcomer that need not be allocated, if there is one.
     #[inline(always)]
     pub fn take_spare(&mut self) -> Option<Newcomer<T>> {
         self.spare.take()
     }
 
-    /// The first user whom `memory` does not fit, and why not; likewise for the buffer's own
-    /// needs.
+    /// Returns the first user that `memory` does not suit, and its misfit, also for the buffer's
+    /// own needs.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<(Name, Misfit)> {
         let page = PAGE_SIZE as u64;
-        // Suits it a table that would serve all, it suits each.
+        // Memory that suits a table for all suits each.
         self.combined().misfit(memory, page)?;
         if let Some(misfit) = self.base.misfit(memory, page) {
             return Some((Name::new(b"the buffer's creator"), misfit));
@@ -486,7 +496,7 @@ impl<T: Identity> Users<T> {
         })
     }
 
-    /// The user whose need of `field` is the one that binds all, if it is a user's.
+    /// Returns the user whose need of `field` is the combined one, if it is a user's.
     pub fn binding(&self, field: Field) -> Option<&User<T>> {
         let bound = self.combined().placement.get(field);
         self.iter()

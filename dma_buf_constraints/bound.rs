@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is remembered of a device for as long as a driver is bound to it.
+//! What is kept for a device for as long as a driver is bound to it.
 //!
 //! A notifier of the device's bus tells when that ends, after an unbind or a failed probe. Nothing
-//! is put on the device itself, which is somebody else's, and nobody who unbinds it waits for more
-//! than a tree to be searched.
+//! is attached to the device itself, which belongs to its driver and its bus, and an unbind waits
+//! for no more than the search of a tree.
 
 use crate::{
     c,
@@ -48,25 +48,25 @@ use kernel::{
 /// The address of a device, and a number that tells entries of one device apart.
 type Key = (usize, u64);
 
-/// The number of what a device's own driver declared, of which there is one.
+/// The number of what a device's own driver declared: one declaration.
 const OF_ITS_DRIVER: u64 = 0;
 
-/// What is remembered of a device.
+/// An entry of a device.
 enum Entry {
     /// What its driver declared.
     Declared(
         Constraints,
         #[expect(dead_code, reason = "its drop counts")] Watched,
     ),
-    /// That somebody else keeps it.
+    /// A [`Kept`] of another module.
     Kept(Arc<Place>),
 }
 
 /// A device that is kept.
 struct Remembered {
     device: ARef<Device>,
-    /// Not for longer: a bus that goes has no device with a driver, and may come again, at its old
-    /// address, without the notifier.
+    /// Dropped with the device: a bus that is unregistered has no device with a driver, and another
+    /// may be registered at its address, without the notifier.
     _watched: Watched,
 }
 
@@ -74,7 +74,7 @@ struct Remembered {
 type Place = SpinLock<Option<Remembered>>;
 
 kernel::sync::global_lock! {
-    /// All entries. Held for a search alone.
+    /// All entries. Held only for a search.
     // SAFETY: `Watching::new` initialises it before anything can use the lock.
     unsafe(uninit) static ENTRIES: Mutex<Option<RBTree<Key, Entry>>> = None;
 }
@@ -85,13 +85,15 @@ kernel::sync::global_lock! {
     unsafe(uninit) static WATCHES: Mutex<KVec<Arc<Watch>>> = KVec::new();
 }
 
-/// Whether the locks above can be used: where the module is built in, drivers may come earlier.
+/// Whether the locks above are initialised: where the module is built in, drivers may probe
+/// earlier.
 static READY: Atomic<bool> = Atomic::new(false);
 
-/// How many declarations of drivers there are: on most systems none, and then nobody need look.
+/// How many declarations of drivers there are: on most systems none, and then the tree is not
+/// searched.
 static DECLARATIONS: Atomic<usize> = Atomic::new(0);
 
-/// How many devices have been let go because their drivers unbound.
+/// How many devices were dropped because their drivers unbound.
 static LET_GO: Atomic<usize> = Atomic::new(0);
 
 /// The number of the newest entry.
@@ -101,27 +103,28 @@ fn address(device: &Device) -> usize {
     as_raw(device) as usize
 }
 
-/// A bus that is listened to.
+/// The notifier of a bus.
 #[pin_data]
 struct Watch {
     bus: *const bindings::bus_type,
     #[pin]
     block: Opaque<bindings::notifier_block>,
-    /// Whoever registers the notifier waits for notifiers of that bus, and for no other.
+    /// Held while the notifier is registered: a thread waits only for notifiers of the same bus.
     #[pin]
     registering: Mutex<()>,
-    /// How many entries there are of devices on it.
+    /// How many entries there are of devices on the bus.
     entries: Atomic<usize>,
 }
 
-// SAFETY: The bus is only compared, and the notifier changed under `registering`, or by
-// `Watching`, when nobody declares any more.
+// SAFETY: `bus` is only compared, or used by a caller that has a device on it. The notifier is
+// changed by any thread under `registering`, or by `Watching` after the last declaration.
 unsafe impl Send for Watch {}
-// SAFETY: As above; the count is atomic.
+// SAFETY: `bus` is constant, the notifier is changed only under `registering` or by `Watching`
+// after the last declaration, and the count is atomic.
 unsafe impl Sync for Watch {}
 
 impl Watch {
-    /// That of a bus, made where there is none yet. `ENOMEM`.
+    /// Returns the watch of a bus, which is created if there is none yet. `ENOMEM`.
     fn of(bus: *const bindings::bus_type) -> Result<Arc<Self>> {
         let known = |watches: &[Arc<Self>]| watches.iter().find(|watch| watch.bus == bus).cloned();
         if let Some(watch) = known(&WATCHES.lock()) {
@@ -144,16 +147,17 @@ impl Watch {
         if let Some(watch) = known(&watches) {
             return Ok(watch);
         }
-        // Once for each bus.
+        // There is one for each bus.
         watches.push(watch.clone(), GFP_KERNEL_ACCOUNT)?;
         Ok(watch)
     }
 
-    /// Registers the notifier, which may be registered already, or not any more where the bus has
-    /// gone and come again. `ENOMEM`.
+    /// Registers the notifier, which may be registered already, or no longer where the bus was
+    /// unregistered and came again. `ENOMEM`.
     fn register(&self) -> Result {
-        // SAFETY: The bus is there: the caller has a device on it. The notifier stays where it is
-        // until `Watching` takes it off. To take off one that is not there does nothing.
+        // SAFETY: The caller has a device on the bus, which keeps the bus. The notifier stays where
+        // it is until `Watching` unregisters it. Unregistering one that is not registered does
+        // nothing.
         unsafe {
             bindings::bus_unregister_notifier(self.bus, self.block.get());
             to_result(bindings::bus_register_notifier(self.bus, self.block.get()))
@@ -161,13 +165,14 @@ impl Watch {
     }
 }
 
-/// An entry of a device on a bus that is listened to, as it counts there.
+/// Counts an entry of a device on its bus.
 struct Watched(Arc<Watch>);
 
 impl Watched {
-    /// Listens to the bus of `device`. `ENODEV` where it is on none; `ENOMEM`. May sleep.
+    /// Registers the notifier of the bus of `device`. `ENODEV` where it is on none; `ENOMEM`. May
+    /// sleep.
     fn new(device: &Device) -> Result<Self> {
-        // SAFETY: The reference proves that the device is alive; its bus never changes.
+        // SAFETY: The reference keeps the device, whose bus never changes.
         let bus = unsafe { (*as_raw(device)).bus };
         if bus.is_null() {
             return Err(ENODEV);
@@ -183,21 +188,21 @@ impl Watched {
 }
 
 impl Drop for Watched {
-    /// Without a lock: the notifier itself may do it.
+    /// Takes no lock, since the notifier itself may drop this.
     fn drop(&mut self) {
         self.0.entries.fetch_sub(1, Relaxed);
     }
 }
 
-/// Listens to buses, once there is something to listen for, until it is dropped. For the module.
+/// Owns the locks and notifiers above, as long as the module.
 pub(crate) struct Watching(());
 
 impl Watching {
-    /// For the module's initialiser.
+    /// Initialises the locks. Called once, by the module's initialiser.
     pub(crate) fn new() -> Self {
         // SAFETY: The module's initialiser calls this exactly once, before anything else.
         unsafe { ENTRIES.init() };
-        // SAFETY: As above.
+        // SAFETY: The module's initialiser calls this exactly once, before anything else.
         unsafe { WATCHES.init() };
         *ENTRIES.lock() = Some(RBTree::new());
         READY.store(true, Release);
@@ -207,21 +212,22 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        // Without the lock, which `notified` never takes: unregistering waits for that.
+        // Without the lock: unregistering waits for `notified`, which never takes it.
         let watches = core::mem::replace(&mut *WATCHES.lock(), KVec::new());
         for watch in &watches {
-            // SAFETY: A bus that has gone is not found, nor looked into.
+            // SAFETY: The call looks the bus up by its address, and does not dereference one that
+            // is not registered.
             unsafe { bindings::bus_unregister_notifier(watch.bus, watch.block.get()) };
         }
         drop(ENTRIES.lock().take());
     }
 }
 
-/// Lets a device go whose driver has unbound, or was not bound after all.
+/// Drops the entries of a device whose driver has unbound or failed to bind.
 ///
 /// # Safety
 ///
-/// For the notifiers of [`Watch`] alone: `device` is a device of a bus.
+/// Called by the notifiers of [`Watch`] only, with a device of the bus.
 unsafe extern "C" fn notified(
     _block: *mut bindings::notifier_block,
     event: c_ulong,
@@ -236,9 +242,9 @@ unsafe extern "C" fn notified(
             }
             Entry::Kept(place) => {
                 let device = place.lock().take();
-                // Who finds the new number finds the place empty.
+                // A thread that reads the new number finds the place empty.
                 LET_GO.fetch_add(1, Release);
-                // Without the spinlock.
+                // Drops the reference without the spinlock.
                 drop(device);
             }
         }
@@ -246,7 +252,7 @@ unsafe extern "C" fn notified(
     bindings::NOTIFY_DONE as c_int
 }
 
-/// Takes any entry of a device out of the table.
+/// Removes any entry of a device from the tree.
 fn first(device: usize) -> Option<Entry> {
     let mut entries = ENTRIES.lock();
     let cursor = entries.as_mut()?.cursor_lower_bound_mut(&(device, 0))?;
@@ -257,8 +263,8 @@ fn first(device: usize) -> Option<Entry> {
     Some(node.to_key_value().1)
 }
 
-/// Remembers what the driver of `device` declared, in place of what it did before, or nothing.
-/// `ENODEV` where it is on no bus; `EPROBE_DEFER` where the module has not started yet; `ENOMEM`.
+/// Replaces what the driver of `device` declared by `constraints`, or by nothing. `ENODEV` where it
+/// is on no bus; `EPROBE_DEFER` where the module has not started yet; `ENOMEM`.
 pub(crate) fn declare(device: &Device<Bound>, constraints: Option<&Constraints>) -> Result {
     if !READY.load(Acquire) {
         return Err(EPROBE_DEFER);
@@ -276,12 +282,12 @@ pub(crate) fn declare(device: &Device<Bound>, constraints: Option<&Constraints>)
     Ok(())
 }
 
-/// Whether any driver has declared anything.
+/// Returns whether any driver has declared anything.
 pub(crate) fn any_declared() -> bool {
     DECLARATIONS.load(Relaxed) > 0
 }
 
-/// What the driver of `device` declared last.
+/// Returns what the driver of `device` declared last.
 pub(crate) fn declared(device: &Device) -> Option<Constraints> {
     if !any_declared() {
         return None;
@@ -293,12 +299,13 @@ pub(crate) fn declared(device: &Device) -> Option<Constraints> {
     }
 }
 
-/// How many devices have been let go: where that changes, a [`Kept`] may be over.
+/// Returns how many devices were dropped because their drivers unbound. When that changes, a
+/// [`Kept`] may be over.
 pub fn let_go() -> usize {
     LET_GO.load(Acquire)
 }
 
-/// Memory for a [`Kept`], had before the device is locked.
+/// Memory for a [`Kept`], allocated before the device is locked.
 pub struct Room {
     place: Arc<Place>,
     node: RBTreeNode<Key, Entry>,
@@ -307,7 +314,12 @@ pub struct Room {
 }
 
 impl Room {
-    /// Makes room to keep `device`. `ENODEV` where it is on no bus; `ENOMEM`. May sleep.
+    /// Allocates what it takes to keep `device`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV` if the device is on no bus.
+    /// - `ENOMEM` if there is no memory for the entry or the notifier.
     pub fn new(device: &Device, flags: Flags) -> Result<Self> {
         let place = Arc::pin_init(new_spinlock!(None), flags)?;
         let key = (address(device), NEWEST.fetch_add(1, Relaxed) + 1);
@@ -319,7 +331,11 @@ impl Room {
         })
     }
 
-    /// Keeps the device, which has to be that for which the room was made: `EINVAL`.
+    /// Keeps `device` until its driver unbinds.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the room was made for another device.
     pub fn keep(self, device: &Device<Bound>) -> Result<Kept> {
         if self.key.0 != address(device) {
             return Err(EINVAL);
@@ -329,7 +345,7 @@ impl Room {
             _watched: self.watched,
         });
         let same = ENTRIES.lock().as_mut().map(|all| all.insert(self.node));
-        // Numbers are not used twice.
+        // Nothing was replaced: numbers are not used twice.
         drop(same);
         Ok(Kept {
             place: self.place,
@@ -338,25 +354,25 @@ impl Room {
     }
 }
 
-/// A device of somebody else's, with a reference until its driver unbinds.
+/// A device of another driver, with a reference to it until that driver unbinds.
 pub struct Kept {
     place: Arc<Place>,
     key: Key,
 }
 
 impl Kept {
-    /// The device, unless its driver has unbound.
+    /// Returns the device, unless its driver has unbound.
     pub fn device(&self) -> Option<ARef<Device>> {
         let place = self.place.lock();
         Some(place.as_ref()?.device.clone())
     }
 
-    /// Whether its driver has unbound.
+    /// Returns whether its driver has unbound.
     pub fn is_over(&self) -> bool {
         self.place.lock().is_none()
     }
 
-    /// Whether it is `device`, and its driver has not unbound.
+    /// Returns whether it is `device`, and its driver has not unbound.
     pub fn is_of(&self, device: &Device) -> bool {
         self.key.0 == address(device) && !self.is_over()
     }
@@ -368,7 +384,7 @@ impl Drop for Kept {
             .lock()
             .as_mut()
             .and_then(|all| all.remove_node(&self.key));
-        // Without the mutex.
+        // Drops the entry without the mutex.
         drop(entry);
     }
 }
@@ -381,21 +397,26 @@ impl Drop for Kept {
 pub struct BoundLock<'a>(&'a Device, NotThreadSafe);
 
 impl<'a> BoundLock<'a> {
-    /// Takes the lock. `ENODEV` where no driver is bound; `ERESTARTSYS` where a signal comes first.
+    /// Takes the lock of `device`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV` if no driver is bound.
+    /// - `ERESTARTSYS` if a signal comes first.
     pub fn new(device: &'a Device) -> Result<Self> {
-        // SAFETY: The reference proves that the device is alive.
+        // SAFETY: The reference keeps the device.
         to_result(unsafe { c::dbc_device_lock_bound(as_raw(device)) })?;
-        // INVARIANT: The call has taken the lock. Where it fails there must be no guard, not even
-        // for a moment: its drop unlocks.
+        // INVARIANT: The call took the lock and found a driver. Where it fails there must be no
+        // guard, not even for a moment: its drop unlocks.
         Ok(Self(device, NotThreadSafe))
     }
 
-    /// Takes the lock if it is free and a driver is bound. For who may hold locks that importers
-    /// also take in their remove, which runs under the device's: that one is only tried.
+    /// Takes the lock if it is free and a driver is bound. It does not wait: the caller may hold
+    /// locks that importers also take in their remove, which runs under the device's lock.
     pub(crate) fn try_new(device: &'a Device) -> Option<Self> {
-        // SAFETY: The reference proves that the device is alive.
+        // SAFETY: The reference keeps the device.
         let is_locked = unsafe { c::dbc_device_trylock_bound(as_raw(device)) };
-        // INVARIANT: As in `new`.
+        // INVARIANT: The call took the lock and found a driver, or there is no guard.
         is_locked.then(|| Self(device, NotThreadSafe))
     }
 }

@@ -48,7 +48,7 @@ use kernel::{
 
 pub use c::dma_buf_constraints;
 
-/// What is kept for a user: its device.
+/// What the set keeps for a user: its device.
 struct Attached(ARef<Device>);
 
 impl Identity for Attached {
@@ -97,13 +97,13 @@ impl From<&Constraints> for c::dma_buf_constraints {
     }
 }
 
-/// The constraints behind a pointer that may be NULL.
+/// Reads constraints behind a pointer that may be NULL.
 ///
 /// # Safety
 ///
 /// `raw` is NULL or points to valid constraints.
 unsafe fn read(raw: *const c::dma_buf_constraints) -> Constraints {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller passes NULL or valid constraints.
     match unsafe { raw.as_ref() } {
         Some(raw) => raw.into(),
         None => Constraints::ANY,
@@ -148,7 +148,7 @@ unsafe extern "C" fn dma_buf_constraints_set_alloc(
     base: *const c::dma_buf_constraints,
     len: u64,
 ) -> *mut c::dma_buf_constraints_set {
-    // SAFETY: The caller's promise.
+    // SAFETY: The header requires NULL or valid constraints of the driver.
     let base = unsafe { read(base) };
     if len == 0 || device::invalid(&base).is_some() {
         return EINVAL.to_ptr();
@@ -171,25 +171,25 @@ unsafe extern "C" fn dma_buf_constraints_set_free(set: *mut c::dma_buf_constrain
     }
 }
 
-/// A device of a C caller.
+/// Returns the device of a C caller.
 ///
 /// # Safety
 ///
 /// `dev` is a device to which a driver is bound for `'a`.
 unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
-    // SAFETY: The caller's device lives.
+    // SAFETY: The caller passes a device with a driver, which keeps it for `'a`.
     let device: &Device = unsafe { Device::from_raw(dev) };
-    // SAFETY: The caller's device is bound.
+    // SAFETY: The caller passes a device to which a driver is bound for `'a`.
     unsafe { device.as_bound() }
 }
 
-/// A newcomer for the device of a C caller. `ENOMEM`.
+/// Creates a newcomer for the device of a C caller. `ENOMEM`.
 fn newcomer(device: &Device<Bound>) -> Result<Newcomer<Attached>> {
     let needs = device::needs(device).unwrap_or(Needs::NONE);
     Newcomer::new(&needs, Attached((&**device).into()), GFP_KERNEL_ACCOUNT)
 }
 
-/// Tells a C caller why a device was refused.
+/// Converts a refusal for a C caller, and fills in its conflict.
 ///
 /// # Safety
 ///
@@ -198,7 +198,8 @@ unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: Refused) -> Error {
     match refused {
         Refused::Conflict(reason) => {
             if !conflict.is_null() {
-                // SAFETY: It is to be filled in, as the caller promises.
+                // SAFETY: The caller passes NULL, which was excluded, or a conflict that may be
+                // written.
                 unsafe { conflict.write((&reason).into()) };
             }
             EINVAL
@@ -224,7 +225,7 @@ unsafe extern "C" fn dma_buf_constraints_admit(
         let proposal = set.propose(newcomer(device)?);
         // SAFETY: The header asks for NULL or room for the reason.
         let proposal = proposal.map_err(|refused| unsafe { tell(conflict, refused) })?;
-        // The set keeps it.
+        // The set keeps a reference to it.
         Ok(Arc::as_ptr(&proposal.commit()))
     };
     admit().map_or_else(|error: Error| error.to_ptr(), |user| user.cast_mut().cast())
@@ -302,7 +303,8 @@ unsafe extern "C" fn dma_buf_constraints_meet(
     set: *const c::dma_buf_constraints_set,
     meet: *mut c::dma_buf_constraints,
 ) {
-    // SAFETY: The caller's promise.
+    // SAFETY: The header requires of the driver a set that nothing changes now, and room for the
+    // constraints.
     unsafe { meet.write((*set.cast::<Set>()).combined().into()) };
 }
 
@@ -318,7 +320,8 @@ unsafe extern "C" fn dma_buf_conflict_format(
     if size == 0 {
         return 0;
     }
-    // SAFETY: The caller's promise; the room is zeroed before it is used as bytes.
+    // SAFETY: The header requires of the driver a valid conflict, and room for `size` bytes, which
+    // are zeroed before they are used as a slice.
     let (conflict, buf) = unsafe {
         buf.write_bytes(0, size);
         (&*conflict, core::slice::from_raw_parts_mut(buf, size))
@@ -411,7 +414,7 @@ impl TryFrom<&c::dma_buf_conflict> for Conflict {
     }
 }
 
-/// A name as C keeps it: it ends in NUL, since [`Name::CAPACITY`] leaves room for one.
+/// Returns a name for C. It ends in NUL, since [`Name::CAPACITY`] leaves room for one.
 fn text(name: Option<&Name>) -> [c_char; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize] {
     let mut text = [0; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize];
     if let Some(name) = name {

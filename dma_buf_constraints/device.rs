@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What one device needs of shared buffers: the facts of `struct device`, what its driver declared,
-//! what the administrator says of it, and what it inherits.
+//! what the administrator wrote, and what it inherits.
 
 use crate::{
     bound::{
@@ -31,30 +31,30 @@ use kernel::{
     str::CStrExt, //
 };
 
-/// What `device` needs of shared buffers now.
+/// Returns what `device` needs of shared buffers now.
 ///
-/// Nothing where the device does no DMA: one that has no DMA mask can attach, to be told of the
+/// [`None`] where the device does no DMA: a device without a DMA mask can attach, to follow the
 /// buffer's life or to use it by CPU, but not map.
 ///
-/// What is looked at stays true while the device is bound to a driver.
+/// What is read stays true while the device is bound to a driver.
 ///
 /// Source: `dma_mask`, `bus_dma_limit`, `dma_range_map` where nothing translates, `dma_parms`,
 /// `dma_coherent`.
 pub fn needs(device: &Device<Bound>) -> Option<Needs> {
     let facts = facts(device)?;
     if !bound::any_declared() && policy::is_empty() {
-        // On most systems nothing is said of any device.
+        // On most systems there are no declarations and policies.
         return Some(Needs::of(facts));
     }
     Some(said(device, &Constraints::ANY, &facts))
 }
 
-/// What `device` needs if `more` is said of it. As [`needs`].
+/// Returns what `device` needs with `more` in addition, as [`needs`].
 pub fn needs_with(device: &Device<Bound>, more: &Constraints) -> Option<Needs> {
     Some(said(device, more, &facts(device)?))
 }
 
-/// What the hardware needs. Nothing where the device does no DMA.
+/// Returns what the hardware needs; [`None`] where the device does no DMA.
 fn facts(device: &Device<Bound>) -> Option<Facts> {
     let mut facts = c::dbc_device_facts {
         access_mask: 0,
@@ -66,7 +66,7 @@ fn facts(device: &Device<Bound>) -> Option<Facts> {
         coherent: false,
         translated: false,
     };
-    // SAFETY: The reference proves that the device is alive; `facts` is ours to write.
+    // SAFETY: The reference keeps the device; `facts` is a local variable.
     unsafe { c::dbc_device_facts(as_raw(device), &mut facts) };
     if !facts.can_dma {
         return None;
@@ -84,7 +84,7 @@ fn facts(device: &Device<Bound>) -> Option<Facts> {
     })
 }
 
-/// What a user that is no device needs, of which `constraints` are said.
+/// Returns what a user that is no device needs, which has `constraints`.
 ///
 /// Where no device of the machine ever needs cache maintenance, all memory is coherent.
 pub fn needs_without_device(constraints: &Constraints) -> Needs {
@@ -97,20 +97,20 @@ pub fn needs_without_device(constraints: &Constraints) -> Needs {
     Needs::new(&facts, constraints, None)
 }
 
-/// What `device` needs with what is said of it, or else of the nearest ancestor of which anything
-/// is said, and with `more`: the parts of a device are its children. Beyond that, the nearest
-/// ancestor of higher priority counts.
+/// Returns what `device` needs with `more` and with what was declared or written for it, or else
+/// for the nearest ancestor that has anything: the parts of a device are its children. Beyond that,
+/// the nearest ancestor of higher priority counts.
 fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     let parent = |device: &Device| {
-        // SAFETY: The first device is bound, and not removed meanwhile, nor is any of its ancestors
-        // before it: each keeps its parent.
+        // SAFETY: The first device is bound, so that it is not removed meanwhile, and each device
+        // keeps a reference to its parent.
         unsafe {
             let parent = (*as_raw(device)).parent;
             (!parent.is_null()).then(|| Device::from_raw(parent))
         }
     };
-    // Some importers attach when their driver has unbound: such a device may be removed.
-    // SAFETY: The reference proves that the device is alive.
+    // Some importers attach after their driver has unbound: such a device may be removed.
+    // SAFETY: The reference keeps the device.
     let is_bound = unsafe { c::dbc_device_is_bound(as_raw(device)) };
     let start: &Device = device;
     let line = iter::successors(Some(start), |device| parent(device));
@@ -121,7 +121,7 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     Needs::new(facts, &own, ancestor.as_ref())
 }
 
-/// What is said of `device` itself, by its driver and by the administrator together.
+/// Returns what was declared for `device` itself by its driver, and written by the administrator.
 fn said_of(device: &Device) -> Option<Constraints> {
     match (bound::declared(device), policy_of(device)) {
         (Some(declared), Some(policy)) => Some(declared.meet(&policy)),
@@ -129,28 +129,33 @@ fn said_of(device: &Device) -> Option<Constraints> {
     }
 }
 
-/// What the administrator says of `device`.
+/// Returns what the administrator wrote for `device`.
 fn policy_of(device: &Device) -> Option<Constraints> {
     if policy::is_empty() {
         return None;
     }
-    // SAFETY: The reference proves that the device is alive.
+    // SAFETY: The reference keeps the device.
     let bus = unsafe { c::dbc_device_bus(as_raw(device)) };
     if bus.is_null() {
         return None;
     }
-    // SAFETY: A bus's name is a string that lives as long as the bus, which outlives its devices.
+    // SAFETY: The name of a bus is a string that lives as long as the bus, which outlives its
+    // devices.
     let bus = unsafe { CStr::from_char_ptr(bus) };
     policy::of(bus.to_bytes(), device.name().to_bytes())
 }
 
-/// Declares what `device` needs beyond what `struct device` tells; replaces an earlier
-/// declaration and is gone when the device's driver unbinds. [`Constraints::ANY`] takes an earlier
-/// declaration back.
+/// Declares what `device` needs beyond what `struct device` tells, until its driver unbinds.
+/// Replaces an earlier declaration; [`Constraints::ANY`] takes it back.
 ///
-/// May sleep. Fails with `EINVAL` where a field makes no sense, with `ENODEV` where the device is
-/// on no bus, with `EPROBE_DEFER` where the module is built in and has not started yet, with
-/// `ENOMEM`.
+/// May sleep.
+///
+/// # Errors
+///
+/// - `EINVAL` if a field makes no sense.
+/// - `ENODEV` if the device is on no bus.
+/// - `EPROBE_DEFER` if the module is built in and has not started yet.
+/// - `ENOMEM` if there is no memory for the declaration.
 pub fn declare(device: &Device<Bound>, constraints: &Constraints) -> Result {
     if invalid(constraints).is_some() {
         return Err(EINVAL);
@@ -159,8 +164,8 @@ pub fn declare(device: &Device<Bound>, constraints: &Constraints) -> Result {
     bound::declare(device, (!is_any).then_some(constraints))
 }
 
-/// The first field that no device can mean: the model's rules, and no segment below a page, since
-/// dma-buf knows no smaller ones.
+/// Returns the first field that makes no sense: by the model's rules, or for a segment below a
+/// page, since dma-buf has no smaller ones.
 pub fn invalid(constraints: &Constraints) -> Option<Field> {
     if constraints.segments.max_size < PAGE_SIZE as u64 {
         return Some(Field::MaxSegmentSize);
@@ -171,24 +176,24 @@ pub fn invalid(constraints: &Constraints) -> Option<Field> {
     constraints.malformed()
 }
 
-/// The C device. [`Device`] is a transparent wrapper of it.
+/// Returns the C device. [`Device`] is a transparent wrapper of it.
 pub fn as_raw(device: &Device) -> *mut bindings::device {
     core::ptr::from_ref(device).cast_mut().cast()
 }
 
-/// A device as messages name it: `vivid.0`, or with its driver in front where the device's own
-/// name does not tell what it is, `edu 0000:00:05.0`.
+/// Returns the name of a device for messages: `vivid.0`, or with its driver in front where the
+/// device's own name does not tell what it is, `edu 0000:00:05.0`.
 ///
-/// Without the driver where that may be going now: the device is in use by whoever binds drivers.
+/// The driver is left out where the device is locked, since the driver may be unbinding.
 pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
     let Some(bound) = BoundLock::try_new(device) else {
         return Name::new(device_name);
     };
-    // SAFETY: The reference proves that the device is alive.
+    // SAFETY: The reference keeps the device.
     let driver = unsafe { c::dbc_device_driver(as_raw(&bound)) };
-    // SAFETY: A driver's name is a string that lives as long as the driver, which stays bound as
-    // long as the device is locked.
+    // SAFETY: The name of a driver is a string that lives as long as the driver, which stays bound
+    // as long as `bound` locks the device.
     let driver = unsafe { CStr::from_char_ptr(driver) }.to_bytes();
     if device_name.starts_with(driver) {
         return Name::new(device_name);

@@ -2,8 +2,8 @@
 
 //! dma-buf in safe Rust: exporters, importers, and the lock that both share.
 //!
-//! - [`DmaBuf`] is a buffer that somebody exported.
-//! - [`Exporter`] is what an exporter implements; [`Reservation`] its lock and its state.
+//! - [`DmaBuf`] is a buffer of any exporter.
+//! - [`Exporter`] is the trait of an exporter; [`Reservation`] is its lock and its state.
 //! - [`Tables`] are the mapped tables of one attachment, on the exporter's side.
 //! - [`Attachment`] and [`Mapping`] are an importer's.
 //!
@@ -53,16 +53,17 @@ use kernel::{
     device::Device, //
 };
 
-/// Whether memory may be mapped for `device`: it has a DMA mask.
+/// Returns whether memory may be mapped for `device`, which then has a DMA mask.
 fn does_dma(device: &Device) -> bool {
-    // SAFETY: The reference keeps the device. Where its mask is, it was told before it was bound.
+    // SAFETY: The reference keeps the device, and its bus set the pointer to the mask before a
+    // driver could bind.
     unsafe {
         let mask = (*as_raw(device)).dma_mask;
         !mask.is_null() && mask.read_volatile() != 0
     }
 }
 
-/// The direction that the C core handed over.
+/// Converts a direction of the C core.
 fn direction(raw: bindings::dma_data_direction) -> DataDirection {
     match raw {
         bindings::dma_data_direction::DMA_TO_DEVICE => DataDirection::ToDevice,

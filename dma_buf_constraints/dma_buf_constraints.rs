@@ -3,8 +3,8 @@
 //! What devices need of the memory of a shared buffer, and dma-buf in safe Rust.
 //!
 //! - [`model`]: constraints, how they combine, whether memory satisfies them. No kernel types.
-//! - [`device`]: what one device needs. [`policy`]: what the administrator says of it. [`bound`]:
-//!   what is known of it until its driver unbinds.
+//! - [`device`]: what one device needs. [`policy`]: what the administrator writes for it.
+//!   [`bound`]: what is kept for it until its driver unbinds.
 //! - [`attach`]: the users of one buffer, and what they need together.
 //! - [`dma_buf`]: exporters and importers over the C dma-buf core. [`few`]: lists for them.
 //!

@@ -6,9 +6,12 @@ use crate::c;
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
-/// Makes room for `count` more elements, without the last resort of the page allocator: a list of
-/// pages that grows while a buffer has taken nearly all memory must not make it kill somebody.
-/// `ENOMEM`.
+/// Makes room for `count` more elements, without invoking the OOM killer: a list of pages that
+/// grows while a buffer has taken nearly all memory must not cost a process its life.
+///
+/// # Errors
+///
+/// - `ENOMEM` if there is no memory for the larger list.
 pub fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
     if vec.capacity() - vec.len() >= count {
         return Ok(());
@@ -17,8 +20,8 @@ pub fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
     let capacity = wanted.max(vec.capacity().saturating_mul(2));
     let room = room(capacity, size_of::<T>()).ok_or(ENOMEM)?;
     const { assert!(align_of::<T>() <= align_of::<u64>() && size_of::<T>() > 0) };
-    // SAFETY: The room is from the allocator of a `KVVec`, for `capacity` elements of which none is
-    // initialised, and aligned for numbers and pointers, which is enough for a `T`.
+    // SAFETY: `room` allocates as a `KVVec` does, for `capacity` elements of which none is
+    // initialised, aligned for integers and pointers, which is enough for a `T`, as asserted above.
     let mut larger = unsafe { KVVec::from_raw_parts(room.as_ptr().cast::<T>(), 0, capacity) };
     for element in core::mem::replace(vec, KVVec::new()) {
         larger.push(element, GFP_KERNEL_ACCOUNT)?;
@@ -27,10 +30,11 @@ pub fn make_room<T>(vec: &mut KVVec<T>, count: usize) -> Result {
     Ok(())
 }
 
-/// Room for `count` elements of `size` bytes. Not generic: what it calls is this module's alone.
+/// Allocates room for `count` elements of `size` bytes. Not generic: what it calls is exported to
+/// this module alone.
 #[inline(never)]
 fn room(count: usize, size: usize) -> Option<NonNull<c_void>> {
-    // SAFETY: It takes any numbers, and fails where their product overflows.
+    // SAFETY: The call takes any numbers, and fails where their product overflows.
     NonNull::new(unsafe { c::dbc_kvmalloc(count, size) })
 }
 
@@ -43,12 +47,12 @@ enum Elements<T> {
 }
 
 impl<T> Few<T> {
-    /// An empty list.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         Self(Elements::One(None))
     }
 
-    /// The elements.
+    /// Returns the elements.
     pub fn as_slice(&self) -> &[T] {
         match &self.0 {
             Elements::One(one) => one.as_slice(),
@@ -56,7 +60,7 @@ impl<T> Few<T> {
         }
     }
 
-    /// The last element.
+    /// Returns the last element.
     pub fn last_mut(&mut self) -> Option<&mut T> {
         match &mut self.0 {
             Elements::One(one) => one.as_mut(),
@@ -65,7 +69,10 @@ impl<T> Few<T> {
     }
 
     /// Makes room for one more element, so that the next [`push`](Self::push) does not fail.
-    /// `ENOMEM`; the list is then as before.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory for it. The list is then as before.
     pub fn reserve(&mut self) -> Result {
         match &mut self.0 {
             Elements::One(None) => Ok(()),
@@ -82,7 +89,11 @@ impl<T> Few<T> {
         }
     }
 
-    /// Adds an element. `ENOMEM`; the element is then dropped.
+    /// Adds an element.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory for it. The element is then dropped.
     pub fn push(&mut self, element: T) -> Result {
         self.reserve()?;
         match &mut self.0 {
@@ -92,7 +103,7 @@ impl<T> Few<T> {
         Ok(())
     }
 
-    /// Takes out the element at `index`; the last takes its place.
+    /// Removes the element at `index`, and puts the last one in its place.
     pub fn swap_remove(&mut self, index: usize) -> Option<T> {
         match &mut self.0 {
             Elements::One(one) => one.take_if(|_| index == 0),
@@ -107,7 +118,7 @@ impl<T> Few<T> {
         }
     }
 
-    /// Takes out the first element for which `is_it` holds; the last may take its place.
+    /// Removes the first element for which `is_it` holds; the last may take its place.
     pub fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let index = self.as_slice().iter().position(is_it)?;
         self.swap_remove(index)

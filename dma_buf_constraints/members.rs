@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Things that belong to a set, each at an address of its own, by which the set knows it again.
+//! Things that belong to a set, each at an address of its own, by which the set recognises it.
 
 use crate::few::Few;
 use core::{
@@ -25,7 +25,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// It is in at most one [`Members`]: only one that nobody else refers to is put into one.
+/// It is in at most one [`Members`], whose `push` takes the only reference to it.
 pub struct Member<T> {
     /// Where it is in its set, if it is in one.
     place: Atomic<usize>,
@@ -33,30 +33,30 @@ pub struct Member<T> {
 }
 
 // SAFETY: A shared reference to the member gives no access to the thing: that takes the set that it
-// is in, or a reference that nobody else has, and both are shared only where the thing can be.
+// is in, or the only reference to it, and both are shared only where the thing can be.
 unsafe impl<T: Send> Sync for Member<T> {}
 
 /// The thing is not pinned with the member.
 impl<T> Unpin for Member<T> {}
 
 impl<T> Member<T> {
-    /// Makes a thing that is in no set yet. `ENOMEM`.
+    /// Creates a member that is in no set yet. `ENOMEM`.
     pub(crate) fn new(thing: T, flags: Flags) -> Result<UniqueArc<Self>> {
-        // Made where it stays: it can be large.
+        // Initialised in place, since it can be large.
         Ok(UniqueArc::new_uninit(flags)?.write(Self {
             place: Atomic::new(0),
             thing: UnsafeCell::new(thing),
         }))
     }
 
-    /// The thing of a member that nobody else has. Whoever calls this is shared only where the
-    /// thing can be.
+    /// Returns the thing of a member to which there is no other reference. The caller's type is
+    /// shared only where the thing can be.
     pub(crate) fn unique(member: &Pin<UniqueArc<Self>>) -> &T {
-        // SAFETY: It is in no set, and only this reference leads to it.
+        // SAFETY: A `UniqueArc` is the only reference, so that the member is in no set.
         unsafe { &*member.thing.get() }
     }
 
-    /// The thing of a member that nobody else has.
+    /// Returns the thing of a member to which there is no other reference.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.thing.get_mut()
     }
@@ -66,12 +66,12 @@ impl<T> Member<T> {
 pub(crate) struct Members<T>(Few<Arc<Member<T>>>, PhantomData<T>);
 
 impl<T> Members<T> {
-    /// Nothing yet.
+    /// Creates an empty set.
     pub(crate) const fn new() -> Self {
         Self(Few::new(), PhantomData)
     }
 
-    /// How many things there are.
+    /// Returns how many things there are.
     pub(crate) fn len(&self) -> usize {
         self.0.as_slice().len()
     }
@@ -81,9 +81,9 @@ impl<T> Members<T> {
         self.0.reserve()
     }
 
-    /// Puts in a thing, for which there is room.
+    /// Adds a thing, for which there is room.
     pub(crate) fn push(&mut self, member: Pin<UniqueArc<Member<T>>>) -> Arc<Member<T>> {
-        // INVARIANT: It is unique, and so in no other set.
+        // INVARIANT: A `UniqueArc` is the only reference, so that it is in no other set.
         let member = Arc::from(member);
         member.place.store(self.len(), Relaxed);
         let pushed = self.0.push(member.clone());
@@ -91,14 +91,14 @@ impl<T> Members<T> {
         member
     }
 
-    /// Takes out a thing, if it is in this set; the last one takes its place.
+    /// Removes a thing, if it is in this set; the last one takes its place.
     pub(crate) fn remove(&mut self, member: &Member<T>) {
         if let Some(place) = self.place(member) {
             self.remove_at(place);
         }
     }
 
-    /// Takes out the thing in a place; the last one takes its place.
+    /// Removes the thing in a place; the last one takes its place.
     pub(crate) fn remove_at(&mut self, place: usize) {
         drop(self.0.swap_remove(place));
         if let Some(moved) = self.0.as_slice().get(place) {
@@ -106,52 +106,54 @@ impl<T> Members<T> {
         }
     }
 
-    /// The thing in a place below [`len`](Self::len).
+    /// Returns the thing in a place below [`len`](Self::len).
     pub(crate) fn at(&self, place: usize) -> Option<&T> {
         let member = self.0.as_slice().get(place)?;
-        // SAFETY: It is in this set, and, by the invariants of `Member`, in no other. This one is
-        // borrowed, so that nobody has an exclusive reference to the thing.
+        // SAFETY: By the invariants of `Member` it is in this set only, of which a shared borrow
+        // excludes an exclusive reference to the thing.
         Some(unsafe { &*member.thing.get() })
     }
 
-    /// The thing in a place below [`len`](Self::len).
+    /// Returns the thing in a place below [`len`](Self::len).
     pub(crate) fn at_mut(&mut self, place: usize) -> Option<&mut T> {
         let member = self.0.as_slice().get(place)?;
-        // SAFETY: As in `at`; this set is borrowed exclusively, and with it all that is in it.
+        // SAFETY: By the invariants of `Member` it is in this set only, whose exclusive borrow
+        // excludes any other reference to the thing.
         Some(unsafe { &mut *member.thing.get() })
     }
 
-    /// The place of a member, if it is in this set.
+    /// Returns the place of a member, if it is in this set.
     fn place(&self, member: &Member<T>) -> Option<usize> {
         let place = member.place.load(Relaxed);
         let found = self.0.as_slice().get(place)?;
         ptr::eq(&**found, member).then_some(place)
     }
 
-    /// The thing, if it is in this set.
+    /// Returns the thing, if it is in this set.
     pub(crate) fn get(&self, member: &Member<T>) -> Option<&T> {
         self.at(self.place(member)?)
     }
 
-    /// The thing, if it is in this set.
+    /// Returns the thing, if it is in this set.
     pub(crate) fn get_mut(&mut self, member: &Member<T>) -> Option<&mut T> {
         self.at_mut(self.place(member)?)
     }
 
-    /// The members, in no order.
+    /// Returns the members, in no particular order.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member<T>>> {
         self.0.as_slice().iter()
     }
 
-    /// The things, in no order.
+    /// Returns the things, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         (0..self.len()).filter_map(|place| self.at(place))
     }
 
-    /// The things, in no order.
+    /// Returns the things, in no particular order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let members = self.0.as_slice().iter();
-        // SAFETY: As in `at_mut`; each thing is in the set once.
+        // SAFETY: By the invariants of `Member` each is in this set only, and once, so that the
+        // exclusive borrow of the set excludes any other reference to the thing.
         members.map(|member| unsafe { &mut *member.thing.get() })
     }
 }

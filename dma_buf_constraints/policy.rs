@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the administrator says of devices whose drivers nobody will change.
+//! Constraints that the administrator writes for devices, whose drivers do not declare them.
 //!
 //! A directory `/sys/kernel/config/dma_buf_constraints/<bus>:<device>/` with a file for each field.
-//! It counts for the device of that name as soon as it exists, whenever the device appears;
-//! buffers that the device has already attached to keep what was valid then.
+//! It counts for the device of that name from its creation on, even if the device appears later.
+//! Buffers to which the device is attached already keep the former constraints.
 
 use crate::{
     device::invalid,
@@ -36,11 +36,11 @@ use kernel::{
     }, //
 };
 
-/// The longest names of a bus and of a device that policies, and the ABI of cenalloc, know.
+/// The longest names of a bus and of a device in policies and in the ABI of cenalloc, in bytes.
 const LONGEST_BUS: usize = 31;
 const LONGEST_DEVICE: usize = 63;
 
-/// What is said of one device.
+/// The policy of one device.
 struct Entry {
     /// `<bus>:<device>`.
     name: KVec<u8>,
@@ -48,38 +48,38 @@ struct Entry {
 }
 
 kernel::sync::global_lock! {
-    /// All entries: few, so that they are looked through one by one.
+    /// All entries, which are few and searched one by one.
     // SAFETY: `init` runs in the module's initialiser, before anything can use the lock.
     unsafe(uninit) static ENTRIES: Mutex<KVec<Entry>> = KVec::new();
 }
 
-/// How many entries there are: on most systems none, and then an attach need not look.
+/// How many entries there are: on most systems none, and then the list is not searched.
 static COUNT: Atomic<usize> = Atomic::new(0);
 
-/// Makes the table usable. For the module's initialiser.
+/// Initialises the lock. Called once, by the module's initialiser.
 pub(crate) fn init() {
     // SAFETY: The module's initialiser calls this exactly once, before the directory exists and
     // before the module's symbols can be used.
     unsafe { ENTRIES.init() };
 }
 
-/// Whether anything is said of any device.
+/// Returns whether there are no policies.
 pub(crate) fn is_empty() -> bool {
     COUNT.load(Relaxed) == 0
 }
 
-/// What is said of the device `device` on `bus`.
+/// Returns the policy of the device `device` on `bus`.
 pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Constraints> {
     let entries = ENTRIES.lock();
     let entry = entries.iter().find(|entry| {
         let rest = entry.name.strip_prefix(bus);
         rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
     })?;
-    // A directory in which nothing was written says nothing, and hides no ancestor.
+    // A directory without a value says nothing, and hides no ancestor.
     (entry.values != ZeroIsAny::default()).then(|| entry.values.into())
 }
 
-/// The directory of all policies, there as long as this is.
+/// Creates the directory of all policies, which exists as long as this does.
 pub(crate) fn directory() -> impl PinInit<Subsystem<Directory>, Error> {
     let item_type = configfs_attrs! {
         container: Subsystem<Directory>,
@@ -102,7 +102,8 @@ pub(crate) struct Directory {}
 impl GroupOperations for Directory {
     type Child = Policy;
 
-    /// `EINVAL` for a name that is not of the form `<bus>:<device>`, or longer than any can be.
+    /// Creates a policy. `EINVAL` where the name has not the form `<bus>:<device>`, or is longer
+    /// than that of any device.
     fn make_group(&self, name: &CStr) -> Result<impl PinInit<Group<Policy>, Error>> {
         let item_type = configfs_attrs! {
             container: Group<Policy>,
@@ -125,13 +126,13 @@ impl GroupOperations for Directory {
                     && (1..=LONGEST_DEVICE).contains(&(bytes.len() - colon - 1)) => {}
             _ => return Err(EINVAL),
         }
-        // Before the group, which does not undo itself where what it is to hold fails.
+        // Before the group, which does not undo itself where its contents fail.
         let policy = Policy::new(bytes)?;
         Ok(Group::new(name.try_into()?, item_type, Ok(policy)))
     }
 }
 
-/// One policy: its entry in the table goes when it is dropped.
+/// One policy: its entry is removed when it is dropped.
 pub(crate) struct Policy {
     name: KVec<u8>,
 }
@@ -149,8 +150,8 @@ impl Policy {
             values: ZeroIsAny::default(),
         };
         let policy = Self { name: copy()? };
-        // Room is made without the lock, for which attaching devices wait. Nobody else makes an
-        // entry meanwhile: configfs holds the directory.
+        // Allocates without the lock, for which attaching devices wait. No other entry is added
+        // meanwhile: configfs locks the directory.
         let mut larger = KVec::with_capacity(ENTRIES.lock().len() + 1, GFP_KERNEL_ACCOUNT)?;
         let mut entries = ENTRIES.lock();
         let old = mem::replace(&mut *entries, KVec::new());
@@ -172,7 +173,7 @@ impl Policy {
         Ok(act(&mut entry.values))
     }
 
-    /// Changes the values if what they become makes sense: `EINVAL`.
+    /// Changes the values if the result makes sense; otherwise `EINVAL`.
     fn change(&self, change: impl FnOnce(&mut ZeroIsAny)) -> Result {
         self.with(|values| {
             let mut changed = *values;
@@ -193,7 +194,8 @@ impl Drop for Policy {
         if let Some(index) = index {
             drop(entries.remove(index));
             if entries.is_empty() {
-                // A static is never dropped: it must not hold memory when the module goes.
+                // A static is never dropped, so that it must not hold memory when the module is
+                // unloaded.
                 *entries = KVec::new();
             }
             COUNT.fetch_sub(1, Relaxed);
@@ -201,7 +203,7 @@ impl Drop for Policy {
     }
 }
 
-/// A number as it is written into a file: decimal, or hexadecimal behind `0x`.
+/// Parses a number of a file: decimal, or hexadecimal behind `0x`.
 fn parse(page: &[u8]) -> Result<u64> {
     let text = core::str::from_utf8(page).map_err(|_| EINVAL)?.trim();
     match text.strip_prefix("0x") {
@@ -213,7 +215,7 @@ fn parse(page: &[u8]) -> Result<u64> {
     }
 }
 
-/// A flag as it is written into a file: 0 or 1.
+/// Reads a flag of a file: 0 or 1.
 fn flag(value: u64) -> Result<bool> {
     match value {
         0 => Ok(false),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A dma-buf, whoever exported it.
+//! A dma-buf of any exporter.
 
 use super::exporter::Exporter;
 use crate::c;
@@ -31,12 +31,12 @@ use kernel::{
 #[repr(transparent)]
 pub struct DmaBuf(Opaque<bindings::dma_buf>);
 
-// SAFETY: A dma-buf is used from any thread; its fields are constant or have their own locks.
+// SAFETY: A dma-buf may be used and released by any thread.
 unsafe impl Send for DmaBuf {}
-// SAFETY: As above.
+// SAFETY: The fields of a dma-buf are constant or have locks of their own.
 unsafe impl Sync for DmaBuf {}
 
-// SAFETY: A dma-buf lives as long as its file.
+// SAFETY: A dma-buf lives as long as its file, whose references these are.
 unsafe impl AlwaysRefCounted for DmaBuf {
     fn inc_ref(&self) {
         // SAFETY: The file is valid for as long as the dma-buf, and `file` never changes.
@@ -44,35 +44,39 @@ unsafe impl AlwaysRefCounted for DmaBuf {
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The caller gives up a reference.
+        // SAFETY: The caller gives up a reference, as `AlwaysRefCounted` requires.
         unsafe { bindings::dma_buf_put(obj.as_ptr().cast()) };
     }
 }
 
 impl DmaBuf {
-    /// The dma-buf behind a pointer of C.
+    /// Returns the dma-buf behind a pointer of C.
     ///
     /// # Safety
     ///
-    /// `raw` is a dma-buf to which somebody has a reference for `'a`.
+    /// `raw` is a dma-buf to which there is a reference for `'a`.
     pub unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
-        // SAFETY: The caller's promise; the type is a transparent wrapper.
+        // SAFETY: The caller passes a dma-buf that is referenced for `'a`; the type is a
+        // transparent wrapper.
         unsafe { &*raw.cast() }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::dma_buf {
         self.0.get()
     }
 
-    /// A reference of its own.
+    /// Takes another reference.
     pub(super) fn counted(&self) -> ARef<Self> {
         self.into()
     }
 
-    /// The buffer behind a file descriptor of the current process.
+    /// Returns the buffer behind a file descriptor of the current process.
     ///
-    /// `EBADF` where there is no such descriptor, `EINVAL` where it is no dma-buf.
+    /// # Errors
+    ///
+    /// - `EBADF` if there is no such descriptor.
+    /// - `EINVAL` if it is not one of a dma-buf.
     pub fn get(fd: i32) -> Result<ARef<Self>> {
         // SAFETY: `dma_buf_get` takes any number.
         let raw = from_err_ptr(unsafe { bindings::dma_buf_get(fd) })?;
@@ -87,8 +91,12 @@ impl DmaBuf {
     /// debugfs and fdinfo. The exporter's [`module`](Exporter::module) stays loaded while the
     /// buffer lives, and its [`release`](Exporter::release) runs when the last reference is gone.
     ///
-    /// `ENOENT` where the module is being unloaded; `ENOMEM` and what else making a file can fail
-    /// with. On an error nothing has been called.
+    /// # Errors
+    ///
+    /// - `ENOENT` if the module is being unloaded.
+    /// - `ENOMEM`, and any other with which the creation of a file fails.
+    ///
+    /// No method of the exporter but [`reservation`](Exporter::reservation) was called then.
     pub fn export<E: Exporter>(
         exporter: Arc<E>,
         len: usize,
@@ -106,25 +114,30 @@ impl DmaBuf {
             resv,
             priv_: exporter.cast_mut().cast(),
         };
-        // SAFETY: `info` is complete. `priv_` is a reference to an `E`, as its operations expect,
-        // which gives it up in `release`; its reservation lives as long.
+        // SAFETY: `info` is complete. `priv_` is a reference to an `E`, as the operations of `E`
+        // expect, whose `release` gives it up; the reservation is a part of it.
         match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
             Ok(raw) => {
                 let raw = NonNull::new(raw).ok_or(ENOMEM)?;
-                // SAFETY: A successful export returns the first reference.
+                // SAFETY: A successful `dma_buf_export` returns the first reference.
                 Ok(unsafe { ARef::from_raw(raw.cast()) })
             }
             Err(error) => {
-                // SAFETY: Nothing was published: the reference from above is still ours.
+                // SAFETY: The export failed before the pointer was published, so that the reference
+                // of `Arc::into_raw` is still ours.
                 drop(unsafe { Arc::from_raw(exporter) });
                 Err(error)
             }
         }
     }
 
-    /// Names the buffer, as `DMA_BUF_SET_NAME` does. `ENOMEM`.
+    /// Names the buffer, as `DMA_BUF_SET_NAME` does.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory for the name.
     pub fn set_name(&self, name: &CStr) -> Result {
-        // SAFETY: The dma-buf is valid; the string ends in NUL and is copied.
+        // SAFETY: The reference keeps the dma-buf; a `CStr` ends in NUL, and is copied.
         to_result(unsafe { c::dbc_set_name(self.as_raw(), name.as_char_ptr()) })
     }
 
@@ -139,7 +152,7 @@ impl DmaBuf {
         unsafe { bindings::dma_buf_fd_install(raw.as_ptr().cast(), number as c_int) };
     }
 
-    /// The exporter, if it is an `E` that [`export`](Self::export) was given.
+    /// Returns the exporter, if it is an `E` that [`export`](Self::export) was given.
     pub fn exporter<E: Exporter>(&self) -> Option<&E> {
         // SAFETY: `ops` never changes. It is `E`'s only where `export` put an `E` into `priv`,
         // which stays as long as there is a reference, such as `self`.
@@ -157,25 +170,25 @@ impl DmaBuf {
         ImporterLock(self)
     }
 
-    /// The reservation object.
+    /// Returns the reservation object.
     pub(super) fn reservation(&self) -> *mut bindings::dma_resv {
         // SAFETY: `resv` never changes.
         unsafe { (*self.as_raw()).resv }
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub fn size(&self) -> usize {
         // SAFETY: `size` never changes.
         unsafe { (*self.as_raw()).size }
     }
 }
 
-/// Holds the reservation lock of a buffer, whoever exported it.
+/// Holds the reservation lock of a buffer of any exporter.
 pub(super) struct ImporterLock<'a>(&'a DmaBuf);
 
 impl Drop for ImporterLock<'_> {
     fn drop(&mut self) {
-        // SAFETY: `DmaBuf::lock` took the lock.
+        // SAFETY: `DmaBuf::lock`, which made this, took the lock.
         unsafe { bindings::dma_resv_unlock(self.0.reservation()) };
     }
 }

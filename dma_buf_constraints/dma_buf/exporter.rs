@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an exporter implements, and the table of operations that calls it.
+//! The trait of an exporter, and the table of operations that calls it.
 
 use super::{
     buffer::DmaBuf,
@@ -39,43 +39,44 @@ pub struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// The importing device. A driver is to be bound to it until it detaches; not all importers
-    /// keep that.
+    /// Returns the importing device. A driver should be bound to it until it detaches, which not
+    /// all importers ensure.
     pub fn device(&self) -> &Device {
         // SAFETY: The core keeps the attachment, and the importer its device, for as long as this
         // importer is lent to the exporter.
         unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }
     }
 
-    /// The device, for as long as it attaches.
+    /// Returns the device, for as long as it attaches.
     fn bound(&self) -> &Device<Bound> {
-        // SAFETY: The core hands over a device that is being attached. Its importer answers for a
-        // driver that is bound to it meanwhile.
+        // SAFETY: The importer keeps a driver bound to the device while it attaches it, as the DMA
+        // API requires.
         unsafe { self.device().as_bound() }
     }
 
-    /// What the device needs, as [`device::needs`] tells.
+    /// Returns what the device needs, as [`device::needs`].
     pub fn needs(&self) -> Option<Needs> {
         device::needs(self.bound())
     }
 
-    /// The buffer.
+    /// Returns the buffer.
     pub fn buffer(&self) -> &DmaBuf {
         // SAFETY: The importer holds a reference to the buffer as long as it is attached.
         unsafe { &*(*self.raw.as_ptr()).dmabuf.cast::<DmaBuf>() }
     }
 
-    /// Whether the importer is dynamic: it pins by itself, where a static one is pinned by the core
-    /// when it maps.
+    /// Returns whether the importer is dynamic: it pins by itself, where a static one is pinned by
+    /// the core when it maps.
     pub fn is_dynamic(&self) -> bool {
-        // SAFETY: As in `device`.
+        // SAFETY: The core keeps the attachment for as long as this importer is lent to the
+        // exporter.
         unsafe { !(*self.raw.as_ptr()).importer_ops.is_null() }
     }
 
-    /// Whether the importer is dynamic and can be told that memory moves: it need not unmap
-    /// before.
+    /// Returns whether the importer is dynamic and follows relocations: it need not unmap before.
     pub fn follows_moves(&self) -> bool {
-        // SAFETY: As in `device`; the operations are constant.
+        // SAFETY: The core keeps the attachment for as long as this importer is lent to the
+        // exporter; the operations are constant.
         unsafe {
             let ops = (*self.raw.as_ptr()).importer_ops;
             !ops.is_null() && (*ops).invalidate_mappings.is_some()
@@ -83,7 +84,7 @@ impl Importer<'_> {
     }
 }
 
-/// What became of a page that userspace touched.
+/// The outcome for a page that userspace touched.
 pub enum Touched {
     /// It is mapped now.
     Mapped,
@@ -95,8 +96,8 @@ pub enum Touched {
 
 /// The exporter of one buffer.
 ///
-/// Operations that the core calls with the reservation lock held get the state that it protects;
-/// the others may take the lock.
+/// Methods that the core calls with the reservation lock held get the state under it; the others
+/// may take the lock.
 ///
 /// # Safety
 ///
@@ -114,35 +115,45 @@ pub unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// What the exporter keeps for an attachment.
     type Attachment: Send + Sync;
 
-    /// The operations, in a static of the exporter's.
+    /// Returns the operations, in a static of the exporter's.
     fn ops() -> &'static Ops<Self>;
 
-    /// The module that stays loaded while the buffer lives.
+    /// Returns the module that stays loaded while the buffer lives.
     fn module() -> &'static ThisModule;
 
-    /// The lock of this buffer.
+    /// Returns the lock of this buffer.
     fn reservation(&self) -> &Reservation<Self::State>;
 
-    /// A device wants to attach. Without the lock.
+    /// Attaches a device, or refuses it. Called without the lock.
     ///
-    /// On an error nothing may have changed.
+    /// # Errors
+    ///
+    /// Returns any error, with which the importer's attach fails; nothing may have changed then.
     fn attach(&self, importer: &Importer<'_>) -> Result<Arc<Self::Attachment>>;
 
-    /// A device has detached. Without the lock.
+    /// Ends the attachment of a device. Called without the lock.
     fn detach(&self, attachment: Arc<Self::Attachment>);
 
-    /// The classes of memory that all users can access, for the core to show. Kernels without the
-    /// core series do not ask.
+    /// Returns the classes of memory that all users can access, for the core to show. Kernels
+    /// without the core series do not call it.
     fn access_mask(&self, state: &Self::State) -> u64;
 
-    /// Memory has to stay where it is until [`unpin`](Self::unpin): for as long as a static
-    /// importer has it mapped, or a dynamic one wants it so.
+    /// Pins the memory until [`unpin`](Self::unpin): for as long as a static importer has it
+    /// mapped, or a dynamic one wants.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, with which the importer's pin or map fails.
     fn pin(&self, state: &mut Self::State, attachment: &Self::Attachment) -> Result;
 
-    /// One [`pin`](Self::pin) less.
+    /// Takes one [`pin`](Self::pin) back.
     fn unpin(&self, state: &mut Self::State, attachment: &Self::Attachment);
 
-    /// Memory mapped for an attached device, from its [`Tables`](super::Tables).
+    /// Maps memory for an attached device, by its [`Tables`](super::Tables).
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, with which the importer's map fails.
     fn map(
         &self,
         state: &mut Self::State,
@@ -150,34 +161,55 @@ pub unsafe trait Exporter: Send + Sync + Sized + 'static {
         direction: DataDirection,
     ) -> Result<TableRef>;
 
-    /// The device no longer uses a mapping.
+    /// Unmaps what [`map`](Self::map) returned.
     fn unmap(&self, state: &mut Self::State, attachment: &Self::Attachment, table: TableRef);
 
-    /// The CPU is about to use the buffer. Without the lock.
+    /// Prepares the buffer for access by the CPU. Called without the lock.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, with which the call of the importer or of userspace fails.
     fn begin_cpu_access(&self, direction: DataDirection) -> Result;
 
-    /// The CPU has used the buffer. Without the lock.
+    /// Ends access by the CPU. Called without the lock.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, with which the call of the importer or of userspace fails.
     fn end_cpu_access(&self, direction: DataDirection) -> Result;
 
-    /// Userspace touched a page that is not mapped. An error becomes `SIGBUS`.
+    /// Maps a page that userspace touched.
     ///
-    /// Other threads cannot change their address space meanwhile: takes no memory for the buffer.
+    /// Must not allocate memory for the buffer, since other threads cannot change their address
+    /// space meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, on which userspace gets `SIGBUS`.
     fn fault(&self, state: &mut Self::State, fault: &Fault<'_>) -> Result<Touched>;
 
-    /// Gives the buffer memory, because userspace touched it. The touch is then tried again.
+    /// Gives the buffer memory, because userspace touched it. The access is then tried again.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, on which userspace gets `SIGBUS`.
     fn populate(&self, state: &mut Self::State) -> Result;
 
-    /// Whether [`populate`](Self::populate) failed when it was last called.
+    /// Returns whether [`populate`](Self::populate) failed when it was last called.
     fn has_failed(&self, state: &Self::State) -> bool;
 
-    /// The kernel's address of the whole buffer. Called for the first user only: the core
-    /// counts them. The core warns, once, of an error.
+    /// Maps the whole buffer for the kernel, and returns the address. Called for the first user
+    /// only: the core counts them.
+    ///
+    /// # Errors
+    ///
+    /// Returns any error, with which the importer's vmap fails, and of which the core warns once.
     fn vmap(&self, state: &mut Self::State) -> Result<NonNull<c_void>>;
 
-    /// The last kernel user of the address is gone.
+    /// Unmaps what [`vmap`](Self::vmap) returned, after its last user.
     fn vunmap(&self, state: &mut Self::State);
 
-    /// Nobody has the buffer any more. The exporter itself may live on.
+    /// Ends the buffer, to which there is no reference any more. The exporter itself may live on.
     fn release(&self);
 }
 
@@ -197,7 +229,7 @@ impl<T> Deref for Shared<T> {
 
 /// The operations of every buffer of an exporter.
 ///
-/// In a static: the address of its operations tells the exporter of a buffer.
+/// It is a static: the address of the operations identifies the exporter of a buffer.
 pub struct Ops<E> {
     buffer: Shared<bindings::dma_buf_ops>,
     vma: Shared<bindings::vm_operations_struct>,
@@ -223,12 +255,12 @@ unsafe fn set_access_mask<E: Exporter>(exporter: &E, dmabuf: *mut bindings::dma_
     };
 }
 
-/// The operations. The dma-buf core, and that of memory management, call them with what belongs to
-/// a buffer that [`DmaBuf::export`] made of an `E`, which they keep alive meanwhile: that is the
-/// safety requirement of all of them.
+/// The operations. Their common safety requirement: the dma-buf core, and that of memory
+/// management, call them with what belongs to a buffer that [`DmaBuf::export`] made of an `E`, and
+/// keep it alive meanwhile.
 #[expect(clippy::missing_safety_doc, reason = "it is the same for all")]
 impl<E: Exporter> Ops<E> {
-    /// The operations.
+    /// Creates the operations.
     pub const fn new() -> Self {
         Self {
             buffer: Shared(bindings::dma_buf_ops {
@@ -255,32 +287,35 @@ impl<E: Exporter> Ops<E> {
         }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&'static self) -> *const bindings::dma_buf_ops {
         &*self.buffer
     }
 
-    /// The exporter of a buffer.
+    /// Returns the exporter of a buffer.
     ///
     /// # Safety
     ///
-    /// As above, and not after the end of `release`.
+    /// `dmabuf` is a buffer that [`DmaBuf::export`] made of an `E`, and `release` has not ended.
     unsafe fn exporter<'a>(dmabuf: *mut bindings::dma_buf) -> &'a E {
-        // SAFETY: `export` set `priv` to a reference that `release` gives up.
+        // SAFETY: `export` set `priv` to a reference to an `E`, which only the end of `release`
+        // gives up.
         unsafe { &*(*dmabuf).priv_.cast::<E>() }
     }
 
-    /// The exporter of an attachment, the state of the buffer, and what it keeps for the
+    /// Returns the exporter of an attachment, the state of the buffer, and what it keeps for the
     /// attachment.
     ///
     /// # Safety
     ///
-    /// As above: the core calls an operation on an attachment with the reservation lock held.
+    /// `attachment` is one of a buffer that [`DmaBuf::export`] made of an `E`, for which the core
+    /// calls an operation with the reservation lock held.
     unsafe fn attached<'a>(
         attachment: *mut bindings::dma_buf_attachment,
     ) -> (&'a E, &'a mut E::State, &'a E::Attachment) {
-        // SAFETY: An attachment's dma-buf is alive. The lock is held, and an operation is the only
-        // one to borrow the state. `attach` set `priv`, which stays until `detach`.
+        // SAFETY: The attachment keeps its dma-buf. The core holds the lock, and an operation is
+        // the only one to borrow the state under it. `attach` set `priv`, which stays until
+        // `detach`.
         unsafe {
             let exporter = Self::exporter((*attachment).dmabuf);
             let attached = &*(*attachment).priv_.cast::<E::Attachment>();
@@ -300,9 +335,10 @@ impl<E: Exporter> Ops<E> {
             _lifetime: PhantomData,
         };
         from_result(|| {
-            // SAFETY: The core's promise, see above.
+            // SAFETY: The core passes a buffer of `E`, which it keeps during the call.
             let attached = unsafe { Self::exporter(dmabuf) }.attach(&importer)?;
-            // SAFETY: The attachment is being made; its `priv` is the exporter's.
+            // SAFETY: The core passes an attachment that only it and this call use yet; `priv` is
+            // the exporter's.
             unsafe { (*attachment).priv_ = Arc::into_raw(attached).cast_mut().cast() };
             Ok(0)
         })
@@ -312,7 +348,8 @@ impl<E: Exporter> Ops<E> {
         dmabuf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: The core's promise, see above; `attach` put the reference there.
+        // SAFETY: The core passes a buffer of `E`, and an attachment to it for the last time;
+        // `attach` put the reference into `priv`.
         let (exporter, attached) = unsafe {
             let attached = Arc::from_raw((*attachment).priv_.cast::<E::Attachment>());
             (Self::exporter(dmabuf), attached)
@@ -326,26 +363,27 @@ impl<E: Exporter> Ops<E> {
         }
     }
 
-    /// Who can attach was decided in `attach`, and who leaves is still a user until `detach`: here
-    /// the core only learns what is so.
+    /// Returns 0, since `attach` decided who may attach, and a device that leaves is a user until
+    /// `detach`. The core only learns the present mask.
     #[cfg(dma_buf_has_access_constraints)]
     unsafe extern "C" fn calc_access_constraints(
         dmabuf: *mut bindings::dma_buf,
         _attachment: *mut bindings::dma_buf_attachment,
     ) -> c_int {
-        // SAFETY: The core's promise, see above: it took the lock for this call.
+        // SAFETY: The core passes a buffer of `E`, whose lock it holds and whose state nothing else
+        // borrows.
         unsafe { set_access_mask(Self::exporter(dmabuf), dmabuf) };
         0
     }
 
     unsafe extern "C" fn pin(attachment: *mut bindings::dma_buf_attachment) -> c_int {
-        // SAFETY: The core's promise, see above.
+        // SAFETY: The core passes an attachment to a buffer of `E`, whose lock it holds.
         let (exporter, state, attached) = unsafe { Self::attached(attachment) };
         from_result(|| exporter.pin(state, attached).map(|()| 0))
     }
 
     unsafe extern "C" fn unpin(attachment: *mut bindings::dma_buf_attachment) {
-        // SAFETY: The core's promise, see above.
+        // SAFETY: The core passes an attachment to a buffer of `E`, whose lock it holds.
         let (exporter, state, attached) = unsafe { Self::attached(attachment) };
         exporter.unpin(state, attached);
     }
@@ -354,7 +392,7 @@ impl<E: Exporter> Ops<E> {
         attachment: *mut bindings::dma_buf_attachment,
         raw: bindings::dma_data_direction,
     ) -> *mut bindings::sg_table {
-        // SAFETY: The core's promise, see above.
+        // SAFETY: The core passes an attachment to a buffer of `E`, whose lock it holds.
         let (exporter, state, attached) = unsafe { Self::attached(attachment) };
         match exporter.map(state, attached, direction(raw)) {
             Ok(table) => table.as_raw(),
@@ -367,7 +405,7 @@ impl<E: Exporter> Ops<E> {
         table: *mut bindings::sg_table,
         _direction: bindings::dma_data_direction,
     ) {
-        // SAFETY: The core's promise, see above.
+        // SAFETY: The core passes an attachment to a buffer of `E`, whose lock it holds.
         let (exporter, state, attached) = unsafe { Self::attached(attachment) };
         if let Some(table) = TableRef::from_raw(table) {
             exporter.unmap(state, attached, table);
@@ -375,8 +413,8 @@ impl<E: Exporter> Ops<E> {
     }
 
     unsafe extern "C" fn release(dmabuf: *mut bindings::dma_buf) {
-        // SAFETY: Nobody else has the buffer any more: the reference that `export` put there is
-        // given up here.
+        // SAFETY: The core calls this once, after the last reference to the buffer: `priv` is the
+        // reference that `export` put there, and is given up here.
         let exporter = unsafe { Arc::from_raw((*dmabuf).priv_.cast::<E>()) };
         exporter.release();
     }
@@ -385,7 +423,7 @@ impl<E: Exporter> Ops<E> {
         dmabuf: *mut bindings::dma_buf,
         raw: bindings::dma_data_direction,
     ) -> c_int {
-        // SAFETY: The core's promise, see above.
+        // SAFETY: The core passes a buffer of `E`, which it keeps during the call.
         let exporter = unsafe { Self::exporter(dmabuf) };
         from_result(|| exporter.begin_cpu_access(direction(raw)).map(|()| 0))
     }
@@ -394,7 +432,7 @@ impl<E: Exporter> Ops<E> {
         dmabuf: *mut bindings::dma_buf,
         raw: bindings::dma_data_direction,
     ) -> c_int {
-        // SAFETY: The core's promise, see above.
+        // SAFETY: The core passes a buffer of `E`, which it keeps during the call.
         let exporter = unsafe { Self::exporter(dmabuf) };
         from_result(|| exporter.end_cpu_access(direction(raw)).map(|()| 0))
     }
@@ -412,8 +450,9 @@ impl<E: Exporter> Ops<E> {
     /// does not come under the lock of the vma alone (`vmf_can_call_fault`), on which filling page
     /// tables relies.
     ///
-    /// While others wait for `mmap_lock`, nothing here waits for memory or for who has the buffer's
-    /// lock: the fault lets go of it, waits, and is tried again. Faults that cannot be are rare.
+    /// Nothing waits here for memory or for the buffer's lock while other threads wait for
+    /// `mmap_lock`: the fault drops that lock, waits, and is retried. Faults that cannot be retried
+    /// are rare.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: The core of memory management hands over a valid fault and its vma, whose private
         // data `mmap` set to the dma-buf. The vma keeps the dma-buf.
@@ -427,7 +466,7 @@ impl<E: Exporter> Ops<E> {
         };
         let no_wait = flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0;
         let is_second = flags & bindings::fault_flag_FAULT_FLAG_TRIED != 0;
-        // Once: who is tried again has waited, and would be overtaken for ever otherwise.
+        // Once: a fault that is retried has waited, and could be overtaken for ever.
         let can_retry =
             flags & bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY != 0 && (no_wait || !is_second);
         let guard = match exporter.reservation().try_lock() {
@@ -451,7 +490,8 @@ impl<E: Exporter> Ops<E> {
             }
             match touched {
                 Ok(Touched::Mapped) => return bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-                // No page table: reclaim may help, and who is out of memory is known.
+                // Without a page table reclaim may help, and the OOM killer picks the right
+                // process.
                 Ok(Touched::LacksTable) => return bindings::vm_fault_reason_VM_FAULT_OOM,
                 Ok(Touched::Unpopulated) if can_retry => {}
                 // Not VM_FAULT_OOM where the buffer's own memory is lacking: it would be retried
@@ -465,12 +505,12 @@ impl<E: Exporter> Ops<E> {
         if no_wait {
             return bindings::vm_fault_reason_VM_FAULT_RETRY;
         }
-        // SAFETY: The vma keeps the dma-buf until the lock that keeps the vma is let go of, below.
+        // SAFETY: The vma keeps the dma-buf until its lock is dropped below.
         let buffer = unsafe { DmaBuf::from_raw(dmabuf) }.counted();
         unlock_fault(raw);
-        // The vma may be gone. Where a signal comes, the touch is tried again behind it.
+        // The vma may be gone. After a signal the access is tried again.
         if let Ok(mut guard) = exporter.reservation().lock_interruptible() {
-            // That it failed is found out when the touch is tried again.
+            // A failure is found when the access is tried again.
             let _ = exporter.populate(&mut guard);
         }
         drop(buffer);
@@ -481,14 +521,15 @@ impl<E: Exporter> Ops<E> {
         dmabuf: *mut bindings::dma_buf,
         map: *mut bindings::iosys_map,
     ) -> c_int {
-        // SAFETY: The core's promise, see above: it holds the lock.
+        // SAFETY: The core passes a buffer of `E`, whose lock it holds and whose state nothing else
+        // borrows.
         let (exporter, state) = unsafe {
             let exporter = Self::exporter(dmabuf);
             (exporter, exporter.reservation().state())
         };
         from_result(|| {
             let address = exporter.vmap(state)?;
-            // SAFETY: `map` is the core's, to be filled in.
+            // SAFETY: The core passes a `map` for this call to fill in.
             unsafe {
                 (*map).__bindgen_anon_1.vaddr = address.as_ptr();
                 (*map).is_iomem = false;
@@ -498,7 +539,8 @@ impl<E: Exporter> Ops<E> {
     }
 
     unsafe extern "C" fn vunmap(dmabuf: *mut bindings::dma_buf, _map: *mut bindings::iosys_map) {
-        // SAFETY: The core's promise, see above: it holds the lock.
+        // SAFETY: The core passes a buffer of `E`, whose lock it holds and whose state nothing else
+        // borrows.
         let (exporter, state) = unsafe {
             let exporter = Self::exporter(dmabuf);
             (exporter, exporter.reservation().state())
@@ -507,7 +549,7 @@ impl<E: Exporter> Ops<E> {
     }
 }
 
-/// Sets a vma up. Not generic: what it calls is this module's alone.
+/// Sets a vma up. Not generic: what it calls is exported to this module alone.
 ///
 /// # Safety
 ///
@@ -518,13 +560,16 @@ unsafe fn prepare_vma(
     ops: &'static bindings::vm_operations_struct,
     dmabuf: *mut bindings::dma_buf,
 ) -> c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: The caller passes a vma that is being set up for the file of `dmabuf`, and the
+    // operations of its exporter.
     unsafe { c::dbc_vma_prepare(vma, ops, dmabuf.cast()) }
 }
 
-/// Lets go of the lock under which a fault is handled. Not generic, either.
+/// Drops the lock under which a fault is handled. Not generic: what it calls is exported to this
+/// module alone.
 #[inline(never)]
 fn unlock_fault(fault: NonNull<bindings::vm_fault>) {
-    // SAFETY: The fault is being handled, and returns `VM_FAULT_RETRY`.
+    // SAFETY: The only caller is `Ops::fault`, which handles this fault and then returns
+    // `VM_FAULT_RETRY`.
     unsafe { c::dbc_fault_unlock(fault.as_ptr()) };
 }

@@ -16,14 +16,14 @@ use kernel::{
     prelude::*, //
 };
 
-/// How far beyond the piece of memory that was touched a fault goes on, in bytes: what one lowest
-/// page table maps on most architectures. It bounds the faults of scattered memory.
+/// How far beyond the range that was touched a fault maps memory, in bytes: what one lowest page
+/// table maps on most architectures. It bounds the faults of scattered memory.
 const AROUND: u64 = 2 << 20;
 
 /// The most that one fault maps, in bytes: it bounds the time of the first touch.
 const MOST: u64 = 64 << 20;
 
-/// A page of a mapped buffer that was touched and is not there.
+/// A page of a mapped buffer that was touched and is not present.
 pub struct Fault<'a> {
     raw: NonNull<bindings::vm_fault>,
     vma: &'a VmaRef,
@@ -47,21 +47,26 @@ impl<'a> Fault<'a> {
         }
     }
 
-    /// The C object, for an exporter that maps the page itself.
+    /// Returns the C object, for an exporter that maps the page itself.
     pub fn as_raw(&self) -> *mut bindings::vm_fault {
         self.raw.as_ptr()
     }
 
-    /// Which byte of the buffer: the first of a page. It can lie beyond the buffer's end.
+    /// Returns the offset in the buffer of the page that was touched, in bytes. It can lie beyond
+    /// the buffer's end.
     pub fn offset(&self) -> u64 {
         self.page.saturating_mul(PAGE_SIZE as u64)
     }
 
-    /// Maps the piece of memory that was touched, `ranges[0]`, as far as the mapping reaches, and
-    /// what follows it in the buffer up to some bound.
+    /// Maps the range that was touched, `ranges[0]`, as far as the vma reaches, and what follows it
+    /// in the buffer up to some bound.
     ///
     /// `offset` is where `ranges[0]` starts in the buffer; that range holds
     /// [`offset`](Self::offset).
+    ///
+    /// # Errors
+    ///
+    /// - `EFAULT` if `ranges[0]` does not hold it.
     ///
     /// # Safety
     ///
@@ -84,12 +89,12 @@ impl<'a> Fault<'a> {
         let from = offset.max(vma_offset).max(here.saturating_sub(MOST / 2));
         let end = vma_end.min(wanted_end).min(from + MOST);
 
-        // What was touched has to be there; the rest is a favour.
+        // Only the range that was touched has to be mapped.
         let stop = (offset + touched.len).min(end);
         let map = |range: &Range, range_offset: u64, start: u64, stop: u64| {
             // SAFETY: The fault handler holds the lock that keeps the vma. The range lies in the
-            // vma, by the bounds above, and the vma was set up for page frames without struct
-            // pages. The caller keeps the memory until its pages are taken out again.
+            // vma by the bounds above, and `prepare_vma` set the vma up for page frames. The caller
+            // keeps the memory until its pages are zapped.
             to_result(unsafe {
                 c::dbc_vma_fill(
                     self.vma.as_ptr(),

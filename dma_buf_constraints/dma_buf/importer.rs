@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An importer's side: attach, map, unmap, detach, each undone by a drop.
+//! The side of an importer: attach, map, unmap, detach, each undone by a drop.
 
 use super::{
     buffer::DmaBuf,
@@ -26,8 +26,8 @@ use kernel::{
     }, //
 };
 
-/// A device's attachment to a buffer: static, so that memory stays where it is while it is mapped,
-/// or dynamic, with a [`Follower`]. Detaches when dropped.
+/// A device's attachment to a buffer: static, so that memory is pinned while it is mapped, or
+/// dynamic, with a [`Follower`]. Detaches when dropped.
 ///
 /// # Invariants
 ///
@@ -49,16 +49,21 @@ unsafe impl Sync for Attachment {}
 impl Attachment {
     /// Attaches `device`.
     ///
-    /// Fails with what the exporter refuses with: `EINVAL` where the device cannot share this
-    /// buffer, `EBUSY` where it could have, before the buffer got its memory; `ENOMEM`.
+    /// # Errors
+    ///
+    /// Returns what the exporter refuses with. That of cenalloc has:
+    ///
+    /// - `EINVAL` if the device can never share this buffer.
+    /// - `EBUSY` if it could have before the buffer had memory.
+    /// - `ENOMEM` if there is no memory for the attachment.
     ///
     /// # Safety
     ///
     /// The device stays bound to its driver until the attachment is dropped.
     pub unsafe fn new(dmabuf: ARef<DmaBuf>, device: &Device<Bound>) -> Result<Self> {
         let device = crate::device::as_raw(device);
-        // SAFETY: The attachment keeps the dma-buf by a reference. The caller promises that the
-        // device stays bound, and so alive.
+        // SAFETY: The attachment keeps the dma-buf by a reference. The caller keeps the device
+        // bound, and so alive.
         let raw = from_err_ptr(unsafe { bindings::dma_buf_attach(dmabuf.as_raw(), device) })?;
         Ok(Self {
             dmabuf,
@@ -68,19 +73,23 @@ impl Attachment {
         })
     }
 
-    /// Attaches `device` dynamically: `follower` is told when memory moves. As [`new`](Self::new).
+    /// Attaches `device` dynamically: `follower` is told of relocations.
     ///
-    /// There is no safe way to use such an attachment, since memory can move as soon as
+    /// There is no safe way to use such an attachment, since memory can be relocated as soon as
     /// [`map`](Self::map) has returned.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`new`](Self::new).
     ///
     /// # Safety
     ///
     /// - The device stays bound to its driver until the attachment is dropped.
     /// - Its driver lets the device work on a mapping only while the attachment is pinned, or by
-    ///   fences: with the reservation lock held it makes sure that memory has not moved since it
-    ///   was mapped, waits for the fences of others, and adds one that signals when the device has
-    ///   ended.
-    /// - What is mapped is unmapped within bounded time when memory moves: exporters wait for it.
+    ///   fences: with the reservation lock held it makes sure that memory has not been relocated
+    ///   since it was mapped, waits for the fences of others, and adds one that signals when the
+    ///   device has ended.
+    /// - What is mapped is unmapped within bounded time after a relocation: exporters wait for it.
     pub unsafe fn new_dynamic(
         dmabuf: ARef<DmaBuf>,
         device: &Device<Bound>,
@@ -88,8 +97,8 @@ impl Attachment {
     ) -> Result<Self> {
         let follower = KBox::new(follower, GFP_KERNEL_ACCOUNT)?;
         let private: *const Arc<dyn Follower> = &*follower;
-        // SAFETY: As in `new`; the operations are static, and the follower stays where it is until
-        // the attachment is gone.
+        // SAFETY: The attachment keeps the dma-buf by a reference, and the caller keeps the device
+        // bound. The operations are static, and the follower is boxed until the attachment is gone.
         let raw = from_err_ptr(unsafe {
             bindings::dma_buf_dynamic_attach(
                 dmabuf.as_raw(),
@@ -106,47 +115,62 @@ impl Attachment {
         })
     }
 
-    /// Keeps the memory where it is until as many [`unpin`](Self::unpin)s, for a dynamic importer;
-    /// takes the reservation lock. `EINVAL` for a static one, whose mappings do that.
+    /// Pins the memory until as many [`unpin`](Self::unpin)s, for a dynamic importer. Takes the
+    /// reservation lock.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the importer is static, whose mappings pin the memory.
+    /// - Any other with which the exporter fails.
     pub fn pin(&mut self) -> Result {
         if self.follower.is_none() {
             return Err(EINVAL);
         }
         let _lock = self.dmabuf.lock();
-        // SAFETY: The attachment is dynamic, and the lock is held.
+        // SAFETY: The attachment is dynamic, as checked above, and `_lock` holds the lock.
         to_result(unsafe { bindings::dma_buf_pin(self.raw.as_ptr()) })?;
         self.pins += 1;
         Ok(())
     }
 
-    /// Takes one [`pin`](Self::pin) back. `EINVAL` where there is none.
+    /// Takes one [`pin`](Self::pin) back. Takes the reservation lock.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if there is no pin.
     pub fn unpin(&mut self) -> Result {
         self.pins = self.pins.checked_sub(1).ok_or(EINVAL)?;
         let _lock = self.dmabuf.lock();
-        // SAFETY: By the type's invariants there was one more pin; the lock is held.
+        // SAFETY: By the type's invariants the attachment had one pin more; `_lock` holds the lock.
         unsafe { bindings::dma_buf_unpin(self.raw.as_ptr()) };
         Ok(())
     }
 
-    /// The buffer.
+    /// Returns the buffer.
     pub fn buffer(&self) -> &DmaBuf {
         &self.dmabuf
     }
 
     /// Maps the buffer for the device; takes the reservation lock, may sleep, may allocate.
     ///
-    /// On an error the attachment comes back beside it. `EINVAL` for no direction; `ENODEV` for a
-    /// device without a DMA mask, for which the DMA API forbids it, and not every exporter looks.
+    /// # Errors
+    ///
+    /// The attachment comes back beside the error.
+    ///
+    /// - `EINVAL` if there is no direction.
+    /// - `ENODEV` if the device has no DMA mask: the DMA API forbids to map for it, and not every
+    ///   exporter checks.
+    /// - Any other with which the exporter fails.
     pub fn map(self, direction: DataDirection) -> Result<Mapping, (Error, Self)> {
         if matches!(direction, DataDirection::None) {
             return Err((EINVAL, self));
         }
-        // SAFETY: Who made the attachment keeps its device until it is dropped.
+        // SAFETY: The caller of `new` keeps the device bound until the attachment is dropped.
         if !does_dma(unsafe { Device::from_raw((*self.raw.as_ptr()).dev) }) {
             return Err((ENODEV, self));
         }
-        // SAFETY: By the type's invariants it is attached. Its device does DMA and is bound, and
-        // where memory can move, the driver looks to it, as who made the attachment says.
+        // SAFETY: By the type's invariants it is attached. Its device does DMA, the caller of `new`
+        // keeps it bound, and the one of `new_dynamic` follows relocations.
         let table = from_err_ptr(unsafe {
             bindings::dma_buf_map_attachment_unlocked(self.raw.as_ptr(), direction.into())
         });
@@ -167,21 +191,22 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         while self.unpin().is_ok() {}
-        // SAFETY: It is attached by the type's invariants, and a `Mapping` would own it.
+        // SAFETY: By the type's invariants it is attached. A `Mapping` would own it, so that
+        // nothing is mapped.
         unsafe { bindings::dma_buf_detach(self.dmabuf.as_raw(), self.raw.as_ptr()) };
     }
 }
 
-/// A dynamic importer: it need not unmap before memory moves.
+/// A dynamic importer, which need not unmap before memory is relocated.
 pub trait Follower: Send + Sync {
-    /// The memory moves. What is mapped shows the old memory, and has to be unmapped, as
-    /// [`Attachment::new_dynamic`] asks for; a new mapping shows the new memory.
+    /// Learns that the memory is relocated. What is mapped shows the old memory, and has to be
+    /// unmapped, as [`Attachment::new_dynamic`] requires; a new mapping shows the new memory.
     ///
     /// Called with the reservation lock of the buffer held, which dropping a [`Mapping`] takes.
     fn memory_moves(&self);
 }
 
-/// What the core calls of every dynamic attachment.
+/// The operations of every dynamic attachment.
 static DYNAMIC: Shared<bindings::dma_buf_attach_ops> = Shared(bindings::dma_buf_attach_ops {
     allow_peer2peer: false,
     invalidate_mappings: Some(invalidate_mappings),
@@ -189,16 +214,16 @@ static DYNAMIC: Shared<bindings::dma_buf_attach_ops> = Shared(bindings::dma_buf_
 
 /// # Safety
 ///
-/// For `DYNAMIC` alone: the dma-buf core calls it with an attachment of ours and the reservation
-/// lock held.
+/// Called through `DYNAMIC` only: by the dma-buf core with an attachment of
+/// [`Attachment::new_dynamic`], and the reservation lock held.
 unsafe extern "C" fn invalidate_mappings(attachment: *mut bindings::dma_buf_attachment) {
-    // SAFETY: The attachment is dynamic, so that its private data is a follower that lives until it
-    // is detached.
+    // SAFETY: `new_dynamic` made the attachment, and set its private data to a follower that lives
+    // until it is detached.
     let follower = unsafe { &*(*attachment).importer_priv.cast::<Arc<dyn Follower>>() };
     follower.memory_moves();
 }
 
-/// A piece of a mapped buffer as the device sees it.
+/// A segment of a mapped buffer as the device sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     /// The DMA address of the first byte.
@@ -218,12 +243,12 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// The buffer.
+    /// Returns the buffer.
     pub fn buffer(&self) -> &DmaBuf {
         self.attachment.buffer()
     }
 
-    /// The segments, in the order of the buffer's bytes.
+    /// Returns the segments, in the order of the buffer's bytes.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
         // SAFETY: The table is mapped as long as `self` lives.
         let table = unsafe { kernel::scatterlist::SGTable::from_raw(self.table.raw.as_ptr()) };
@@ -233,7 +258,7 @@ impl Mapping {
         })
     }
 
-    /// Unmaps; the device stays attached.
+    /// Unmaps the buffer; the device stays attached.
     pub fn unmap(self) -> Attachment {
         let Self { table, attachment } = self;
         drop(table);
@@ -259,7 +284,8 @@ unsafe impl Sync for MappedTable {}
 
 impl Drop for MappedTable {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants it is mapped so, and the attachment is still there.
+        // SAFETY: By the type's invariants it is mapped in this direction, for an attachment that
+        // still exists.
         unsafe {
             bindings::dma_buf_unmap_attachment_unlocked(
                 self.attachment.as_ptr(),

@@ -44,12 +44,12 @@ pub struct Reservation<T> {
 
 // SAFETY: The state moves between threads with the lock.
 unsafe impl<T: Send> Send for Reservation<T> {}
-// SAFETY: The state is only reached by who holds the lock, one thread at a time; the rest has a
-// lock of its own.
+// SAFETY: The state is only reached by the thread that holds the lock; `resv` has a lock of its
+// own.
 unsafe impl<T: Send> Sync for Reservation<T> {}
 
 impl<T> Reservation<T> {
-    /// An unlocked reservation with `state` under it.
+    /// Creates an unlocked reservation with `state` under it.
     pub fn new(state: T) -> impl PinInit<Self> {
         pin_init!(Self {
             // SAFETY: `dma_resv_init` initialises the whole `dma_resv`.
@@ -59,23 +59,23 @@ impl<T> Reservation<T> {
         })
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::dma_resv {
         self.resv.get()
     }
 
-    /// The state.
+    /// Returns the state.
     ///
     /// # Safety
     ///
-    /// This thread holds the lock, or nobody else has the buffer, and nothing else borrows the
-    /// state for `'a`.
+    /// This thread holds the lock, or there is no reference to the buffer any more, and nothing
+    /// else borrows the state for `'a`.
     pub(super) unsafe fn state<'a>(&self) -> &'a mut T {
-        // SAFETY: What the caller promises is all that is needed.
+        // SAFETY: The caller holds the lock, and nothing else borrows the state for `'a`.
         unsafe { &mut *self.state.get() }
     }
 
-    /// The guard of a lock that was just taken.
+    /// Returns the guard of the lock, which this thread has taken.
     fn locked(&self) -> Guard<'_, T> {
         Guard {
             reservation: self,
@@ -89,25 +89,37 @@ impl<T> Reservation<T> {
         self.locked()
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
         try_lock(self.as_raw()).then(|| self.locked())
     }
 
-    /// Takes the lock unless the process is being killed: `EINTR`.
+    /// Takes the lock; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EINTR` if the process is being killed.
     pub fn lock_killable(&self) -> Result<Guard<'_, T>> {
         lock_killable(self.as_raw())?;
         Ok(self.locked())
     }
 
-    /// Takes the lock unless a signal comes first: `ERESTARTSYS`.
+    /// Takes the lock; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `ERESTARTSYS` if a signal comes first.
     pub fn lock_interruptible(&self) -> Result<Guard<'_, T>> {
         lock_interruptible(self.as_raw())?;
         Ok(self.locked())
     }
 
-    /// Waits until no device works on the buffer in a way that is at odds with CPU access in
-    /// `direction`, without the lock. `ERESTARTSYS` where a signal comes first.
+    /// Waits, without the lock, until no device works on the buffer in a way that conflicts with
+    /// CPU access in `direction`.
+    ///
+    /// # Errors
+    ///
+    /// - `ERESTARTSYS` if a signal comes first.
     pub fn wait_for_devices(&self, direction: DataDirection) -> Result {
         let usage = match direction {
             DataDirection::Bidirectional | DataDirection::ToDevice => {
@@ -115,7 +127,7 @@ impl<T> Reservation<T> {
             }
             _ => bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
         };
-        // SAFETY: The object is initialised, and lives as long as `self`.
+        // SAFETY: By the type's invariants the object is initialised as long as `self` lives.
         let left = unsafe {
             bindings::dma_resv_wait_timeout(self.as_raw(), usage, true, isize::MAX as usize)
         };
@@ -129,30 +141,31 @@ impl<T> Reservation<T> {
 #[pinned_drop]
 impl<T> PinnedDrop for Reservation<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `resv` is initialised by the type's invariants and, being dropped, unused.
+        // SAFETY: By the type's invariants `resv` is initialised. It is being dropped, so that
+        // nothing uses it any more.
         unsafe { bindings::dma_resv_fini(self.as_raw()) };
     }
 }
 
-// Not generic: what they call need not be known to the module of an exporter. Each takes the lock
-// of a `dma_resv` that is initialised, by the invariants of `Reservation`, without a context: no
-// other one is held with it.
+// Not generic: what they call need not be exported to the module of an exporter. Each is called for
+// the `dma_resv` of a `Reservation`, which is initialised by the invariants of that, and takes it
+// without a context: no other one is held with it.
 
 #[inline(never)]
 fn lock(resv: *mut bindings::dma_resv) {
-    // SAFETY: See above. Without a context this cannot fail.
+    // SAFETY: The callers pass the `dma_resv` of a `Reservation`, which is initialised.
     unsafe { bindings::dma_resv_lock(resv, ptr::null_mut()) };
 }
 
 #[inline(never)]
 fn try_lock(resv: *mut bindings::dma_resv) -> bool {
-    // SAFETY: See above.
+    // SAFETY: The callers pass the `dma_resv` of a `Reservation`, which is initialised.
     unsafe { bindings::ww_mutex_trylock(&raw mut (*resv).lock, ptr::null_mut()) != 0 }
 }
 
 #[inline(never)]
 fn lock_interruptible(resv: *mut bindings::dma_resv) -> Result {
-    // SAFETY: See above.
+    // SAFETY: The callers pass the `dma_resv` of a `Reservation`, which is initialised.
     let result =
         unsafe { bindings::ww_mutex_lock_interruptible(&raw mut (*resv).lock, ptr::null_mut()) };
     if result != 0 {
@@ -163,12 +176,11 @@ fn lock_interruptible(resv: *mut bindings::dma_resv) -> Result {
 
 #[inline(never)]
 fn lock_killable(resv: *mut bindings::dma_resv) -> Result {
-    // There is no killable wait for such a lock: where a signal comes that does not kill, what is
-    // left is to look again and again.
+    // There is no killable wait for such a lock: after a signal that does not kill, it is polled.
     while lock_interruptible(resv).is_err() {
-        // SAFETY: May sleep, as the caller may.
+        // SAFETY: The caller may sleep, since it waits for a lock that sleeps.
         unsafe { bindings::schedule_timeout_killable(1) };
-        // SAFETY: Looks at the current process.
+        // SAFETY: The call takes no arguments and reads the signals of the current process.
         if unsafe { c::dbc_killed() } {
             return Err(EINTR);
         }
@@ -178,7 +190,7 @@ fn lock_killable(resv: *mut bindings::dma_resv) -> Result {
 
 #[inline(never)]
 fn unlock(resv: *mut bindings::dma_resv) {
-    // SAFETY: Called by who holds the lock.
+    // SAFETY: `Guard`, the only caller, holds the lock by its invariants.
     unsafe { bindings::dma_resv_unlock(resv) };
 }
 
@@ -199,9 +211,10 @@ impl<T> Guard<'_, T> {
         self.reservation.as_raw()
     }
 
-    /// Whether no device works on the buffer any more, by the fences that it was told of.
+    /// Returns whether no device works on the buffer any more, by the fences in the reservation.
     pub fn is_idle(&self) -> bool {
-        // SAFETY: The guard holds the lock of this valid object.
+        // SAFETY: By the invariants of `Guard` and `Reservation` this thread holds the lock, and
+        // the object is initialised.
         unsafe {
             bindings::dma_resv_test_signaled(
                 self.resv(),
@@ -210,10 +223,14 @@ impl<T> Guard<'_, T> {
         }
     }
 
-    /// Waits until no device works on the buffer any more. `ERESTARTSYS` where a signal comes
-    /// first.
+    /// Waits until no device works on the buffer any more.
+    ///
+    /// # Errors
+    ///
+    /// - `ERESTARTSYS` if a signal comes first.
     pub fn wait_idle(&self) -> Result {
-        // SAFETY: The guard holds the lock of this valid object.
+        // SAFETY: By the invariants of `Guard` and `Reservation` this thread holds the lock, and
+        // the object is initialised.
         let left = unsafe {
             bindings::dma_resv_wait_timeout(
                 self.resv(),
@@ -228,12 +245,12 @@ impl<T> Guard<'_, T> {
         Ok(())
     }
 
-    /// Takes all pages of `buffer` out of the address spaces of userspace. What touches them next
-    /// faults, and waits for the lock.
+    /// Zaps all pages of `buffer` in the address spaces of userspace. An access then faults, and
+    /// waits for the lock.
     pub fn zap_user_mappings(&mut self, buffer: &DmaBuf) {
         assert!(ptr::eq(buffer.reservation(), self.resv()));
-        // SAFETY: The file and its mapping live as long as the buffer. The call is allowed under
-        // the reservation lock.
+        // SAFETY: The reference keeps the buffer, and so its file and the mapping of that. The call
+        // is allowed under the reservation lock.
         unsafe {
             let mapping = (*(*buffer.as_raw()).file).f_mapping;
             bindings::unmap_mapping_range(mapping, 0, 0, 1);
@@ -241,7 +258,7 @@ impl<T> Guard<'_, T> {
     }
 
     /// Tells the core which classes of memory all users of `buffer` can access, where it keeps
-    /// that. When a device attaches or detaches, it asks by itself.
+    /// that. When a device attaches or detaches, the core asks by itself.
     pub fn tell_access_mask(&mut self, buffer: &DmaBuf, _mask: u64) {
         assert!(ptr::eq(buffer.reservation(), self.resv()));
         #[cfg(dma_buf_has_access_constraints)]
@@ -251,12 +268,12 @@ impl<T> Guard<'_, T> {
         };
     }
 
-    /// Tells dynamic importers of `buffer` that its memory moves. They may unmap at once, which
-    /// calls the exporter: no borrow of the state lasts across this.
+    /// Tells dynamic importers of `buffer` that its memory is relocated. They may unmap at once,
+    /// which calls the exporter: no borrow of the state lasts across this.
     pub fn invalidate_mappings(&mut self, buffer: &DmaBuf) {
         assert!(ptr::eq(buffer.reservation(), self.resv()));
-        // SAFETY: The guard holds the lock of this buffer, and nobody borrows the state, since
-        // the guard is borrowed mutably here.
+        // SAFETY: The guard holds the lock of this buffer, as asserted above, and is borrowed
+        // exclusively, so that nothing borrows the state.
         unsafe { bindings::dma_buf_invalidate_mappings(buffer.as_raw()) };
     }
 }
@@ -265,15 +282,16 @@ impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type's invariants; while the guard is borrowed, nobody has an exclusive
-        // reference.
+        // SAFETY: By the type's invariants this thread holds the lock. The shared borrow of the
+        // guard excludes an exclusive one of the state.
         unsafe { &*self.reservation.state.get() }
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: By the type's invariants; the guard is borrowed exclusively.
+        // SAFETY: By the type's invariants this thread holds the lock. The exclusive borrow of the
+        // guard excludes any other of the state.
         unsafe { self.reservation.state() }
     }
 }

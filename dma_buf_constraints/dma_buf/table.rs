@@ -28,11 +28,11 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Why memory could not be mapped.
+/// The cause for which memory could not be mapped.
 pub enum MapError {
     /// The DMA layer put other memory between the device and the buffer's.
     Bounced,
-    /// Anything else.
+    /// Any other error.
     Failed(Error),
 }
 
@@ -57,7 +57,7 @@ impl From<MapError> for Error {
     }
 }
 
-/// Which of an attachment's mappings: what the importer holds and gives back.
+/// Identifies one of an attachment's mappings: what the importer holds and gives back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TableRef(NonNull<bindings::sg_table>);
 
@@ -71,7 +71,7 @@ impl TableRef {
     }
 }
 
-/// Memory as the DMA layer and the kernel's page tables have to be told of it.
+/// Memory as the DMA layer and the kernel's page tables take it.
 #[derive(Clone, Copy)]
 pub struct Pages<'a> {
     /// The memory: whole pages. One range where there are no struct pages.
@@ -120,14 +120,18 @@ enum How {
 unsafe impl Send for Table {}
 
 impl Table {
-    /// Makes a table of `pages`, in segments as `cut` says. `ENOMEM`.
+    /// Makes a table of `pages`, in segments as `cut` says.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory for the table.
     ///
     /// # Safety
     ///
-    /// `pages` tells the truth: with struct pages the memory has some, and without it is one range.
+    /// The memory has struct pages if `pages` says so, and is one range otherwise.
     pub unsafe fn new(pages: Pages<'_>, cut: &Cut) -> Result<Pin<KBox<Self>>> {
         let segments = cut.segments(pages.ranges);
-        // SAFETY: The caller tells the truth of the memory.
+        // SAFETY: The caller passes memory that is as `pages` says; `cut` makes segments of it.
         unsafe { Self::filled(pages, segments, cut.count(pages.ranges), How::Whole) }
     }
 
@@ -135,7 +139,8 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`new`](Self::new), and `segments` are those of `pages`.
+    /// The memory has struct pages if `pages` says so, and is one range otherwise; `segments` are
+    /// those of `pages`.
     unsafe fn filled(
         pages: Pages<'_>,
         segments: Segments<'_>,
@@ -155,7 +160,7 @@ impl Table {
         )?);
         let raw = table.as_raw();
         // SAFETY: The table is zeroed and pinned, and stays zeroed on failure. It then has as many
-        // entries as there are segments, which have struct pages where the caller says so.
+        // entries as there are segments, which have struct pages if the caller says so.
         unsafe {
             if table.is_allocated {
                 to_result(bindings::sg_alloc_table(
@@ -192,7 +197,8 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`new`](Self::new), and the device is bound to its driver.
+    /// The memory has struct pages if `pages` says so, and is one range otherwise; the device is
+    /// bound to its driver.
     unsafe fn for_device(
         device: &Device,
         pages: Pages<'_>,
@@ -202,13 +208,14 @@ impl Table {
             return Err(MapError::Failed(ENODEV));
         }
         let (device, ranges) = (as_raw(device), pages.ranges);
-        // SAFETY: The device is bound and does DMA; its bus tells by then what it reaches.
+        // SAFETY: The caller keeps the device bound, and it does DMA, as checked above; its bus
+        // sets by then what it reaches.
         let address = |range: &Range| unsafe { c::dbc_dma_address(device, range.start, range.len) };
         // DMA_MAPPING_ERROR is all ones.
         if ranges.iter().any(|range| address(range) == u64::MAX) {
             return Err(MapError::Bounced);
         }
-        // SAFETY: The device is bound, so that its DMA parameters stay.
+        // SAFETY: The caller keeps the device bound, so that its DMA parameters stay.
         let api = unsafe { c::dbc_dma_limits(device) };
         let of_api = SegmentLimits {
             max_size: api.max_segment_size,
@@ -236,7 +243,7 @@ impl Table {
             && alignment <= PAGE_SIZE as u64
             && of_both == of_api
             && pages.has_struct_pages;
-        // SAFETY: As above.
+        // SAFETY: The caller keeps the device bound, so that its IOMMU domain stays.
         if !is_plain && unsafe { c::dbc_lays_out(device) } {
             let len = ranges.iter().map(|range| range.len).sum();
             let how = How::LaidOut {
@@ -250,7 +257,7 @@ impl Table {
                 ranges: &layout,
                 has_struct_pages: false,
             };
-            // SAFETY: The entries show no memory.
+            // SAFETY: The entries have no struct pages, and show one range.
             let table =
                 unsafe { Self::filled(bare, own.segments(&layout), own.count(&layout), how)? };
             return Ok(table);
@@ -269,7 +276,8 @@ impl Table {
             // Limits of the DMA API below a page cannot be obeyed, nor do they mean anything.
             _ => (own, How::OneByOne),
         };
-        // SAFETY: The caller tells the truth of the memory, whose segments these are.
+        // SAFETY: The caller passes memory that is as `pages` says, of which these are the
+        // segments.
         Ok(unsafe { Self::filled(pages, segments(&cut), count(&cut), how)? })
     }
 
@@ -284,15 +292,16 @@ impl Table {
             return Err(EINVAL);
         }
         let is_one_by_one = match self.how {
-            // SAFETY: As the caller says.
+            // SAFETY: The caller passes a table that is not mapped, for this device, which is
+            // bound, and its memory.
             How::LaidOut { len, room } => unsafe {
                 return self.lay_out(device, pages, len, room, direction);
             },
             How::OneByOne => true,
             How::Whole => false,
         };
-        // SAFETY: By the type's invariants the table is filled. The device is bound, as the caller
-        // says, and does DMA, or there was no table for it.
+        // SAFETY: By the type's invariants the table is filled. The caller keeps the device bound,
+        // and it does DMA, which `for_device` checked.
         to_result(unsafe {
             c::dbc_map_table(
                 as_raw(device),
@@ -304,12 +313,13 @@ impl Table {
         })
     }
 
-    /// Lays `len` bytes of `pages` out for `device`, in `room` bytes of addresses. `ENOMEM`, also
+    /// Lays out `len` bytes of `pages` for `device`, in `room` bytes of addresses. `ENOMEM`, also
     /// where the device has no such addresses left.
     ///
     /// # Safety
     ///
-    /// As for [`map`](Self::map).
+    /// The table is not mapped, and was made for this device, which is bound to its driver and
+    /// behind an IOMMU, and of `pages`.
     unsafe fn lay_out(
         &self,
         device: &Device,
@@ -320,8 +330,8 @@ impl Table {
     ) -> Result {
         let (device, state) = (as_raw(device), self.iova.get());
         let mut done = 0;
-        // SAFETY: The device is bound, as the caller says, and behind an IOMMU, or the table would
-        // be mapped otherwise. The state is this table's, which is not mapped.
+        // SAFETY: The caller keeps the device bound, and `for_device` lays out only for a device
+        // behind an IOMMU. The state is that of this table, which is not mapped.
         unsafe {
             if !c::dbc_iova_alloc(device, state, room) {
                 return Err(ENOMEM);
@@ -356,7 +366,8 @@ impl Table {
     /// It is mapped for `device`, which is bound to its driver, in `direction`.
     unsafe fn unmap(&self, device: &Device, direction: DataDirection) {
         let (device, direction) = (as_raw(device), direction.into());
-        // SAFETY: It is mapped as the caller says, in the way that the table itself tells.
+        // SAFETY: The caller passes the device and the direction for which it is mapped, in the way
+        // that `how` says.
         unsafe {
             match self.how {
                 How::LaidOut { len, .. } => {
@@ -374,10 +385,11 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`unmap`](Self::unmap).
+    /// The table is mapped for `device`, which is bound to its driver, in `direction`.
     unsafe fn sync(&self, device: &Device, direction: DataDirection, to_device: bool) {
         let (device, direction) = (as_raw(device), direction.into());
-        // SAFETY: As in `unmap`.
+        // SAFETY: The caller passes the device and the direction for which it is mapped, in the way
+        // that `how` says.
         unsafe {
             match self.how {
                 How::LaidOut { len, .. } => {
@@ -394,12 +406,12 @@ impl Table {
         };
     }
 
-    /// What the importer holds while the table is mapped.
+    /// Returns what the importer holds while the table is mapped.
     fn reference(&self) -> TableRef {
         TableRef(NonNull::from(&self.raw).cast())
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub fn as_raw(&self) -> *mut bindings::sg_table {
         self.raw.get()
     }
@@ -408,7 +420,8 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         if self.is_allocated {
-            // SAFETY: By the type's invariants; a zeroed table has nothing to free.
+            // SAFETY: By the type's invariants the table is zeroed, with nothing to free, or its
+            // entries are allocated.
             unsafe { bindings::sg_free_table(self.as_raw()) };
         }
     }
@@ -425,14 +438,14 @@ struct Mapped<M> {
 /// The tables of one attachment: those that the importer has mapped, and one to use again.
 ///
 /// Belongs under the reservation lock, with the memory that it shows. `M` keeps memory: a mapping
-/// holds one, so that memory that moved stays until nobody has it mapped.
+/// holds one, so that memory that was relocated stays until it is unmapped.
 ///
 /// # Invariants
 ///
 /// - The tables in `mapped` are mapped for `device` in their direction, and while there are any it
 ///   is bound to its driver; `idle` is not mapped. All were made for it.
-/// - `idle` was made from the memory that is there now: [`forget`](Self::forget) is called when
-///   memory changes.
+/// - `idle` was made from the present memory: [`forget`](Self::forget) is called when memory
+///   changes.
 pub struct Tables<M> {
     device: ARef<Device>,
     mapped: Few<Mapped<M>>,
@@ -440,7 +453,7 @@ pub struct Tables<M> {
 }
 
 impl<M> Tables<M> {
-    /// No tables yet, for `device`.
+    /// Creates the tables for `device`, of which there are none yet.
     pub fn new(device: ARef<Device>) -> Self {
         Self {
             device,
@@ -449,42 +462,47 @@ impl<M> Tables<M> {
         }
     }
 
-    /// The device they are mapped for.
+    /// Returns the device that they are mapped for.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether the importer has a mapping.
+    /// Returns whether the importer has a mapping.
     pub fn is_mapped(&self) -> bool {
         !self.mapped.as_slice().is_empty()
     }
 
-    /// How many segments the device sees of one mapping; 0 for a table that is not mapped.
+    /// Returns how many segments the device sees of one mapping; 0 for a table that is not mapped.
     pub fn segments(&self, table: TableRef) -> u32 {
         let is_it = |mapped: &&Mapped<M>| mapped.table.reference() == table;
         let mapped = self.mapped.as_slice().iter().find(is_it);
         mapped.map_or(0, |mapped| {
-            // SAFETY: By the type's invariants the table is allocated. Whoever maps and unmaps it
-            // has an exclusive reference to these tables.
+            // SAFETY: By the type's invariants the table is mapped. Mapping and unmapping take an
+            // exclusive reference to these tables.
             unsafe { (*mapped.table.as_raw()).nents }
         })
     }
 
     /// Maps `pages` for the device, in segments as `constraints` say. `memory` keeps them.
     ///
-    /// Fails with what `dma_map_sgtable` fails with, with `ENODEV` for a device without a DMA mask,
-    /// with `ENOMEM`, with `EINVAL` for no direction, and, without trying, where the DMA layer
-    /// would bounce the memory: the device and the CPU would not see the same bytes.
+    /// # Errors
+    ///
+    /// - [`MapError::Bounced`], without trying, if the DMA layer would bounce the memory, so that
+    ///   the device and the CPU would not see the same bytes.
+    /// - `ENODEV` if the device has no DMA mask.
+    /// - `EINVAL` if there is no direction.
+    /// - `ENOMEM` if there is no memory for the table, or no address for the mapping.
+    /// - Any other with which `dma_map_sgtable` fails.
     ///
     /// # Safety
     ///
-    /// - `pages` tells the truth: with struct pages the memory has some, and without it is one
-    ///   range. `memory` keeps it allocated.
+    /// - The memory has struct pages if `pages` says so, and is one range otherwise. `memory` keeps
+    ///   it allocated.
     /// - It and `constraints` are those of earlier calls, unless [`forget`](Self::forget) came
     ///   between.
-    /// - The device stays bound to its driver until it has no mapping left. For an exporter that is
-    ///   what the importer owes that asks for a mapping: the core maps for attached devices alone,
-    ///   and the DMA API wants them bound.
+    /// - The device stays bound to its driver until it has no mapping left. An exporter relies on
+    ///   the importer that asks for a mapping: the core maps for attached devices only, and the DMA
+    ///   API requires that they are bound.
     pub unsafe fn map(
         &mut self,
         pages: Pages<'_>,
@@ -495,7 +513,7 @@ impl<M> Tables<M> {
         self.mapped.reserve()?;
         let table = match self.idle.take() {
             Some(table) => table,
-            // SAFETY: The caller tells the truth of the memory, and keeps the device bound.
+            // SAFETY: The caller passes memory that is as `pages` says, and keeps the device bound.
             None => unsafe { Table::for_device(&self.device, pages, constraints)? },
         };
         // SAFETY: By the type's invariants an idle table is not mapped, nor is a new one, and both
@@ -517,7 +535,7 @@ impl<M> Tables<M> {
     /// Unmaps what [`map`](Self::map) returned, and returns what kept its memory. A table that is
     /// not mapped is ignored.
     ///
-    /// With `reuse`, the table may serve the next mapping: it shows the memory that is there now.
+    /// With `reuse`, the table may serve the next mapping: it shows the present memory.
     pub fn unmap(&mut self, table: TableRef, reuse: impl FnOnce(&M) -> bool) -> Option<M> {
         let is_it = |mapped: &Mapped<M>| mapped.table.reference() == table;
         let Mapped {
@@ -525,7 +543,8 @@ impl<M> Tables<M> {
             direction,
             memory,
         } = self.mapped.take(is_it)?;
-        // SAFETY: By the type's invariants it was mapped so, for a device that is bound.
+        // SAFETY: By the type's invariants it was mapped for this device, which is bound, in this
+        // direction.
         unsafe { table.unmap(&self.device, direction) };
         if reuse(&memory) {
             self.idle = Some(table);
@@ -533,7 +552,7 @@ impl<M> Tables<M> {
         Some(memory)
     }
 
-    /// Drops the table that would be used again: the memory it shows is going away.
+    /// Drops the idle table, whose memory is going away.
     pub fn forget(&mut self) {
         self.idle = None;
     }
@@ -554,14 +573,15 @@ impl<M> Tables<M> {
     /// Makes what one side wrote visible to the other.
     fn sync(&self, to_device: bool) {
         for mapped in &self.mapped {
-            // SAFETY: By the type's invariants it is mapped so, for a device that is bound.
+            // SAFETY: By the type's invariants it is mapped for this device, which is bound, in
+            // this direction.
             unsafe { mapped.table.sync(&self.device, mapped.direction, to_device) };
         }
     }
 }
 
 impl<M> Drop for Tables<M> {
-    /// An importer that detaches with a mapping has a bug; its mapping ends here.
+    /// Unmaps what an importer left mapped when it detached, which is a bug of the importer.
     fn drop(&mut self) {
         while let Some(mapped) = self.mapped.last_mut() {
             let table = mapped.table.reference();

@@ -22,7 +22,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `address` is of the kind that `kind` tells.
+/// `address` was made as `kind` says, and only the drop undoes that.
 pub struct KernelMapping {
     address: NonNull<c_void>,
     kind: Kind,
@@ -37,26 +37,30 @@ enum Kind {
     Memory,
 }
 
-// SAFETY: Kernel addresses are the same for every thread, and may be unmapped by any.
+// SAFETY: Kernel addresses are the same for every thread, and any thread may undo a mapping.
 unsafe impl Send for KernelMapping {}
 
 impl KernelMapping {
-    /// Maps `pages`, one range behind the other. `ENOMEM`.
+    /// Maps `pages`, one range behind the other.
     ///
     /// One range that has a direct address needs no mapping. May sleep.
     ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory or no address space for it.
+    ///
     /// # Safety
     ///
-    /// `pages` tells the truth: with struct pages the memory has some, and without it is one range.
-    /// It stays allocated until the mapping is dropped.
+    /// The memory has struct pages if `pages` says so, and is one range otherwise. It stays
+    /// allocated until the mapping is dropped.
     pub unsafe fn new(pages: Pages<'_>) -> Result<Self> {
         let Pages {
             ranges,
             has_struct_pages,
         } = pages;
         if let [Range { start, len }] = *ranges {
-            // SAFETY: The caller tells whether the memory has struct pages. Without, the kernel
-            // knows it as the caller's alone, who keeps it.
+            // SAFETY: The caller passes memory that has struct pages if `has_struct_pages`, and
+            // otherwise is its own, and keeps it.
             let (address, kind) = unsafe {
                 if has_struct_pages {
                     (c::dbc_direct_address(start), Kind::Direct)
@@ -67,7 +71,8 @@ impl KernelMapping {
                 }
             };
             if let Some(address) = NonNull::new(address) {
-                // INVARIANT: As the calls say.
+                // INVARIANT: `address` is the direct one for `Direct`, and from `memremap` for
+                // `Memory`.
                 return Ok(Self { address, kind });
             }
         }
@@ -83,21 +88,21 @@ impl KernelMapping {
         let mut rest = pages.as_mut_slice();
         for range in ranges {
             let (here, behind) = rest.split_at_mut((range.len / page) as usize);
-            // SAFETY: `here` has room for as many pages as the range has, of which the caller tells
-            // that they have struct pages.
+            // SAFETY: `here` has room for the pages of the range, which the caller says have struct
+            // pages.
             unsafe { c::dbc_pages_of_range(here.as_mut_ptr(), range.start, here.len()) };
             rest = behind;
         }
-        // SAFETY: All `count` pages are set.
+        // SAFETY: The loop has set all `count` pages, to those of the caller's ranges.
         let address = unsafe { c::dbc_vmap(pages.as_mut_ptr(), count) };
-        // INVARIANT: From `vmap`.
+        // INVARIANT: The address is from `vmap`.
         Ok(Self {
             address: NonNull::new(address).ok_or(ENOMEM)?,
             kind: Kind::Pages,
         })
     }
 
-    /// The address of the buffer's first byte.
+    /// Returns the address of the buffer's first byte.
     pub fn address(&self) -> NonNull<c_void> {
         self.address
     }
@@ -106,8 +111,8 @@ impl KernelMapping {
 impl Drop for KernelMapping {
     fn drop(&mut self) {
         let address = self.address.as_ptr();
-        // SAFETY: By the type's invariants the address is from the counterpart of what undoes it,
-        // and it is undone once.
+        // SAFETY: By the type's invariants the address was made as `kind` says, and is undone here
+        // only.
         unsafe {
             match self.kind {
                 Kind::Direct => {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a device cannot take part, as a value.
+//! The cause of a refusal, as a value.
 
 use super::{
     constraints::Field,
@@ -8,7 +8,7 @@ use super::{
 };
 use core::fmt;
 
-/// The name of a device or an allocator, cut to what fits.
+/// The name of a device or an allocator, cut to [`Name::CAPACITY`] bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name {
     bytes: [u8; Name::CAPACITY],
@@ -24,7 +24,7 @@ impl Name {
         Self::of(&[bytes])
     }
 
-    /// The same of several parts behind each other.
+    /// Makes a name of several parts, one behind the other.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut name = Self {
             bytes: [0; Self::CAPACITY],
@@ -45,7 +45,7 @@ impl Name {
         name
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len.into()).unwrap_or(&[]);
         core::str::from_utf8(bytes).unwrap_or("?")
@@ -64,7 +64,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// With what a device's need conflicts.
+/// What the need of a device conflicts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
     /// Another user of the buffer, or the buffer's creator.
@@ -73,29 +73,29 @@ pub enum Party {
     Others,
     /// Its own other needs, and the length of the buffer.
     Itself,
-    /// What allocators can give: this one comes nearest. With a user, it is that user who needs
-    /// what the allocator lacks, and the newcomer who rules out the others.
+    /// What allocators can give, of which this one comes nearest. If there is a user, that user
+    /// needs what the allocator lacks, and the newcomer rules out the others.
     Allocator(Name, Option<Name>),
-    /// The memory that the buffer already has, and a user that has it mapped.
+    /// The present memory of the buffer, and a user that has it pinned.
     Memory(Option<Name>),
     /// The DMA layer, which put other memory between the device and the buffer's.
     Bounce,
 }
 
-/// Why a device cannot take part: which field, who wanted what, and what stands against it.
+/// A refusal: the device, the field with both values, and what the device conflicts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Who was refused.
+    /// The device that was refused.
     pub who: Name,
     /// Which field, what was wanted, what was found.
     pub misfit: Misfit,
-    /// What stands against it.
+    /// What the device conflicts with.
     pub with: Party,
 }
 
 impl Conflict {
-    /// The same for who may not learn where memory lies: an address of it is 0, as the kernel
-    /// shows those that it hides.
+    /// Returns the conflict without an address of memory, for a reader that may not learn it: it is
+    /// 0, as in what the kernel hides elsewhere.
     #[must_use]
     pub fn without_address(&self) -> Self {
         let is_address = match self.with {
@@ -114,7 +114,7 @@ impl Conflict {
 }
 
 impl fmt::Display for Conflict {
-    /// One line, for the kernel log and debugfs.
+    /// Writes one line, for the kernel log and debugfs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Misfit {
             field,
@@ -140,7 +140,7 @@ impl fmt::Display for Conflict {
             },
             Party::Allocator(name, _) => match field {
                 Field::AccessMask => write!(f, "{name} gives class {found:#x}"),
-                // Where an allocator's memory lies is not for everybody.
+                // The address was removed by `without_address`.
                 Field::MaxAddress if found == 0 => write!(f, "{name} gives none there"),
                 Field::MaxAddress => write!(f, "{name} gives from {} on", Address(found)),
                 Field::MaxSegments => write!(f, "{name} gives no fewer than {found}"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device needs of memory, and how the needs of several combine.
+//! What a device needs of memory, and how the needs of several are combined.
 
 /// One field of [`Constraints`], to name it in a [`Conflict`](super::Conflict).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Field {
     Alignment = 6,
     /// [`Placement::coherent`].
     Coherent = 7,
-    /// The length of the buffer, which is no constraint of a device but of what can be given.
+    /// The length of the buffer, which limits not a device but what an allocator can give.
     Length = 8,
     /// The device itself: an allocator may refuse one for reasons of its own.
     Device = 9,
@@ -49,7 +49,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Any memory will do.
+    /// Any memory.
     pub const ANY: Self = Self {
         access_mask: u64::MAX,
         max_address: u64::MAX,
@@ -58,7 +58,7 @@ impl Placement {
         coherent: false,
     };
 
-    /// The value of one field; 0 for one that does not bind the memory.
+    /// Returns the value of one field; 0 for one that does not bind the memory.
     pub const fn get(&self, field: Field) -> u64 {
         match field {
             Field::AccessMask => self.access_mask,
@@ -70,7 +70,7 @@ impl Placement {
         }
     }
 
-    /// What satisfies both.
+    /// Combines both: what satisfies the result satisfies both.
     #[must_use]
     pub const fn meet(&self, other: &Self) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl SegmentLimits {
         boundary_mask: u64::MAX,
     };
 
-    /// What satisfies both.
+    /// Combines both: what satisfies the result satisfies both.
     #[must_use]
     pub const fn meet(&self, other: &Self) -> Self {
         Self {
@@ -196,9 +196,8 @@ pub struct Constraints {
     pub placement: Placement,
     /// What binds the table.
     pub segments: SegmentLimits,
-    /// How special the requirement is: what is said of an ancestor is a second choice where its
-    /// priority is the higher one ([`Needs`](super::Needs)). Combined by the larger; 0 is "don't
-    /// care".
+    /// The priority of a declaration: that of an ancestor is a second choice if its priority is
+    /// higher ([`Needs`](super::Needs)). Combined by the larger; 0 is "don't care".
     pub priority: u16,
 }
 
@@ -210,10 +209,10 @@ impl Constraints {
         priority: 0,
     };
 
-    /// What satisfies both.
+    /// Combines both: what satisfies the result satisfies both.
     ///
-    /// For one table that serves two devices. Devices with a table each need the meet of their
-    /// [`placement`](Self::placement) only, and each its own [`segments`](Self::segments).
+    /// The result is for one table that serves two devices. Devices with a table each need the meet
+    /// of their [`placement`](Self::placement) only, and each its own [`segments`](Self::segments).
     #[must_use]
     pub const fn meet(&self, other: &Self) -> Self {
         Self {
@@ -227,8 +226,8 @@ impl Constraints {
         }
     }
 
-    /// What of this binds the memory of a device behind an IOMMU, which lays any memory out as the
-    /// rest says.
+    /// Returns what binds the memory of a device behind an IOMMU, which lays out any memory as the
+    /// rest requires.
     #[must_use]
     pub const fn of_memory(&self) -> Self {
         Self {
@@ -242,14 +241,13 @@ impl Constraints {
         }
     }
 
-    /// Whether no class of memory serves both.
+    /// Returns whether no class of memory serves both.
     pub const fn is_disjoint(&self, other: &Self) -> bool {
         self.placement.access_mask & other.placement.access_mask == 0
     }
 
-    /// Whether the fields make sense: powers of two where they must be, no empty limits.
-    ///
-    /// Returns the first field that does not.
+    /// Returns the first field that makes no sense: not a power of two where it must be one, or an
+    /// empty limit.
     pub const fn malformed(&self) -> Option<Field> {
         if self.placement.access_mask == 0 {
             return Some(Field::AccessMask);

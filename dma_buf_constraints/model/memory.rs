@@ -20,7 +20,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// The last physical address.
+    /// Returns the last physical address.
     pub const fn last(&self) -> u64 {
         self.start + (self.len - 1)
     }
@@ -28,7 +28,7 @@ impl Range {
 
 /// The memory behind a buffer, in the order of its bytes.
 ///
-/// Neighbours that touch are one range: `ranges[i].last() + 1 != ranges[i + 1].start`.
+/// Adjacent ranges are merged: `ranges[i].last() + 1 != ranges[i + 1].start`.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a> {
     /// The class bit of the allocator that provided it.
@@ -42,11 +42,11 @@ pub struct Memory<'a> {
 /// A field of a device's constraints that memory does not satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// Which.
+    /// The field.
     pub field: Field,
     /// What the device needs, in the unit of the field.
     pub wanted: u64,
-    /// What there is: 0 or 1 of what is or is not, a class, the address of the range that is out of
+    /// What the memory has: 0 or 1 for a flag, a class, the address of the range that is out of
     /// reach or of the segment that is misaligned, or a number of segments or bytes.
     pub found: u64,
 }
@@ -80,10 +80,13 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// The cut for a device whose segments start on multiples of `granule` bytes, a power of two.
+    /// Makes the cut for a device whose segments start on multiples of `granule` bytes, a power of
+    /// two.
     ///
-    /// Fails when a single granule already exceeds the limits, also for memory that consists of
-    /// smaller ranges.
+    /// # Errors
+    ///
+    /// Returns the limit that a single granule exceeds, also for memory that consists of smaller
+    /// ranges.
     pub const fn new(limits: &SegmentLimits, granule: u64) -> Result<Self, Misfit> {
         let max_inner = limits.max_size & !(granule - 1);
         if max_inner == 0 {
@@ -108,7 +111,7 @@ impl Cut {
         })
     }
 
-    /// The length of the first segment of `range`.
+    /// Returns the length of the first segment of `range`.
     const fn first_len(&self, range: &Range) -> u64 {
         // Bytes up to the next boundary, less one: this cannot overflow where the mask is all
         // ones.
@@ -124,7 +127,7 @@ impl Cut {
         len
     }
 
-    /// The most bytes that one segment can have, not all of them whole pages.
+    /// Returns the most bytes that one segment can have, not all of them whole pages.
     const fn longest(&self) -> u64 {
         if self.max_size > self.boundary_mask {
             self.boundary_mask + 1
@@ -133,7 +136,7 @@ impl Cut {
         }
     }
 
-    /// The segments of `ranges`, in order.
+    /// Returns the segments of `ranges`, in order.
     pub const fn segments<'a>(&self, ranges: &'a [Range]) -> Segments<'a> {
         Segments {
             cut: *self,
@@ -143,8 +146,8 @@ impl Cut {
         }
     }
 
-    /// As [`segments`](Self::segments), for a device that sees each range as far behind its
-    /// physical address as `offset` tells, a multiple of the granule.
+    /// Returns the segments as [`segments`](Self::segments), for a device that sees each range as
+    /// far behind its physical address as `offset` tells, a multiple of the granule.
     pub const fn segments_at<'a>(
         &self,
         ranges: &'a [Range],
@@ -156,14 +159,14 @@ impl Cut {
         }
     }
 
-    /// How many segments `ranges` are cut into, saturating.
+    /// Returns how many segments `ranges` are cut into, saturating.
     pub fn count(&self, ranges: &[Range]) -> u32 {
         let counts = ranges.iter().map(|range| self.count_of(range));
         let count = counts.fold(0, u64::saturating_add);
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How many segments a range is cut into. Takes no longer for more of them.
+    /// Returns how many segments a range is cut into. The time does not depend on that number.
     fn count_of(&self, range: &Range) -> u64 {
         let seen = range.start.wrapping_add(self.offset);
         let to_boundary = self.boundary_mask - (seen & self.boundary_mask);
@@ -189,8 +192,8 @@ impl Cut {
         count + rest.div_ceil(window)
     }
 
-    /// How many segments the first `len` bytes are cut into of the `rest` of a range, where there
-    /// is no boundary before.
+    /// Returns how many segments the first `len` of the last `rest` bytes of a range are cut into,
+    /// where there is no boundary between.
     fn count_to(&self, len: u64, rest: u64) -> u64 {
         let until_last = rest.saturating_sub(self.max_size).div_ceil(self.max_inner);
         len.div_ceil(self.max_inner).min(until_last + 1)
@@ -238,13 +241,17 @@ impl Iterator for Segments<'_> {
 }
 
 impl Constraints {
-    /// How this device's table is cut. Segments start on multiples of the alignment and of
+    /// Returns the cut of this device's table. Segments start on multiples of the alignment and of
     /// `page_size`, both powers of two, where the memory has no [`misfit`](Self::misfit).
+    ///
+    /// # Errors
+    ///
+    /// Returns the limit that a single granule exceeds.
     pub fn cut(&self, page_size: u64) -> Result<Cut, Misfit> {
         Cut::new(&self.segments, self.placement.alignment.max(page_size))
     }
 
-    /// The first field that `memory` does not satisfy.
+    /// Returns the first field that `memory` does not satisfy.
     ///
     /// With none, a table cut by [`cut`](Self::cut) satisfies every field.
     pub fn misfit(&self, memory: &Memory<'_>, page_size: u64) -> Option<Misfit> {
@@ -302,7 +309,7 @@ impl Constraints {
         None
     }
 
-    /// The first field that no memory of `len` bytes, wherever it lies, could satisfy.
+    /// Returns the first field that no memory of `len` bytes, wherever it lies, could satisfy.
     pub fn impossible(&self, len: u64, page_size: u64) -> Option<Misfit> {
         let placement = &self.placement;
         if placement.access_mask == 0 {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a user needs, by where it is known from, and what users need together.
+//! What a user needs by itself and as a second choice, and what users need together.
 //!
-//! Of a user two choices are known: what it needs by itself, and that with the classes of memory
-//! in addition that an ancestor of higher priority takes. Users whose own classes of memory
-//! intersect need nothing else; if they do not, the second choices count, of all users. So it
-//! depends on who is there alone, and not on who came first.
+//! A user has two choices: what it needs by itself, and that with the classes of memory in addition
+//! that an ancestor of higher priority accepts. If the users' own classes of memory intersect, the
+//! first choices count; otherwise the second ones do, for all users. So the result depends on the
+//! set of users, and not on their order.
 
 use super::{
     constraints::{
@@ -16,7 +16,7 @@ use super::{
     memory::Misfit, //
 };
 
-/// What the hardware of a device needs, whatever is said: those fields that the kernel can know.
+/// What the hardware of a device needs, in the fields that the kernel can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// [`Placement::access_mask`].
@@ -35,7 +35,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Nothing is needed.
+    /// No needs.
     pub const NONE: Self = Self {
         access_mask: u64::MAX,
         max_address: u64::MAX,
@@ -45,7 +45,7 @@ impl Facts {
         is_translated: false,
     };
 
-    /// As constraints.
+    /// Returns the facts as constraints.
     const fn constraints(&self) -> Constraints {
         Constraints {
             placement: Placement {
@@ -59,7 +59,7 @@ impl Facts {
         }
     }
 
-    /// With what is said.
+    /// Combines the facts with what is declared.
     const fn meet(&self, said: &Constraints) -> Constraints {
         let mut both = self.constraints().meet(said);
         if self.is_coherent {
@@ -72,7 +72,7 @@ impl Facts {
     }
 }
 
-/// Which of what is known of users counts.
+/// Which needs of users count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// What each needs by itself.
@@ -85,17 +85,17 @@ pub enum Choice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     own: Constraints,
-    /// What counts if second choices do: the same for a user that has none.
+    /// What counts if second choices do; equal to `own` for a user that has none.
     either: Constraints,
     /// [`Facts::is_translated`].
     is_translated: bool,
 }
 
 impl Needs {
-    /// Nothing is needed.
+    /// No needs.
     pub const NONE: Self = Self::of(Facts::NONE);
 
-    /// What a device needs of which nothing is said, as of most.
+    /// Returns the needs of a device without declarations, as most are.
     #[inline]
     pub const fn of(facts: Facts) -> Self {
         let own = facts.constraints();
@@ -106,12 +106,11 @@ impl Needs {
         }
     }
 
-    /// What a device needs whose hardware needs `facts`, of which `said` is said, and `ancestor`
-    /// of the nearest of its ancestors that counts for more: the one of higher priority of which
-    /// anything is said.
+    /// Returns the needs of a device with the hardware `facts`, for which `said` was declared, and
+    /// `ancestor` for the nearest of its ancestors that has a declaration of higher priority.
     ///
-    /// The ancestor's classes of memory, so far as the hardware reaches them, are the second
-    /// choice. Memory of theirs has to suit whatever else is said of either.
+    /// The second choice is the ancestor's classes of memory, as far as the hardware reaches them.
+    /// Such memory has to satisfy all else that was declared for both.
     pub const fn new(facts: &Facts, said: &Constraints, ancestor: Option<&Constraints>) -> Self {
         let own = facts.meet(said);
         let alone = Self {
@@ -125,7 +124,7 @@ impl Needs {
         let second = facts.meet(ancestor);
         let access_mask = own.placement.access_mask | second.placement.access_mask;
         if access_mask == own.placement.access_mask {
-            // Nothing is gained by it.
+            // The ancestor adds no class.
             return alone;
         }
         let mut either = own.meet(&second);
@@ -133,12 +132,12 @@ impl Needs {
         Self { either, ..alone }
     }
 
-    /// What the user needs by itself: the facts, and what is said of it.
+    /// Returns what the user needs by itself: the facts, and what was declared for it.
     pub const fn own(&self) -> &Constraints {
         &self.own
     }
 
-    /// What counts of this user's needs.
+    /// Returns what counts of this user's needs.
     pub const fn by(&self, choice: Choice) -> &Constraints {
         match choice {
             Choice::First => &self.own,
@@ -146,7 +145,7 @@ impl Needs {
         }
     }
 
-    /// What counts of this user's needs of the memory.
+    /// Returns what counts of this user's needs of the memory.
     #[inline]
     pub const fn of_memory(&self, choice: Choice) -> Constraints {
         let all = self.by(choice);
@@ -157,12 +156,12 @@ impl Needs {
         }
     }
 
-    /// Whether the user has a second choice.
+    /// Returns whether the user has a second choice.
     pub const fn has_second(&self) -> bool {
         self.own.placement.access_mask != self.either.placement.access_mask
     }
 
-    /// Gives a second choice up that no memory of `len` bytes could satisfy.
+    /// Drops a second choice that no memory of `len` bytes could satisfy.
     #[inline(always)]
     pub fn suit(&mut self, len: u64, page_size: u64) {
         if self.has_second() && self.either.impossible(len, page_size).is_some() {
@@ -170,7 +169,7 @@ impl Needs {
         }
     }
 
-    /// Whether what satisfies this user satisfies `other`, whatever counts.
+    /// Returns whether what satisfies this user satisfies `other`, by either choice.
     pub fn covers(&self, other: &Self) -> bool {
         self.is_translated == other.is_translated
             && self.own.meet(&other.own) == self.own
@@ -186,7 +185,7 @@ pub struct Together {
 }
 
 impl Together {
-    /// What a buffer needs that nobody uses.
+    /// Creates the needs of a buffer without users.
     pub const fn new(base: &Constraints) -> Self {
         Self {
             own: *base,
@@ -194,7 +193,7 @@ impl Together {
         }
     }
 
-    /// With one more user.
+    /// Adds the needs of a user.
     #[must_use]
     #[inline]
     pub const fn with(&self, needs: &Needs) -> Self {
@@ -204,7 +203,7 @@ impl Together {
         }
     }
 
-    /// What counts.
+    /// Returns the combined constraints by a choice.
     pub const fn by(&self, choice: Choice) -> &Constraints {
         match choice {
             Choice::First => &self.own,
@@ -212,8 +211,8 @@ impl Together {
         }
     }
 
-    /// Whether memory of `len` bytes could satisfy all by a choice: the first field that none
-    /// could.
+    /// Returns the first field that no memory of `len` bytes could satisfy for all users, by a
+    /// choice.
     ///
     /// Each user has a table of its own, cut to its own limits: only what binds the memory has to
     /// be possible for all.
@@ -225,10 +224,13 @@ impl Together {
         common.impossible(len, page_size)
     }
 
-    /// What counts: the first choices if that is possible, and else the second ones. Where
-    /// neither is, what is against it.
+    /// Chooses what counts: the preferred choice if it is possible, and otherwise the other.
     ///
-    /// For memory that was chosen by the second choices, `preferred`, those are looked at first.
+    /// For memory that was chosen by the second choices, those are `preferred`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what makes the preferred choice impossible, if both are.
     pub fn choose(&self, preferred: Choice, len: u64, page_size: u64) -> Result<Choice, Misfit> {
         let other = match preferred {
             Choice::First => Choice::Second,
