@@ -210,7 +210,7 @@ unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: Refused) -> Error {
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody else uses now, `dev` a device that is being
+/// As in the header: `set` is a set that no other thread uses now, `dev` a device that is being
 /// attached, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_admit(
@@ -233,8 +233,8 @@ unsafe extern "C" fn dma_buf_constraints_admit(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `dev` a device that is being attached,
-/// `meet` to be filled in, `conflict` NULL or to be filled in.
+/// As in the header: `set` is a set that nothing changes now, `dev` a device that is being
+/// attached, `meet` to be filled in, `conflict` NULL or to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_consider(
     set: *const c::dma_buf_constraints_set,
@@ -242,7 +242,8 @@ unsafe extern "C" fn dma_buf_constraints_consider(
     meet: *mut c::dma_buf_constraints,
     conflict: *mut c::dma_buf_conflict,
 ) -> c_int {
-    // SAFETY: The header asks for a set that nobody changes, and a device that is being attached.
+    // SAFETY: The header requires of the driver a set that nothing changes now, and a device that
+    // is being attached.
     let (set, device) = unsafe { (&*set.cast::<Set>(), bound(dev)) };
     from_result(|| {
         let outcome = set.consider(&mut newcomer(device)?);
@@ -256,8 +257,8 @@ unsafe extern "C" fn dma_buf_constraints_consider(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody else uses now, `user` NULL, an error pointer, or a
-/// user of it, which is not used any more.
+/// As in the header: `set` is a set that no other thread uses now, `user` NULL, an error pointer,
+/// or a user of it, which is not used any more.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_release(
     set: *mut c::dma_buf_constraints_set,
@@ -277,7 +278,7 @@ unsafe extern "C" fn dma_buf_constraints_release(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `user` a user of it, `constraints` is
+/// As in the header: `set` is a set that nothing changes now, `user` a user of it, `constraints` is
 /// to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_of(
@@ -285,7 +286,8 @@ unsafe extern "C" fn dma_buf_constraints_of(
     user: *const c::dma_buf_constraints_user,
     constraints: *mut c::dma_buf_constraints,
 ) -> c_int {
-    // SAFETY: The header asks for a set that nobody changes, and a user that lives.
+    // SAFETY: The header requires of the driver a set that nothing changes now, and a user that
+    // lives.
     let (set, user) = unsafe { (&*set.cast::<Set>(), &*user.cast::<Handle>()) };
     let Some(user) = set.get(user) else {
         return EINVAL.to_errno();
@@ -297,7 +299,7 @@ unsafe extern "C" fn dma_buf_constraints_of(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that nobody changes now, `meet` is to be filled in.
+/// As in the header: `set` is a set that nothing changes now, `meet` is to be filled in.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_meet(
     set: *const c::dma_buf_constraints_set,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What struct device tells: inline functions and macros of the kernel, for the
- * Rust half of dma_buf_constraints.
+ * The facts of struct device: inline functions and macros of the kernel, for
+ * the Rust half of dma_buf_constraints.
  */
 
 #include <linux/dma-direct.h>
@@ -14,12 +14,12 @@
 
 #include "helpers.h"
 
-/* What dma_get_max_seg_size() answers for a device that says nothing. */
+/* What dma_get_max_seg_size() returns for a device whose driver sets nothing. */
 #define UNSET_SEGMENT_SIZE	SZ_64K
 
 /*
- * Whether an IOMMU lays any pages out for the device as it needs them. Other DMA
- * operations (Xen's) count as none, as does an IOMMU of larger pages.
+ * Tells whether an IOMMU maps any pages for the device as it needs them. Other
+ * DMA operations (Xen's) do not count, nor does an IOMMU of larger pages.
  */
 bool dbc_lays_out(struct device *dev)
 {
@@ -33,8 +33,8 @@ bool dbc_lays_out(struct device *dev)
 }
 
 /*
- * The last physical address that @dev reaches by bus addresses up to @limit;
- * false where it reaches none. Holes in what it reaches are not looked at.
+ * Finds the last physical address that @dev reaches by bus addresses up to
+ * @limit; false where it reaches none. Holes below it are ignored.
  */
 static bool last_reachable(struct device *dev, u64 limit, u64 *last)
 {
@@ -56,12 +56,12 @@ static bool last_reachable(struct device *dev, u64 limit, u64 *last)
 	return found;
 }
 
-/* A boundary mask as the core means it: one less than a power of two. */
+/* Returns a boundary mask as the core means it: one less than a power of two. */
 static u64 boundary_mask(unsigned long mask)
 {
 	u64 boundary = (u64)mask + 1;
 
-	/* None, or one that says nothing of whole pages: not set. */
+	/* None, or one below a page: not set. */
 	if (!mask || !boundary || mask < PAGE_SIZE - 1)
 		return U64_MAX;
 	return (1ULL << ilog2(boundary)) - 1;
@@ -91,7 +91,7 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 	facts->access_mask = dma_get_access_constraints_mask(dev);
 #endif
 	/*
-	 * 64 KiB is what buses set for devices that never said anything: a
+	 * 64 KiB is what buses set for devices whose driver sets nothing: a
 	 * default, not a limit of the hardware.
 	 */
 	if (parms->max_segment_size >= PAGE_SIZE &&
@@ -107,7 +107,7 @@ void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts)
 		facts->alignment = 1ULL << fls(parms->min_align_mask);
 }
 
-/* Whether no device of this architecture ever needs cache maintenance. */
+/* Tells whether no device of this architecture ever needs cache maintenance. */
 bool dbc_always_coherent(void)
 {
 	return !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_DEVICE) &&
@@ -115,25 +115,25 @@ bool dbc_always_coherent(void)
 	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU_ALL);
 }
 
-/* The name of the driver of a device that is bound, and stays so meanwhile. */
+/* Returns the name of the driver of a device that stays bound meanwhile. */
 const char *dbc_device_driver(struct device *dev)
 {
 	return dev->driver->name;
 }
 
-/* The name of the bus of a device, or NULL. */
+/* Returns the name of the bus of a device, or NULL. */
 const char *dbc_device_bus(struct device *dev)
 {
 	return dev->bus ? dev->bus->name : NULL;
 }
 
-/* Whether a driver is bound, as a glance tells. */
+/* Tells whether a driver is bound, without the device's lock. */
 bool dbc_device_is_bound(struct device *dev)
 {
 	return READ_ONCE(dev->driver);
 }
 
-/* Locks a device to which a driver is bound; -ENODEV, -ERESTARTSYS, and not locked. */
+/* Locks a device to which a driver is bound; otherwise -ENODEV or -ERESTARTSYS. */
 int dbc_device_lock_bound(struct device *dev)
 {
 	if (device_lock_interruptible(dev))
@@ -144,7 +144,7 @@ int dbc_device_lock_bound(struct device *dev)
 	return -ENODEV;
 }
 
-/* The same where nobody else has the lock; whether it is locked. */
+/* Locks such a device if the lock is free; returns whether it is locked. */
 bool dbc_device_trylock_bound(struct device *dev)
 {
 	if (!device_trylock(dev))

@@ -18,8 +18,9 @@
 #include "helpers.h"
 
 /*
- * Whether the device gets at memory where it lies: no IOMMU translates for it, nor
- * has it DMA operations of its own (Xen's), of which nothing is known here.
+ * Tells whether the device accesses memory where it lies: no IOMMU translates
+ * for it, and it has no DMA operations of its own (Xen's), of which nothing is
+ * known here.
  */
 static bool is_direct(struct device *dev)
 {
@@ -27,9 +28,9 @@ static bool is_direct(struct device *dev)
 }
 
 /*
- * Whether all that is mapped for the device is bounced: with swiotlb=force, and in
- * guests with encrypted memory, which no device sees (force_dma_unencrypted(),
- * which modules cannot ask).
+ * Tells whether all that is mapped for the device is bounced: with
+ * swiotlb=force, and in guests with encrypted memory, which no device sees
+ * (force_dma_unencrypted(), which modules cannot call).
  */
 bool dbc_bounces_all(struct device *dev)
 {
@@ -37,7 +38,10 @@ bool dbc_bounces_all(struct device *dev)
 				  cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT));
 }
 
-/* How many bytes, up to @len, lie in one region of the bus from @start on. */
+/*
+ * Returns how many bytes, up to @len, lie in one region of the bus from @start
+ * on.
+ */
 static u64 len_in_region(const struct device *dev, u64 start, u64 len)
 {
 	const struct bus_dma_region *map = dev->dma_range_map;
@@ -52,10 +56,10 @@ static u64 len_in_region(const struct device *dev, u64 start, u64 len)
 }
 
 /*
- * The DMA address of memory for a device with a DMA mask, or DMA_MAPPING_ERROR
- * where the DMA layer would bounce some of it, or could not map it: where the
- * device does not reach all of it by addresses that follow each other. The
- * physical address where mapping alone tells the other.
+ * Returns the DMA address of memory for a device with a DMA mask, or
+ * DMA_MAPPING_ERROR where the DMA layer would bounce some of it or could not
+ * map it: where the device does not reach all of it by contiguous addresses.
+ * Returns the physical address where only mapping tells the DMA address.
  */
 dma_addr_t dbc_dma_address(struct device *dev, u64 start, u64 len)
 {
@@ -76,7 +80,7 @@ dma_addr_t dbc_dma_address(struct device *dev, u64 start, u64 len)
 	return first;
 }
 
-/* What a table has to keep to that is mapped as a whole. */
+/* Returns the limits of a table that is mapped as a whole. */
 struct dbc_dma_limits dbc_dma_limits(struct device *dev)
 {
 	u64 boundary = (u64)dma_get_seg_boundary(dev) + 1;
@@ -90,7 +94,7 @@ struct dbc_dma_limits dbc_dma_limits(struct device *dev)
 	};
 }
 
-/* A table whose only entry is not allocated by itself. */
+/* Sets up a table whose only entry is not allocated by itself. */
 void dbc_sg_table_of_one(struct sg_table *table, struct scatterlist *one)
 {
 	sg_init_marker(one, 1);
@@ -192,8 +196,8 @@ void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,
 }
 
 /*
- * DMA addresses behind an IOMMU, of @size bytes, a multiple of the next power of two
- * above. Whatever is linked to them follows each other there.
+ * Allocates @size bytes of DMA addresses behind an IOMMU, from a multiple of
+ * the next power of two on. What is linked to them is contiguous there.
  */
 bool dbc_iova_alloc(struct device *dev, struct dma_iova_state *state, u64 size)
 {
@@ -207,7 +211,7 @@ int dbc_iova_link(struct device *dev, struct dma_iova_state *state, u64 start, u
 			     has_pages ? 0 : DMA_ATTR_REQUIRE_COHERENT);
 }
 
-/* Lets the device see what was linked, and the table say where. */
+/* Lets the device see what was linked, and sets the addresses in the table. */
 int dbc_iova_finish(struct device *dev, struct dma_iova_state *state, struct sg_table *table,
 		    u64 len)
 {
@@ -228,11 +232,11 @@ int dbc_iova_finish(struct device *dev, struct dma_iova_state *state, struct sg_
 	return 0;
 }
 
-/* Gives addresses back, of which the first @len bytes were linked. */
+/* Unlinks the first @len bytes, and frees the addresses. */
 void dbc_iova_free(struct device *dev, struct dma_iova_state *state, u64 len,
 		   enum dma_data_direction dir)
 {
-	/* Not dma_iova_destroy(), which gives no more back than was linked. */
+	/* Not dma_iova_destroy(), which frees only what was linked. */
 	if (len)
 		dma_iova_unlink(dev, state, 0, len, dir, 0);
 	dma_iova_free(dev, state);

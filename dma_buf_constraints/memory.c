@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory as the CPU sees it, and lists of it: inline functions and macros of the
- * kernel, for the Rust half of dma_buf_constraints.
+ * Memory as the CPU maps it, and lists of its pages: inline functions and
+ * macros of the kernel, for the Rust half of dma_buf_constraints.
  */
 
 #include <linux/sched/signal.h>
@@ -12,8 +12,9 @@
 #include "helpers.h"
 
 /*
- * Room for bookkeeping that the caller can do without: while a buffer has taken
- * nearly all memory, no other process may die for the list of its pages.
+ * Allocates memory for bookkeeping that the caller can do without: while a
+ * buffer has taken nearly all memory, the list of its pages must not cost a
+ * process its life.
  */
 void *dbc_kvmalloc(size_t count, size_t size)
 {
@@ -26,7 +27,7 @@ bool dbc_killed(void)
 	return fatal_signal_pending(current);
 }
 
-/* Lets others change the address space while a fault waits; it has to be retried. */
+/* Drops the lock of a fault that waits; the fault has to be retried. */
 void dbc_fault_unlock(struct vm_fault *vmf)
 {
 	release_fault_lock(vmf);
@@ -59,8 +60,8 @@ static int fill_pte(pte_t *pte, unsigned long address, void *data)
 	pte_t entry = pte_mkspecial(pfn_pte(pfn, fill->prot));
 
 	/*
-	 * Nobody asks whether memory without pages is dirty; but where the
-	 * hardware does not mark it so, the first write to each page would be
+	 * The dirty bit of memory without struct pages is not read; but where
+	 * the hardware does not set it, the first write to each page would be
 	 * another fault.
 	 */
 	if (fill->is_writable)
@@ -90,7 +91,7 @@ int dbc_vma_fill(struct vm_area_struct *vma, unsigned long address,
 	return apply_to_page_range(vma->vm_mm, address, len, fill_pte, &fill);
 }
 
-/* The kernel's own address of memory, or NULL where it has none. */
+/* Returns the kernel's direct address of memory, or NULL where it has none. */
 void *dbc_direct_address(u64 start)
 {
 	struct page *page = pfn_to_page(PHYS_PFN(start));
@@ -116,7 +117,7 @@ void dbc_vunmap(void *address)
 	vunmap(address);
 }
 
-/* What DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */
+/* Does what DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */
 int dbc_set_name(struct dma_buf *dmabuf, const char *name)
 {
 	char *copy = kstrdup(name, GFP_KERNEL_ACCOUNT);

@@ -153,7 +153,8 @@ impl<T> PinnedDrop for Reservation<T> {
 
 #[inline(never)]
 fn lock(resv: *mut bindings::dma_resv) {
-    // SAFETY: The callers pass the `dma_resv` of a `Reservation`, which is initialised.
+    // SAFETY: The callers pass the `dma_resv` of a `Reservation`, which is initialised. Without a
+    // context this cannot fail.
     unsafe { bindings::dma_resv_lock(resv, ptr::null_mut()) };
 }
 
