@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reserved ranges of memory: which the module is told of, and which pages of one
- * are free.
+ * Reserved ranges of memory: those of the module's parameter and of the device
+ * tree, and the free pages of each.
  */
 
 #include <linux/bitmap.h>
@@ -26,8 +26,8 @@ const char *cenalloc_carveout_parameter(void)
 #ifdef CONFIG_OF_RESERVED_MEM
 
 /*
- * Whether a range has struct pages and an address in the kernel: it is a part of
- * the memory that the kernel has, and not taken out of that by no-map.
+ * Tells whether a range has struct pages and an address in the kernel: it is a
+ * part of the memory that the kernel has, and not taken out of that by no-map.
  */
 static bool is_memory(const struct reserved_mem *memory)
 {
@@ -37,9 +37,9 @@ static bool is_memory(const struct reserved_mem *memory)
 }
 
 /*
- * The range of a number from 0 on that the device tree reserves for this module;
- * of length 0 where the kernel could not reserve it. False where there are no
- * more.
+ * Finds the range of a number from 0 on that the device tree reserves for this
+ * module; its length is 0 where the kernel could not reserve it. Returns false
+ * where there are no more.
  */
 bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found)
 {
@@ -77,9 +77,9 @@ bool cenalloc_carveout_node(unsigned int index, struct cenalloc_carveout *found)
 #endif
 
 /*
- * Which of @count pages from the frame @pfn on are free: all of them. Less than
- * 2^32 pages, not from frame 0 on; NULL without memory. A pool of frame numbers
- * is one of 64 bits of addresses everywhere.
+ * Creates a pool of @count free pages from the frame @pfn on: less than 2^32
+ * pages, not from frame 0 on. NULL without memory. It has frame numbers and not
+ * addresses, which may have 64 bits where a long has 32.
  */
 struct gen_pool *cenalloc_pool_create(unsigned long pfn, unsigned long count)
 {
@@ -92,7 +92,7 @@ struct gen_pool *cenalloc_pool_create(unsigned long pfn, unsigned long count)
 	return pool;
 }
 
-/* Nothing of it is taken. */
+/* Destroys a pool of which nothing is taken. */
 void cenalloc_pool_destroy(struct gen_pool *pool)
 {
 	gen_pool_destroy(pool);
@@ -132,7 +132,7 @@ unsigned long cenalloc_pool_alloc(struct gen_pool *pool, unsigned long count,
 	return gen_pool_alloc_algo(pool, count, first_fit, &fit);
 }
 
-/* How many pages are free. */
+/* Returns how many pages are free. */
 unsigned long cenalloc_pool_free_pages(struct gen_pool *pool)
 {
 	return gen_pool_avail(pool);

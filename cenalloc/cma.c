@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CMA areas: which there are, where they lie, memory of them.
+ * CMA areas: the list of them, where they lie, memory of them.
  */
 
 #include <linux/cma.h>
@@ -14,8 +14,8 @@
 #include "helpers.h"
 
 /*
- * Where the addresses end that @user reaches; false where it does no DMA. Its
- * driver may have gone.
+ * Finds the last address that @user reaches; false where it does no DMA. Its
+ * driver may have unbound.
  */
 bool cenalloc_dma_limit(struct device *user, u64 *limit)
 {
@@ -25,13 +25,19 @@ bool cenalloc_dma_limit(struct device *user, u64 *limit)
 	return true;
 }
 
-/* The area of a number from 0 on that the kernel lets modules use, or NULL. */
+/*
+ * Returns the area of a number from 0 on that the kernel lets modules use, or
+ * NULL.
+ */
 struct cma *cenalloc_cma_area(unsigned int index)
 {
 	return dma_contiguous_get_area_by_idx(index);
 }
 
-/* The area of a device, or that of the machine, also for NULL; NULL without one. */
+/*
+ * Returns the area of a device, or that of the machine, also for NULL; NULL
+ * without one.
+ */
 struct cma *cenalloc_cma_of(struct device *user)
 {
 	return dev_get_cma_area(user);
@@ -44,7 +50,7 @@ const char *cenalloc_cma_name(struct cma *cma)
 	return cma_get_name(cma);
 }
 
-/* Whether the block of pages that @pfn is in belongs to an area. */
+/* Tells whether the pageblock that @pfn is in belongs to an area. */
 static bool is_cma(unsigned long pfn, const struct zone *zone)
 {
 	struct page *page = pfn_to_online_page(pfn);
@@ -90,9 +96,9 @@ static unsigned int ranges_of_zone(struct zone *zone, struct cenalloc_extent *ra
 }
 
 /*
- * Where areas lie, which the kernel does not tell modules: the ranges of blocks of
- * pages of which it has noted that they belong to areas, up to @room of them.
- * Two areas that touch look like one. Returns how many were written.
+ * Finds where areas lie, which the kernel does not tell modules: the ranges of
+ * pageblocks that it has marked as CMA, up to @room of them. Adjacent areas
+ * look like one. Returns how many were written.
  */
 unsigned int cenalloc_cma_extents(struct cenalloc_extent *ranges, unsigned int room)
 {
@@ -110,7 +116,10 @@ unsigned int cenalloc_cma_extents(struct cenalloc_extent *ranges, unsigned int r
 	return count;
 }
 
-/* The address of any page of an area; 0 where not a page of it is to be had now. */
+/*
+ * Returns the address of any page of an area; 0 where no page can be allocated
+ * now.
+ */
 u64 cenalloc_cma_sample(struct cma *cma)
 {
 	struct page *page = cma_alloc(cma, 1, 0, true);
@@ -123,7 +132,7 @@ u64 cenalloc_cma_sample(struct cma *cma)
 	return address;
 }
 
-/* @count zeroed pages from a multiple of 2^@order pages on, or NULL. */
+/* Allocates @count zeroed pages from a multiple of 2^@order pages on, or NULL. */
 struct page *cenalloc_cma_alloc(struct cma *cma, unsigned long count,
 				unsigned int order)
 {

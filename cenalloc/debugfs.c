@@ -2,8 +2,8 @@
 /*
  * The files of /sys/kernel/debug/cenalloc/; what they show is written in Rust.
  *
- * In C for the sake of .owner, without which a file that is open would outlive
- * the module: the kernel's Rust interface to debugfs does not set it.
+ * In C because of .owner, without which a file that is open would outlive the
+ * module: the kernel's Rust interface to debugfs does not set it.
  */
 
 #include <linux/debugfs.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inline functions and macros of the kernel, for the Rust half of cenalloc. Only
- * what Rust cannot reach stands here.
+ * Inline functions and macros of the kernel, for the Rust half of cenalloc,
+ * which cannot call them itself.
  */
 
 #include <linux/module.h>
@@ -49,7 +49,7 @@ static void bus_type_put(const char *symbol)
 	__symbol_put(symbol);
 }
 #else
-/* There are no names of symbols. */
+/* Without modules there are no names of symbols. */
 static const struct bus_type *bus_type_get(const char *symbol)
 {
 	return NULL;
@@ -60,7 +60,7 @@ static void bus_type_put(const char *symbol)
 }
 #endif
 
-/* A device with a reference, or NULL. */
+/* Returns a device with a reference, or NULL. */
 struct device *cenalloc_find_device(const char *bus, const char *name)
 {
 	struct device *dev;
@@ -84,8 +84,9 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 }
 
 /*
- * A reference to a module that is there to stay: one whose initialiser fails is
- * freed whoever has a reference. Built-in code has no module.
+ * Takes a reference to a module, unless it is being unloaded or still
+ * initialises: where that fails, the kernel frees it in spite of references.
+ * Built-in code has no module.
  */
 bool cenalloc_module_get(struct module *module)
 {
@@ -108,8 +109,8 @@ bool cenalloc_killed(void)
 }
 
 /*
- * Whether a message about somebody's bad input may go to the log now. How many
- * were suppressed is no news: debugfs has the last.
+ * Tells whether a message about bad input may be logged now. Messages that are
+ * suppressed are not counted: debugfs shows the last refusal.
  */
 bool cenalloc_may_log(void)
 {

@@ -21,7 +21,7 @@
 struct gen_pool;
 
 /**
- * struct cenalloc_zones - where memory up to some address can be had
+ * struct cenalloc_zones - the zones with memory up to some address
  * @sure: GFP flags of the zones that lie below the address entirely
  * @maybe: GFP flags of the zones of which some memory lies below it
  * @maybe_zone: the zone of @maybe that is not one of @sure
@@ -144,16 +144,16 @@ struct cenalloc_text {
 };
 
 /**
- * struct cenalloc_refusal - what the event of a refusal tells
+ * struct cenalloc_refusal - the fields of the event of a refusal
  * @id: number of the buffer
- * @who: who was refused
+ * @who: the user that was refused
  * @field: CENALLOC_FIELD_*
  * @with: CENALLOC_WITH_*
  * @wanted: what was wanted in that field
- * @found: what stands against it
- * @other: who or what that is, may be empty
+ * @found: what conflicts with it
+ * @other: the name of that, may be empty
  * @error: negative errno
- * @reason: all of it in words
+ * @reason: all of it as a sentence
  */
 struct cenalloc_refusal {
 	u64 id;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of the page allocator: which zones lie below an address, ranges inside a
- * zone, its bytes, and who pays for it.
+ * Memory of the page allocator: the zones below an address, ranges inside a
+ * zone, clearing and copying, and the memory cgroup that is charged.
  */
 
 #include <linux/cpuset.h>
@@ -20,7 +20,7 @@
 
 #include "helpers.h"
 
-/* After how many pages a loop lets others run; a power of two. */
+/* After how many pages a loop reschedules; a power of two. */
 #define RESCHED_PAGES	256
 
 /* From the zone with the lowest addresses to that with the highest. */
@@ -40,7 +40,10 @@ static const struct {
 #endif
 };
 
-/* The first and the last address of all nodes' zones of one kind; false without. */
+/*
+ * Finds the first and the last address of all nodes' zones of one kind; false
+ * without.
+ */
 static bool zone_span(enum zone_type type, u64 *first, u64 *last)
 {
 	bool found = false;
@@ -88,7 +91,7 @@ struct cenalloc_zones cenalloc_zones_below(u64 max_address)
 	return zones;
 }
 
-/* The first address of memory that the page allocator manages. */
+/* Returns the first address of memory that the page allocator manages. */
 u64 cenalloc_lowest_address(void)
 {
 	u64 first, last;
@@ -100,13 +103,15 @@ u64 cenalloc_lowest_address(void)
 	return 0;
 }
 
-/* All memory of the page allocator, in bytes. */
+/* Returns the size of all memory of the page allocator, in bytes. */
 u64 cenalloc_total_memory(void)
 {
 	return PFN_PHYS((u64)totalram_pages());
 }
 
-/* Pages of a zone that can be had: free, or of files and read again when needed. */
+/*
+ * Returns how many pages of a zone can be had: free ones and those of files.
+ */
 static unsigned long available_pages(struct zone *zone)
 {
 	unsigned long kept = zone_page_state(zone, NR_FREE_CMA_PAGES) + min_wmark_pages(zone);
@@ -117,7 +122,7 @@ static unsigned long available_pages(struct zone *zone)
 	return pages - min(pages, kept);
 }
 
-/* Bytes that can be had up to an address, as far as the kernel's counts tell. */
+/* Estimates how many bytes can be had up to an address, by the kernel's counts. */
 u64 cenalloc_available(u64 max_address)
 {
 	u64 pages = 0;
@@ -137,8 +142,9 @@ u64 cenalloc_available(u64 max_address)
 }
 
 /*
- * The most bytes that the memory cgroup of the current process, and those that it is
- * in, may have. How much of it is in use does not count: a part can be reclaimed.
+ * Returns the most bytes that the memory cgroup of the current process, and its
+ * ancestors, may have. How much is in use does not count: a part can be
+ * reclaimed.
  */
 u64 cenalloc_may_charge(void)
 {
@@ -155,9 +161,9 @@ u64 cenalloc_may_charge(void)
 }
 
 /*
- * Memory that the caller can do without: no warning, and no other process dies
- * for it. Without @reclaim nothing is reclaimed or moved for it either. Charged
- * to the active memory cgroup.
+ * Returns flags for memory that the caller can do without: no warning, and no
+ * OOM kill. Without @reclaim nothing is reclaimed or migrated for it either.
+ * Charged to the active memory cgroup.
  */
 gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound)
 {
@@ -173,8 +179,8 @@ gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound)
 }
 
 /*
- * Whether a block is there that a memory cgroup could not be charged for: the page
- * allocator has the same answer to both.
+ * Tells whether the page allocator has a block that the memory cgroup could not
+ * be charged for: the page allocator fails in the same way for both causes.
  */
 bool cenalloc_is_there(unsigned int order, gfp_t zone)
 {
@@ -185,7 +191,7 @@ bool cenalloc_is_there(unsigned int order, gfp_t zone)
 	return page;
 }
 
-/* Whether the process may have memory from where @address lies: what cpuset says. */
+/* Tells whether the cpuset of the process allows memory of the node of @address. */
 bool cenalloc_may_use(u64 address)
 {
 	unsigned long pfn = PHYS_PFN(address);
@@ -213,10 +219,10 @@ MODULE_PARM_DESC(uncharged_mib,
 /* Pages that buffers have from inside a zone, or that are being taken for them. */
 static atomic_long_t range_pages;
 
-/* Pages that are being taken now, and may be free still. */
+/* Pages that are being taken now, and may still be free. */
 static atomic_long_t pages_wanted;
 
-/* Lets buffers have @count pages more, if that is within the limit. */
+/* Counts @count pages more, if that is within the limit. */
 static bool count_in(unsigned long count)
 {
 	u64 most = (u64)READ_ONCE(uncharged_mib) << (20 - PAGE_SHIFT);
@@ -227,7 +233,10 @@ static bool count_in(unsigned long count)
 	return false;
 }
 
-/* Whether a zone has @count pages to spare; a count of the kernel's that is a little old. */
+/*
+ * Tells whether a zone has @count pages to spare, by a count that is a little
+ * old.
+ */
 static bool has_room(struct zone *zone, unsigned long count)
 {
 	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
@@ -237,9 +246,9 @@ static bool has_room(struct zone *zone, unsigned long count)
 }
 
 /*
- * Makes room as the page allocator does, which reclaims other memory: as many pages
- * as are wanted, and what it may go below the low watermark, are taken and given
- * back. One at a time, since nobody is charged for them.
+ * Makes room by the page allocator, which reclaims other memory: as many pages
+ * as are wanted, and what it may go below the low watermark, are allocated and
+ * freed. One thread at a time, since they are not charged.
  */
 static void make_room(struct zone *zone, gfp_t flags, unsigned long count)
 {
@@ -271,8 +280,9 @@ static void make_room(struct zone *zone, gfp_t flags, unsigned long count)
 #define RANGE_PAGE	((unsigned long)&range_pages)
 
 /*
- * The first page of a range that is beyond moving, as far as a glance tells; @end if
- * there is none. A page in use that is neither reclaimed nor mapped is a driver's.
+ * Returns the first page of a range that cannot be migrated, without locks;
+ * @end if there is none. A page in use that is neither on an LRU list nor
+ * mapped is a driver's.
  */
 static unsigned long first_obstacle(struct zone *zone, unsigned long pfn, unsigned long end)
 {
@@ -311,16 +321,20 @@ static int take_range(struct zone *zone, unsigned long pfn, unsigned long count)
 		ret = alloc_contig_frozen_range(pfn, pfn + count, ACR_FLAGS_NONE, gfp);
 	if (!ret)
 		set_private(pfn, count, RANGE_PAGE);
-	/* Before memory_going_offline() finds nobody who takes pages: smp_rmb() there. */
+	/*
+	 * Before memory_going_offline() finds no thread that takes pages:
+	 * smp_rmb() there.
+	 */
 	smp_mb__before_atomic();
 	atomic_long_sub(count, &pages_wanted);
 	return ret;
 }
 
 /*
- * Takes the lowest range of @want from @cursor on; 0 where there is none. What does
- * not move is passed by, with the rest of its block where only the kernel saw it. Of
- * a block that lies in the zone in part, the kernel isolates none.
+ * Takes the lowest range of @want from @cursor on; 0 where there is none. What
+ * cannot be migrated is skipped, with the rest of its pageblock where only the
+ * kernel found it. The kernel isolates no pageblock that lies in the zone in
+ * part.
  */
 static unsigned long search_zone(struct zone *zone, const struct cenalloc_range *want,
 				 unsigned long cursor)
@@ -349,9 +363,10 @@ static unsigned long search_zone(struct zone *zone, const struct cenalloc_range 
 }
 
 /*
- * Tells who takes memory out of the machine that it is in use: pages without a
- * reference look to the kernel as if they were just being freed, for which it waits.
- * Blocks that go are isolated by now, so that no more pages of them are taken.
+ * Refuses hot-unplug of memory that buffers have from inside a zone: the kernel
+ * would take pages without a reference for ones that are being freed, and wait.
+ * Pageblocks that go are isolated by now, so that no more pages of them are
+ * taken.
  */
 static int memory_going_offline(struct notifier_block *block, unsigned long action, void *data)
 {
@@ -400,10 +415,11 @@ void cenalloc_unwatch_memory(void)
 #endif /* CONFIG_CONTIG_ALLOC */
 
 /*
- * Contiguous zeroed pages of a kind of zone that the process may use, the lowest
- * there are from @cursor on: movable pages in the way are moved. The kernel does not
- * charge such pages, so that their number is limited. NULL where there are none, the
- * limit is reached, or the zone would have fewer free pages than its low watermark.
+ * Allocates contiguous zeroed pages of a kind of zone that the process may use,
+ * the lowest there are from @cursor on: movable pages in the way are migrated.
+ * The kernel does not charge such pages, so that their number is limited. NULL
+ * where there are none, the limit is reached, or the zone would have fewer free
+ * pages than its low watermark.
  */
 struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor)
 {
@@ -431,7 +447,7 @@ struct page *cenalloc_range_alloc(const struct cenalloc_range *want, u64 *cursor
 	return NULL;
 }
 
-/* Gives such pages back. */
+/* Frees pages of cenalloc_range_alloc(). */
 void cenalloc_range_free(u64 address, unsigned long count)
 {
 #ifdef CONFIG_CONTIG_ALLOC
@@ -443,7 +459,7 @@ void cenalloc_range_free(u64 address, unsigned long count)
 #endif
 }
 
-/* Zeroes pages that nobody else has. */
+/* Zeroes pages that nothing else uses. */
 void cenalloc_clear(u64 address, unsigned long count)
 {
 	unsigned long pfn = PHYS_PFN(address);
@@ -477,7 +493,7 @@ void cenalloc_trim(struct page *page, unsigned int order, unsigned long count)
 		__free_page(page + count);
 }
 
-/* How much memory at a time a loop touches before it lets others run. */
+/* How many bytes a loop touches before it reschedules. */
 #define RESCHED_BYTES	((size_t)RESCHED_PAGES << PAGE_SHIFT)
 
 void cenalloc_clear_mapped(void *memory, size_t len)
@@ -505,7 +521,7 @@ void cenalloc_copy_mapped(void *to, const void *from, size_t len)
 	}
 }
 
-/* The memory of an entry, of which there is none without pages, and the next. */
+/* Returns the next entry, and the memory of this one: none without struct pages. */
 struct scatterlist *cenalloc_sg_range(struct scatterlist *sg, u64 *start, u64 *len)
 {
 	*start = sg_page(sg) ? sg_phys(sg) : 0;
@@ -526,8 +542,9 @@ void cenalloc_copy(u64 to, u64 from, u64 len)
 }
 
 /*
- * Who pays for what the current process allocates, with a reference that keeps no
- * memory cgroup: when one is removed, its parent pays. NULL where there are none.
+ * Returns the cgroup of the current process, with a reference that keeps no
+ * memory cgroup alive: when one is removed, its parent is charged. NULL where
+ * there are none.
  */
 struct obj_cgroup *cenalloc_payer_get(void)
 {

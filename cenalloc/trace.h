@@ -2,9 +2,9 @@
 /*
  * The tracepoints of cenalloc.
  *
- * Names and formats are documented for users: fields may be added, none is renamed.
- * No pointers are recorded. Texts stand in single quotes: the parser of trace-cmd and
- * perf stumbles over double ones.
+ * Names and formats are documented for users: fields may be added, none is
+ * renamed. No pointers are recorded. Texts stand in single quotes: the parser
+ * of trace-cmd and perf does not accept double ones.
  */
 
 #undef TRACE_SYSTEM
@@ -52,7 +52,7 @@ TRACE_DEFINE_ENUM(DMA_NONE);
 		{ CENALLOC_WITH_MEMORY, "memory" },			\
 		{ CENALLOC_WITH_BOUNCE, "bounce" })
 
-/* Somebody made a buffer. */
+/* A buffer was created. */
 TRACE_EVENT(cenalloc_create,
 	TP_PROTO(u64 id, u64 len, u64 align, const struct cenalloc_text *name),
 	TP_ARGS(id, len, align, name),
@@ -154,7 +154,7 @@ DEFINE_EVENT(cenalloc_device, cenalloc_unmap,
 	TP_ARGS(id, device)
 );
 
-/* A user was refused, when it attached, was declared or mapped. */
+/* A user was refused when it attached, was declared or mapped. */
 TRACE_EVENT(cenalloc_refuse,
 	TP_PROTO(const struct cenalloc_refusal *refusal),
 	TP_ARGS(refusal),
@@ -190,7 +190,7 @@ TRACE_EVENT(cenalloc_refuse,
 		  __get_str(other), __entry->error, __get_str(reason))
 );
 
-/* An importer held memory that somebody else could not take part in. */
+/* An importer had memory pinned that did not suit a user that came later. */
 TRACE_EVENT(cenalloc_early,
 	TP_PROTO(u64 id, const struct cenalloc_text *device, u32 kept_out),
 	TP_ARGS(id, device, kept_out),
@@ -238,7 +238,7 @@ TRACE_EVENT(cenalloc_allocate,
 		  __entry->runs, __entry->error)
 );
 
-/* A buffer's memory moved. */
+/* The memory of a buffer was relocated. */
 TRACE_EVENT(cenalloc_relocate,
 	TP_PROTO(u64 id, const struct cenalloc_text *from, const struct cenalloc_text *to,
 		 u64 len),
@@ -262,7 +262,7 @@ TRACE_EVENT(cenalloc_relocate,
 		  __entry->buffer, __get_str(from), __get_str(to), __entry->len)
 );
 
-/* A device mapped the buffer, or could not. */
+/* A device mapped the buffer, or failed to. */
 TRACE_EVENT(cenalloc_map,
 	TP_PROTO(u64 id, const struct cenalloc_text *device,
 		 enum dma_data_direction direction, u32 segments, int error),
