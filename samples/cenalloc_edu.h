@@ -28,7 +28,7 @@
 #define EDU_ATTACH	_IO('E', 0x01)
 
 /**
- * struct edu_segment - a piece of the mapped buffer
+ * struct edu_segment - a segment of the mapped buffer
  * @address: DMA address
  * @len: bytes
  */

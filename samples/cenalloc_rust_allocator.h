@@ -22,7 +22,7 @@
  * @len: in: length in bytes, rounded up to whole pages
  * @align: in: alignment in bytes, or 0
  * @start: out: the physical address of the first byte
- * @runs: out: how many pieces the memory has
+ * @runs: out: how many ranges the memory has
  * @fd: out: the dma-buf
  */
 struct rust_allocator_buffer {
@@ -34,8 +34,8 @@ struct rust_allocator_buffer {
 };
 
 /*
- * Makes a buffer that has its memory already, and stays where it is. EINVAL for a
- * length or an alignment that makes no sense; EMFILE; ENOMEM; EINTR.
+ * Makes a buffer that has its memory already, which is not relocated. EINVAL
+ * for a length or an alignment that makes no sense; EMFILE; ENOMEM; EINTR.
  */
 #define RUST_ALLOCATOR_CREATE	_IOWR('R', 0x01, struct rust_allocator_buffer)
 

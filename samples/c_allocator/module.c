@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Adds an allocator to cenalloc, as long as the module is loaded. What it does is in
- * plain.c.
+ * Adds an allocator to cenalloc as long as the module is loaded. Its operations
+ * are in plain.c.
  */
 
 #include <linux/err.h>
@@ -22,7 +22,10 @@ static struct cenalloc_allocator plain = {
 
 static struct cenalloc_device *cenalloc;
 
-/* It may be asked from here on, but gives nothing before this has returned. */
+/*
+ * Adds the allocator, which may be called from here on, but gives memory only
+ * after this has returned.
+ */
 static int __init plain_init(void)
 {
 	cenalloc = cenalloc_get_device();
@@ -32,7 +35,10 @@ static int __init plain_init(void)
 }
 module_init(plain_init);
 
-/* Buffers that have memory of it keep the module: now there are none. */
+/*
+ * Removes the allocator. Buffers that have memory from it keep the module
+ * loaded, so that there are none now.
+ */
 static void __exit plain_exit(void)
 {
 	cenalloc_device_remove_allocator(cenalloc, &plain);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The least that an allocator does: it gives one run of pages, and takes it back.
+ * The least that an allocator does: it gives one contiguous range, and takes it
+ * back.
  *
  * cenalloc does the rest: it zeroes the memory, maps it for devices, for
  * userspace and for the kernel, and asks the next allocator where this one has
@@ -31,7 +32,10 @@ static int plain_allocate(struct cenalloc_allocator *allocator,
 		return -ENOMEM;
 	if (sg_alloc_table(table, 1, GFP_KERNEL))
 		goto free_table;
-	/* Aligned to its own length, which may be less than @align: that is seen. */
+	/*
+	 * Aligned to its own length, which may be less than @align: cenalloc
+	 * checks that.
+	 */
 	memory = alloc_pages_exact(len, gfp);
 	if (!memory)
 		goto free_entry;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the parts of the sample know of each other. */
+/* What the parts of the sample share. */
 
 #ifndef _PLAIN_H
 #define _PLAIN_H

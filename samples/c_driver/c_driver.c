@@ -12,8 +12,8 @@
  *	dma_buf_detach()
  *	cenalloc_buffer_free()
  *
- * A device that attaches after the first map may find memory that it cannot use:
- * it is refused with -EBUSY, unless the memory can move.
+ * A device that attaches after the first map may find memory that does not suit
+ * it: it is refused with -EBUSY, unless the memory can be relocated.
  *
  * There is no hardware: the module adds the device as well.
  */
@@ -148,7 +148,10 @@ static int display_probe(struct platform_device *pdev)
 	return 0;
 }
 
-/* The hardware has let go of the frame; then nothing of the driver may be attached. */
+/*
+ * By now the hardware does not use the frame. Nothing may stay attached for the
+ * driver.
+ */
 static void display_remove(struct platform_device *pdev)
 {
 	struct display *display = platform_get_drvdata(pdev);

@@ -15,8 +15,8 @@
 //! For authors of drivers it shows:
 //!
 //! - `edu.rs`: probe and unbind. The DMA mask, and that segments may have any length, is all that
-//!   this device has to say of its needs; the exporter of a buffer reads it from `struct device`.
-//! - `state.rs`: how attachments go away with the device although files are still open.
+//!   this device needs to declare; the exporter of a buffer reads it from `struct device`.
+//! - `state.rs`: how attachments end with the device although files are still open.
 //! - `engine.rs`: why a buffer stays mapped until the hardware has let go of it.
 //! - `file.rs`: attach, map, use, unmap, detach.
 //!
@@ -133,8 +133,8 @@ impl pci::Driver for EduDriver {
                     mask.value()
                 )
             })?;
-            // The engine is told each piece; PCI says 64 KiB for those that say nothing.
-            // SAFETY: As above.
+            // The driver programs the engine for each segment; PCI's default is 64 KiB.
+            // SAFETY: The device is being probed, so that nothing is mapped for it yet.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let bar = pdev.iomap_region_sized::<{ engine::BAR_SIZE }>(0, c"cenalloc_edu")?;
             if bar.read32(engine::IDENTIFICATION) & 0xff != 0xed {

@@ -42,7 +42,7 @@ const MEMORY: u32 = 0x40000;
 const TIME_LIMIT: Delta = Delta::from_secs(5);
 const POLL_INTERVAL: Delta = Delta::from_millis(5);
 
-/// Bytes that lie together both in RAM and in the device.
+/// Bytes that are contiguous both in RAM and in the device.
 pub(crate) struct Piece {
     /// Where the device sees them in RAM.
     pub(crate) address: u64,
@@ -70,12 +70,12 @@ impl Engine {
         }
     }
 
-    /// Moves one piece, and waits for the end of it.
+    /// Transfers one piece, and waits for its end.
     ///
-    /// A signal ends the wait before the piece, never within it: nothing can call back a transfer
-    /// that runs, and until it ends the memory must stay mapped. `EINTR` for that; `ETIMEDOUT`
-    /// where the engine did not end in time; `EIO` after that, and where the address is not one
-    /// that the engine reaches.
+    /// A signal is checked before the piece, never within it: a transfer that runs cannot be
+    /// stopped, and until it ends the memory must stay mapped. `EINTR` for a signal; `ETIMEDOUT`
+    /// where the engine did not end in time; `EIO` after that, and where the engine does not reach
+    /// the address.
     pub(crate) fn range(&mut self, device: &Device<Bound>, piece: &Piece) -> Result {
         if self.is_lost {
             return Err(EIO);
@@ -117,7 +117,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// An idle device has no business on the bus either when its driver leaves.
+    /// Keeps the device from the bus after its driver has unbound.
     fn drop(&mut self) {
         self.cut_off();
     }

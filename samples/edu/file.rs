@@ -52,11 +52,11 @@ const EDU_DETACH: u32 = _IO(TYPE, 0x05);
 
 // SAFETY: The structures consist of integers, and have no padding.
 unsafe impl FromBytes for c::edu_map {}
-// SAFETY: As above.
+// SAFETY: The structures consist of integers, and have no padding.
 unsafe impl AsBytes for c::edu_map {}
-// SAFETY: As above.
+// SAFETY: The structures consist of integers, and have no padding.
 unsafe impl FromBytes for c::edu_transfer {}
-// SAFETY: As above.
+// SAFETY: The structures consist of integers, and have no padding.
 unsafe impl AsBytes for c::edu_segment {}
 
 /// An open file.
@@ -239,7 +239,7 @@ impl Drop for EduFile {
     }
 }
 
-/// The mapping, where the buffer is mapped. `EINVAL`.
+/// Returns the mapping. `EINVAL` where the buffer is not mapped.
 fn mapping(step: &Option<Step>) -> Result<&Mapping> {
     match step {
         Some(Step::Mapped(mapping)) => Ok(mapping),

@@ -46,8 +46,8 @@ pub(crate) struct Edu {
 
 /// All that needs the device to be bound: its engine, and the attachments of all open files.
 ///
-/// The lock around it is the device's only one. It is held for as long as a transfer takes, so
-/// that whoever ends an attachment, be it the file or the unbinding, waits for the engine.
+/// The lock around it is the device's only one. It is held for as long as a transfer takes, so that
+/// both a file and an unbind wait for the engine before they end an attachment.
 ///
 /// Dropped from top to bottom: the engine leaves the bus before buffers are unmapped.
 pub(crate) struct State {
@@ -95,12 +95,12 @@ impl State {
         self.files.remove(&number);
     }
 
-    /// What a call on a file works with.
+    /// Returns what a call on a file works with.
     pub(crate) fn session(&mut self, number: u64) -> Result<Session<'_>> {
         let device: &Device = (*self.pdev).as_ref();
         Ok(Session {
-            // SAFETY: The driver's unbind takes the state out of `Edu` under the lock, so that
-            // whoever has a reference to a state holds the unbinding up.
+            // SAFETY: The driver's unbind takes the state out of `Edu` under the lock, so that it
+            // waits as long as there is a reference to the state.
             device: unsafe { device.as_bound() },
             engine: &mut self.engine,
             step: self.files.get_mut(&number).ok_or(ENODEV)?,
@@ -120,7 +120,7 @@ pub(crate) struct Session<'a> {
 pub(crate) struct Online(Arc<Edu>);
 
 impl Online {
-    /// `EBUSY` where another device is online: there is one name in `/dev`.
+    /// Puts the device online. `EBUSY` where another one is: there is one name in `/dev`.
     pub(crate) fn new(edu: Arc<Edu>) -> Result<Self> {
         let mut online = ONLINE.lock();
         if online.is_some() {

@@ -32,7 +32,7 @@ const RUST_ALLOCATOR_CREATE: u32 = _IOWR::<c::rust_allocator_buffer>('R' as u32,
 
 // SAFETY: The structure consists of integers, and has no padding.
 unsafe impl FromBytes for c::rust_allocator_buffer {}
-// SAFETY: As above.
+// SAFETY: The structure consists of integers, and has no padding.
 unsafe impl AsBytes for c::rust_allocator_buffer {}
 
 /// An open file: nothing belongs to it.
@@ -65,7 +65,7 @@ fn create(arg: usize) -> Result {
     let (len, align) = (request.len.try_into()?, request.align.try_into()?);
 
     let handle = Handle::create(len, align, c"rust")?;
-    // Devices would attach here. Nobody does: whatever memory there is will do.
+    // Devices would attach here. Without any, all memory suits.
     handle.allocate()?;
     let ranges = handle.ranges()?;
     request.start = ranges.first().map_or(0, |range| range.start);

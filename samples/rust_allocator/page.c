@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Where a page lies. */
+/* The physical address of a page. */
 
 #include <linux/io.h>
 #include <linux/mm.h>

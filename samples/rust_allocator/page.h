@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a pool of pages needs of C: where a page lies is an inline function.
- * bindgen reads this header.
+ * What a pool of pages needs of C: page_to_phys() is a macro. bindgen reads
+ * this header.
  */
 
 #ifndef _RUST_ALLOCATOR_PAGE_H

@@ -29,9 +29,9 @@ use kernel::{
     },
 };
 
-/// Where a page lies.
+/// Returns the physical address of a page.
 fn address(page: &Page) -> u64 {
-    // SAFETY: The page is allocated.
+    // SAFETY: A `Page` owns an allocated page.
     unsafe { c::rust_allocator_address(page.as_ptr()) }
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool of `count` pages. `ENOMEM`.
+    /// Allocates a pool of `count` pages. `ENOMEM`.
     pub(crate) fn new(count: usize) -> Result<Arc<Self>> {
         let mut pages = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
@@ -66,7 +66,8 @@ impl Pool {
 /// The allocator.
 pub(crate) struct PoolAllocator(pub(crate) Arc<Pool>);
 
-// SAFETY: A page is in the pool or in one `Taken`, which is dropped with the provision.
+// SAFETY: A page is in the pool or in one `Taken`, which is dropped with the provision; `allocate`
+// zeroes it. The module owns the registration, so that it is dropped before the module is unloaded.
 unsafe impl Allocator for PoolAllocator {
     fn max_len(&self) -> u64 {
         (c::RUST_ALLOCATOR_PAGES as usize * PAGE_SIZE) as u64
@@ -103,7 +104,8 @@ unsafe impl Allocator for PoolAllocator {
         let taken = Taken::new(&self.0, count)?;
         let mut ranges = KVec::with_capacity(count, GFP_KERNEL)?;
         for page in &taken.pages {
-            // SAFETY: Nobody else has the page; it is as long as this.
+            // SAFETY: `taken` owns the page, which nothing else uses yet, and the page has
+            // `PAGE_SIZE` bytes.
             unsafe { page.fill_zero_raw(0, PAGE_SIZE)? };
             let range = Range {
                 start: address(page),
@@ -142,7 +144,7 @@ impl Taken {
     }
 }
 
-// SAFETY: It maps nothing: that is done in the usual way.
+// SAFETY: `map_kernel` is the default one, which gives no address.
 unsafe impl Owner for Taken {}
 
 impl Drop for Taken {
