@@ -95,6 +95,7 @@ impl Handle {
     ///
     /// # Errors
     ///
+    /// - `EINVAL` if no allocator is left that suits all users, because one was removed.
     /// - `ENOMEM` if every allocator that fits is out of memory, or the memory cgroup is at its
     ///   limit.
     /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
