@@ -275,6 +275,21 @@ def check_examples():
              '-o', f'{BUILD}/{name}', f'{REPO}/Documentation/userspace-api/{name}.c'])
 
 
+def check_drivers():
+    """The drivers in the papers compile out of tree, by the makefile that the papers have."""
+    where = f'{BUILD}/out-of-tree'
+    api, made = f'{REPO}/Documentation/driver-api', f'{BUILD}/modules' + (KERNEL and f'-{KERNEL}')
+    os.makedirs(where, exist_ok=True)
+    for source, name in ((f'{api}/dma-buf-constraints-example.c', 'scanout_c.c'),
+                         (f'{api}/dma-buf-constraints-example.rs', 'scanout.rs'),
+                         (f'{api}/cenalloc-example.rs', 'frame.rs'),
+                         (f'{REPO}/Documentation/dev-tools/out-of-tree.mk', 'Makefile')):
+        shutil.copy(source, f'{where}/{name}')
+    run(['make', '-s', '-C', os.environ['KDIR'], f'M={where}', 'CC=x86_64-linux-gnu-gcc-14',
+         f'CENALLOC={REPO}', f'MODULES={made}', 'CLIPPY=1', 'KCFLAGS=-Werror',
+         'KRUSTFLAGS=-Dwarnings', 'modules'])
+
+
 # --- Cargo -------------------------------------------------------------------
 
 def cargo_packages():
@@ -650,6 +665,8 @@ def main():
     step('demo', script('demo'), [modules[KERNEL]])
     step('bench', script('bench', '--smoke'), [modules[KERNEL]])
     step('examples of the ABI', check_examples)
+    if architecture(KERNEL) == 'x86':
+        step('examples of drivers', check_drivers, [modules[KERNEL]])
     step('programs of README', check_readme, [modules[KERNEL]])
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
