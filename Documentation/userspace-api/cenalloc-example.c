@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Makes a buffer of 640 x 480 pixels for a platform device that needs one piece,
- * lets the CPU fill it, and tells where it got its memory.
+ * Makes a buffer of 640 x 480 pixels for a platform device that needs contiguous
+ * memory, fills it by the CPU, and prints where its memory comes from.
  *
  * usage: cenalloc-example DEVICE
  *
@@ -96,7 +96,7 @@ static int tell(int cenalloc, int fd)
 		perror("CENALLOC_QUERY");
 		return 1;
 	}
-	printf("buffer %llu: memory from %s, at most %u pieces, up to 0x%llx\n",
+	printf("buffer %llu: memory from %s, at most %u segments, up to 0x%llx\n",
 	       (unsigned long long)query.id, query.allocator,
 	       query.meet.max_segments,
 	       (unsigned long long)query.meet.max_address);

@@ -37,11 +37,11 @@ static void tell(int fd, const char *when)
 		perror("CENALLOC_QUERY");
 		return;
 	}
-	printf("%s: %s; together: up to 0x%llx, pieces %u (0: any)\n", when,
+	printf("%s: %s; combined: up to 0x%llx, segments %u (0: any)\n", when,
 	       query.state == CENALLOC_STATE_BACKED ? query.allocator : "no memory",
 	       (unsigned long long)query.meet.max_address, query.meet.max_segments);
 	for (i = 0; i < query.user_count && i < 8; i++)
-		printf("  %-28s up to 0x%llx, pieces %u\n", users[i].name,
+		printf("  %-28s up to 0x%llx, segments %u\n", users[i].name,
 		       (unsigned long long)users[i].constraints.max_address,
 		       users[i].constraints.max_segments);
 	if (query.relocations)
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
 	}
 	tell(create.fd, "created");
 
-	/* Preview: the camera writes one piece, whatever its driver says. */
+	/* Preview: the camera writes contiguous memory, whatever its driver says. */
 	if (declare(create.fd, argv[1], 1) || declare(create.fd, argv[2], 0))
 		return 1;
 	allocate.fd = create.fd;
