@@ -219,8 +219,11 @@ MODULE_PARM_DESC(uncharged_mib,
 /* Pages that buffers have from inside a zone, or that are being taken for them. */
 static atomic_long_t range_pages;
 
-/* Pages that are being taken now, and may still be free. */
-static atomic_long_t pages_wanted;
+/*
+ * Held while pages are taken: the kernel takes the isolation of pageblocks back that
+ * it could not isolate, also where another thread has isolated them.
+ */
+static DEFINE_MUTEX(range_lock);
 
 /* Counts @count pages more, if that is within the limit. */
 static bool count_in(unsigned long count)
@@ -315,18 +318,18 @@ static void set_private(unsigned long pfn, unsigned long count, unsigned long pr
 static int take_range(struct zone *zone, unsigned long pfn, unsigned long count)
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
-	int ret = -ENOMEM;
+	int ret;
 
-	if (has_room(zone, atomic_long_add_return(count, &pages_wanted)))
+	ret = mutex_lock_killable(&range_lock);
+	if (ret)
+		return ret;
+	if (has_room(zone, count))
 		ret = alloc_contig_frozen_range(pfn, pfn + count, ACR_FLAGS_NONE, gfp);
+	else
+		ret = -ENOMEM;
 	if (!ret)
 		set_private(pfn, count, RANGE_PAGE);
-	/*
-	 * Before memory_going_offline() finds no thread that takes pages:
-	 * smp_rmb() there.
-	 */
-	smp_mb__before_atomic();
-	atomic_long_sub(count, &pages_wanted);
+	mutex_unlock(&range_lock);
 	return ret;
 }
 
@@ -373,20 +376,19 @@ static int memory_going_offline(struct notifier_block *block, unsigned long acti
 	struct memory_notify *memory = data;
 	unsigned long pfn = memory->start_pfn;
 	unsigned long end = pfn + memory->nr_pages;
+	bool is_used = false;
 
 	if (action != MEM_GOING_OFFLINE || !atomic_long_read(&range_pages))
 		return NOTIFY_OK;
-	if (atomic_long_read(&pages_wanted))
+	if (!mutex_trylock(&range_lock))
 		return NOTIFY_BAD;
-	/* Pairs with smp_mb__before_atomic() in take_range(). */
-	smp_rmb();
-	for (; pfn < end; pfn++) {
+	for (; pfn < end && !is_used; pfn++) {
 		struct page *page = pfn_to_online_page(pfn);
 
-		if (page && !page_ref_count(page) && page_private(page) == RANGE_PAGE)
-			return NOTIFY_BAD;
+		is_used = page && !page_ref_count(page) && page_private(page) == RANGE_PAGE;
 	}
-	return NOTIFY_OK;
+	mutex_unlock(&range_lock);
+	return is_used ? NOTIFY_BAD : NOTIFY_OK;
 }
 
 static struct notifier_block memory_notifier = { .notifier_call = memory_going_offline };
