@@ -26,6 +26,7 @@ use dma_buf_constraints::{
     },
     bound::{
         BoundLock,
+        Kept,
         Room, //
     },
     device,
@@ -40,7 +41,10 @@ use dma_buf_constraints::{
     },
 };
 use kernel::{
-    device::Device,
+    device::{
+        Bound,
+        Device, //
+    },
     prelude::*,
     str::CStrExt,
     sync::{
@@ -85,12 +89,32 @@ impl Buffer {
         // The device's lock is held only while the device is read, so that an unbind does not wait
         // for memory.
         let bound = BoundLock::new(device)?;
-        let needs = device::needs_with(&bound, constraints).ok_or(ENODEV)?;
-        let kept = room.keep(&bound)?;
+        let declaration = Declaration::new(room, &bound, constraints)?;
         drop(bound);
+        self.declare_kept(dmabuf, declaration)
+    }
+
+    /// As [`declare_device`](Self::declare_device), for a driver that knows that the device is
+    /// bound: also for its own device while that is probed, whose lock the core holds then.
+    pub(crate) fn declare_bound(
+        &self,
+        dmabuf: &DmaBuf,
+        device: &Device<Bound>,
+        constraints: &Constraints,
+    ) -> Result {
+        let room = Room::new(device, GFP_KERNEL_ACCOUNT)?;
+        self.declare_kept(dmabuf, Declaration::new(room, device, constraints)?)
+    }
+
+    fn declare_kept(&self, dmabuf: &DmaBuf, declaration: Declaration) -> Result {
+        let Declaration {
+            device,
+            needs,
+            kept,
+        } = declaration;
         let newcomer = newcomer(&needs, Declared::Device(kept))?;
         let mut guard = self.lock_interruptible()?;
-        if of_device(&guard.users, device, &needs).is_some() {
+        if of_device(&guard.users, &device, &needs).is_some() {
             return Ok(());
         }
         let user = self.declare(&mut guard, dmabuf, newcomer)?;
@@ -114,6 +138,24 @@ impl Buffer {
         let user = self.admit(guard, dmabuf, newcomer)?;
         trace::declare(self.id, guard.users.get(&user));
         Ok(user)
+    }
+}
+
+/// A device that is declared, and what was read of it.
+struct Declaration {
+    device: ARef<Device>,
+    needs: Needs,
+    kept: Kept,
+}
+
+impl Declaration {
+    /// Reads `device`, for which `room` was made. `ENODEV` if it does no DMA.
+    fn new(room: Room, device: &Device<Bound>, constraints: &Constraints) -> Result<Self> {
+        Ok(Self {
+            device: (&**device).into(),
+            needs: device::needs_with(device, constraints).ok_or(ENODEV)?,
+            kept: room.keep(device)?,
+        })
     }
 }
 

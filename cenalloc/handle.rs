@@ -77,8 +77,8 @@ impl Handle {
     /// Narrows the buffer as if `device` had attached, with `constraints` in addition to its own
     /// needs, until its driver unbinds.
     ///
-    /// Takes the device's lock, and so must not be called while the device's driver is probing or
-    /// being removed in this thread.
+    /// A driver may call this for its own device while that is probed; if the probe fails, the
+    /// declaration ends.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Handle {
     /// - `ENOMEM` if there is no memory for the declaration.
     /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
     pub fn declare(&self, device: &Device<Bound>, constraints: &Constraints) -> Result {
-        self.buffer()?.declare_device(&self.0, device, constraints)
+        self.buffer()?.declare_bound(&self.0, device, constraints)
     }
 
     /// Gives the buffer its memory now.
