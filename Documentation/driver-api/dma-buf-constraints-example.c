@@ -8,7 +8,6 @@
 
 #include <linux/dma-buf-constraints.h>
 #include <linux/dma-mapping.h>
-#include <linux/mod_devicetable.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/sizes.h>
@@ -31,17 +30,10 @@ static int scanout_probe(struct platform_device *pdev)
 	return dma_buf_constraints_declare(&pdev->dev, &needs);
 }
 
-static const struct of_device_id scanout_of_match[] = {
-	{ .compatible = "example,scanout" },
-	{ }
-};
-MODULE_DEVICE_TABLE(of, scanout_of_match);
-
 static struct platform_driver scanout_driver = {
 	.probe = scanout_probe,
 	.driver = {
 		.name = "scanout",
-		.of_match_table = scanout_of_match,
 	},
 };
 module_platform_driver(scanout_driver);

@@ -27,7 +27,6 @@ use kernel::{
         Device as _,
         DmaMask, //
     },
-    of,
     platform,
     prelude::*, //
 };
@@ -44,16 +43,9 @@ const NEEDS: Constraints = Constraints {
 
 struct Scanout;
 
-kernel::of_device_table!(
-    OF_TABLE,
-    <Scanout as platform::Driver>::IdInfo,
-    [(of::DeviceId::new(c"example,scanout"), ())]
-);
-
 impl platform::Driver for Scanout {
     type IdInfo = ();
     type Data<'bound> = Self;
-    const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
 
     fn probe<'bound>(
         pdev: &'bound platform::Device<Core<'_>>,
