@@ -201,7 +201,10 @@ void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,
  */
 bool dbc_iova_alloc(struct device *dev, struct dma_iova_state *state, u64 size)
 {
-	return size <= SIZE_MAX && dma_iova_try_alloc(dev, state, 0, size);
+	/* An alignment that was declared can be anything; of too much the DMA layer warns. */
+	if (size > S64_MAX || size - 1 > dma_get_mask(dev))
+		return false;
+	return dma_iova_try_alloc(dev, state, 0, size);
 }
 
 int dbc_iova_link(struct device *dev, struct dma_iova_state *state, u64 start, u64 offset,

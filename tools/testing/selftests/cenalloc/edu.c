@@ -263,6 +263,35 @@ TEST_F(edu, an_iommu_aligns)
 	}
 }
 
+/* What the device has no such addresses for, or cannot have by its own boundary of 4 GiB. */
+TEST_F(edu, an_iommu_cannot_align)
+{
+	static struct mapping mapping;
+	__u64 alignment;
+	int fd;
+
+	if (!edu_translated())
+		SKIP(return, UNTRANSLATED);
+	for (alignment = 1ULL << 20; alignment; alignment *= 2) {
+		fd = create_for_edu(self->edu, PAGE, NEEDS(.alignment = alignment));
+		if (alignment > 1ULL << 32) {
+			EXPECT_EQ(-EINVAL, fd);
+			continue;
+		}
+		ASSERT_LE(0, fd);
+		/* All addresses that there are may be one too many: others have some. */
+		if (alignment - 1 != edu_mask())
+			EXPECT_EQ(alignment - 1 > edu_mask() ? -ENOMEM : 0,
+				  edu_map(self->edu, &mapping));
+		let_go(self->edu, fd);
+	}
+	/* It goes on as before. */
+	fd = create_for_edu(self->edu, PAGE, NEEDS(.alignment = MIB));
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, edu_map(self->edu, &mapping));
+	let_go(self->edu, fd);
+}
+
 /* Scattered memory is one segment, and bytes cross the bus to its end. */
 TEST_F(edu, an_iommu_makes_one_segment)
 {
