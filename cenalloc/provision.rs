@@ -121,7 +121,7 @@ impl Provision {
             if !is_whole || last.is_none_or(|last| last > last_address) {
                 return Err(EINVAL);
             }
-            provision.add(range)?;
+            provision.ranges.append(range)?;
         }
         Ok(provision)
     }
@@ -153,19 +153,7 @@ impl Provision {
         if let Keep::Chunks(chunks) = &mut self.keep {
             chunks.push(chunk)?;
         }
-        self.add(range)
-    }
-
-    /// Adds a range behind the others.
-    fn add(&mut self, range: Range) -> Result {
-        match self.ranges.last_mut() {
-            // Some architectures have memory at the very end of their addresses.
-            Some(last) if last.start.checked_add(last.len) == Some(range.start) => {
-                last.len += range.len;
-            }
-            _ => self.ranges.push(range)?,
-        }
-        Ok(())
+        self.ranges.append(range)
     }
 
     /// Returns the length in bytes, unless it overflows.

@@ -2,7 +2,10 @@
 
 //! Lists that are nearly always short.
 
-use crate::c;
+use crate::{
+    c,
+    model::Range, //
+};
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
@@ -122,6 +125,24 @@ impl<T> Few<T> {
     pub fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let index = self.as_slice().iter().position(is_it)?;
         self.swap_remove(index)
+    }
+}
+
+impl Few<Range> {
+    /// Adds a range of memory behind the others; adjacent ranges are merged.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM` if there is no memory for it.
+    pub fn append(&mut self, range: Range) -> Result {
+        match self.last_mut() {
+            // Some architectures have memory at the very end of their addresses.
+            Some(last) if last.start.checked_add(last.len) == Some(range.start) => {
+                last.len += range.len;
+                Ok(())
+            }
+            _ => self.push(range),
+        }
     }
 }
 
