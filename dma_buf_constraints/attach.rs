@@ -481,6 +481,12 @@ impl<T: Identity> Users<T> {
         self.spare.take()
     }
 
+    /// Returns the first need of a user of this set that `memory` does not satisfy.
+    pub fn misfit_of(&self, user: &User<T>, memory: &Memory<'_>) -> Option<Misfit> {
+        let needs = user.needs.of_memory(self.choice);
+        needs.misfit(memory, PAGE_SIZE as u64)
+    }
+
     /// Returns the first user that `memory` does not suit, and its misfit, also for the buffer's
     /// own needs.
     pub fn misfit(&self, memory: &Memory<'_>) -> Option<(Name, Misfit)> {
@@ -491,7 +497,7 @@ impl<T: Identity> Users<T> {
             return Some((Name::new(b"the buffer's creator"), misfit));
         }
         self.iter().find_map(|user| {
-            let misfit = user.needs.of_memory(self.choice).misfit(memory, page)?;
+            let misfit = self.misfit_of(user, memory)?;
             Some((user.name(), misfit))
         })
     }

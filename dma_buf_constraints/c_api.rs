@@ -16,14 +16,23 @@ use crate::{
         Users, //
     },
     c, device,
+    dma_buf::{
+        self,
+        Pages,
+        TableRef,
+        Tables, //
+    },
+    few::Few,
     model::{
         Conflict,
         Constraints,
         Field,
+        Memory,
         Misfit,
         Name,
         Needs,
         Party,
+        Range,
         ZeroIsAny, //
     },
 };
@@ -37,10 +46,13 @@ use kernel::{
         Bound,
         Device, //
     },
-    error::from_result,
+    error::{
+        from_err_ptr,
+        from_result, //
+    },
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
-        aref::ARef,
         Arc,
         ArcBorrow, //
     }, //
@@ -48,12 +60,12 @@ use kernel::{
 
 pub use c::dma_buf_constraints;
 
-/// What the set keeps for a user: its device.
-struct Attached(ARef<Device>);
+/// What the set keeps for a user: its device, with the tables that are mapped for it.
+struct Attached(Tables<()>);
 
 impl Identity for Attached {
     fn name(&self) -> Name {
-        device::name(&self.0)
+        device::name(self.0.device())
     }
 }
 
@@ -186,7 +198,8 @@ unsafe fn bound<'a>(dev: *mut bindings::device) -> &'a Device<Bound> {
 /// Creates a newcomer for the device of a C caller. `ENOMEM`.
 fn newcomer(device: &Device<Bound>) -> Result<Newcomer<Attached>> {
     let needs = device::needs(device).unwrap_or(Needs::NONE);
-    Newcomer::new(&needs, Attached((&**device).into()), GFP_KERNEL_ACCOUNT)
+    let tables = Tables::new((&**device).into());
+    Newcomer::new(&needs, Attached(tables), GFP_KERNEL_ACCOUNT)
 }
 
 /// Converts a refusal for a C caller, and fills in its conflict.
@@ -265,7 +278,7 @@ unsafe extern "C" fn dma_buf_constraints_release(
     user: *mut c::dma_buf_constraints_user,
     has_memory: bool,
 ) {
-    if let Ok(user) = kernel::error::from_err_ptr(user.cast::<Handle>()) {
+    if let Ok(user) = from_err_ptr(user.cast::<Handle>()) {
         if !user.is_null() {
             // SAFETY: The header asks for a set that the caller has to itself, and a user of it,
             // which the set keeps in an `Arc`.
@@ -274,27 +287,6 @@ unsafe extern "C" fn dma_buf_constraints_release(
             set.release(&Arc::from(user), |_, _| !has_memory);
         }
     }
-}
-
-/// # Safety
-///
-/// As in the header: `set` is a set that nothing changes now, `user` a user of it, `constraints` is
-/// to be filled in.
-#[no_mangle]
-unsafe extern "C" fn dma_buf_constraints_of(
-    set: *const c::dma_buf_constraints_set,
-    user: *const c::dma_buf_constraints_user,
-    constraints: *mut c::dma_buf_constraints,
-) -> c_int {
-    // SAFETY: The header requires of the driver a set that nothing changes now, and a user that
-    // lives.
-    let (set, user) = unsafe { (&*set.cast::<Set>(), &*user.cast::<Handle>()) };
-    let Some(user) = set.get(user) else {
-        return EINVAL.to_errno();
-    };
-    // SAFETY: The header asks for room for the constraints.
-    unsafe { constraints.write(set.constraints_of(user).into()) };
-    0
 }
 
 /// # Safety
@@ -308,6 +300,98 @@ unsafe extern "C" fn dma_buf_constraints_meet(
     // SAFETY: The header requires of the driver a set that nothing changes now, and room for the
     // constraints.
     unsafe { meet.write((*set.cast::<Set>()).combined().into()) };
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that no other thread uses now, `user` a user of it, whose device
+/// is bound to its driver until it has no mapping left. `ranges` has `count` entries, of memory with
+/// struct pages that stays until then.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_map(
+    set: *mut c::dma_buf_constraints_set,
+    user: *const c::dma_buf_constraints_user,
+    ranges: *const bindings::phys_vec,
+    count: usize,
+    dir: bindings::dma_data_direction,
+) -> *mut bindings::sg_table {
+    if count == 0 {
+        return EINVAL.to_ptr();
+    }
+    // SAFETY: The header requires of the exporter a set that it has to itself, a user that lives,
+    // and `count` ranges.
+    let (set, user, ranges) = unsafe {
+        let ranges = core::slice::from_raw_parts(ranges, count);
+        (&mut *set.cast::<Set>(), &*user.cast::<Handle>(), ranges)
+    };
+    let mut map = || -> Result<TableRef> {
+        let mut memory = Few::new();
+        for range in ranges {
+            #[allow(
+                clippy::useless_conversion,
+                reason = "physical addresses have 32 bits on some architectures"
+            )]
+            let (start, len) = (u64::from(range.paddr), range.len as u64);
+            if len == 0 || (start | len) % PAGE_SIZE as u64 != 0 {
+                return Err(EINVAL);
+            }
+            memory.append(Range { start, len })?;
+        }
+        let ranges = memory.as_slice();
+        // The exporter alone knows of its class, and of caches.
+        let memory = Memory {
+            class: u64::MAX,
+            coherent: true,
+            ranges,
+        };
+        let misfit = set.misfit_of(set.get(user).ok_or(EINVAL)?, &memory);
+        if misfit.is_some() {
+            return Err(EINVAL);
+        }
+        let (constraints, Attached(tables)) = set.parts(user).ok_or(EINVAL)?;
+        let pages = Pages {
+            ranges,
+            has_struct_pages: true,
+        };
+        // A mapping that failed may have left a table of other memory.
+        tables.forget();
+        // SAFETY: The header requires memory with struct pages that stays while it is mapped, and a
+        // device that is bound until then. No table is left of earlier calls.
+        let table = unsafe { tables.map(pages, (), constraints, dma_buf::direction(dir)) };
+        Ok(table?)
+    };
+    map().map_or_else(|error| error.to_ptr(), TableRef::as_raw)
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that no other thread uses now, `user` a user of it.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_unmap(
+    set: *mut c::dma_buf_constraints_set,
+    user: *const c::dma_buf_constraints_user,
+    table: *mut bindings::sg_table,
+) {
+    // SAFETY: The header requires of the exporter a set that it has to itself, and a user that
+    // lives.
+    let (set, user) = unsafe { (&mut *set.cast::<Set>(), &*user.cast::<Handle>()) };
+    if let (Some(user), Some(table)) = (set.get_mut(user), TableRef::from_raw(table)) {
+        user.data.0.unmap(table, |()| false);
+    }
+}
+
+/// # Safety
+///
+/// As in the header: `set` is a set that nothing changes now.
+#[no_mangle]
+unsafe extern "C" fn dma_buf_constraints_sync(
+    set: *const c::dma_buf_constraints_set,
+    to_device: bool,
+) {
+    // SAFETY: The header requires of the exporter a set that nothing changes now.
+    for user in unsafe { &*set.cast::<Set>() }.iter() {
+        user.data.0.sync(to_device);
+    }
 }
 
 /// # Safety

@@ -64,7 +64,7 @@ fn does_dma(device: &Device) -> bool {
 }
 
 /// Converts a direction of the C core.
-fn direction(raw: bindings::dma_data_direction) -> DataDirection {
+pub(crate) fn direction(raw: bindings::dma_data_direction) -> DataDirection {
     match raw {
         bindings::dma_data_direction::DMA_TO_DEVICE => DataDirection::ToDevice,
         bindings::dma_data_direction::DMA_FROM_DEVICE => DataDirection::FromDevice,

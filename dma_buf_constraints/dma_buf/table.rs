@@ -62,7 +62,7 @@ impl From<MapError> for Error {
 pub struct TableRef(NonNull<bindings::sg_table>);
 
 impl TableRef {
-    pub(super) fn from_raw(raw: *mut bindings::sg_table) -> Option<Self> {
+    pub(crate) fn from_raw(raw: *mut bindings::sg_table) -> Option<Self> {
         NonNull::new(raw).map(Self)
     }
 
@@ -571,7 +571,7 @@ impl<M> Tables<M> {
     }
 
     /// Makes what one side wrote visible to the other.
-    fn sync(&self, to_device: bool) {
+    pub(crate) fn sync(&self, to_device: bool) {
         for mapped in &self.mapped {
             // SAFETY: By the type's invariants it is mapped for this device, which is bound, in
             // this direction.

@@ -11,9 +11,11 @@
 #ifndef _LINUX_DMA_BUF_CONSTRAINTS_H
 #define _LINUX_DMA_BUF_CONSTRAINTS_H
 
+#include <linux/dma-direction.h>
 #include <linux/types.h>
 
 struct device;
+struct sg_table;
 
 /**
  * struct dma_buf_constraints - what a device needs of a buffer's memory
@@ -219,20 +221,67 @@ void dma_buf_constraints_release(struct dma_buf_constraints_set *set,
 				 bool has_memory);
 
 /**
- * dma_buf_constraints_of() - tell what a device in a set needs
+ * dma_buf_constraints_map() - map a buffer's memory for a device in its set
  * @set: the buffer's users
  * @user: from dma_buf_constraints_admit()
- * @constraints: filled in; 0 in a field where the device does not care
+ * @ranges: the memory, in the order of the buffer's bytes: whole pages that have
+ *	struct pages. Ranges that are adjacent count as one
+ * @count: how many @ranges there are
+ * @dir: the direction of the DMA
  *
- * What dma_buf_constraints_query() told when the device was admitted, with its
- * second choice where that counts. Its table is cut by that.
+ * What &dma_buf_ops.map_dma_buf returns. The table is cut by what the device needs,
+ * with its second choice where that counts, and by what the DMA API allows: no
+ * segment is longer than dma_get_max_seg_size(), unless the device takes fewer
+ * segments than that makes. Behind an IOMMU the memory is one range of DMA addresses,
+ * wherever it lies, which is aligned and cut as the device needs it.
  *
- * Context: The exporter holds the lock of the set.
- * Return: 0; -EINVAL for a user of another set.
+ * Each call makes a table, which belongs to the set: dma_buf_constraints_unmap() frees
+ * it, or else what takes the user from the set. The exporter reads its DMA addresses
+ * and lengths only (for_each_sgtable_dma_sg()), since its entries may have no pages,
+ * and makes no calls of the DMA API for it: see dma_buf_constraints_sync(). The memory
+ * stays until then.
+ *
+ * Context: Process context, may sleep; the exporter holds the lock of the set. The
+ * device's driver is bound until all is unmapped, as importers have to see to.
+ * Return: the table, or an ERR_PTR: -EINVAL for a user of another set, where
+ * @count is 0, a range is empty or not of whole pages, @dir is %DMA_NONE, or the
+ * memory is not what the device needs (its class and caching are not known here);
+ * -ENODEV for a device without a DMA mask; -EIO where the DMA layer would bounce the
+ * memory, and other errors of dma_map_sgtable(); -ENOMEM, also where the device is
+ * out of DMA addresses.
  */
-int dma_buf_constraints_of(const struct dma_buf_constraints_set *set,
-			   const struct dma_buf_constraints_user *user,
-			   struct dma_buf_constraints *constraints);
+struct sg_table *dma_buf_constraints_map(struct dma_buf_constraints_set *set,
+					 const struct dma_buf_constraints_user *user,
+					 const struct phys_vec *ranges, size_t count,
+					 enum dma_data_direction dir);
+
+/**
+ * dma_buf_constraints_unmap() - unmap a table, and free it
+ * @set: the buffer's users
+ * @user: the user that it was mapped for
+ * @table: from dma_buf_constraints_map(); anything else is ignored
+ *
+ * What &dma_buf_ops.unmap_dma_buf does.
+ *
+ * Context: Process context; the exporter holds the lock of the set.
+ */
+void dma_buf_constraints_unmap(struct dma_buf_constraints_set *set,
+			       const struct dma_buf_constraints_user *user,
+			       struct sg_table *table);
+
+/**
+ * dma_buf_constraints_sync() - make writes visible where a buffer is mapped
+ * @set: the buffer's users
+ * @to_device: the devices are to see what the CPU wrote; otherwise the CPU is to
+ *	see what they wrote
+ *
+ * For &dma_buf_ops.begin_cpu_access, with @to_device false, and
+ * &dma_buf_ops.end_cpu_access, with true. Goes through all that is mapped.
+ *
+ * Context: Process context, may sleep; the exporter holds the lock of the set.
+ */
+void dma_buf_constraints_sync(const struct dma_buf_constraints_set *set,
+			      bool to_device);
 
 /**
  * dma_buf_constraints_meet() - tell what all users of a buffer need together

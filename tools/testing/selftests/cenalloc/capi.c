@@ -245,6 +245,76 @@ TEST_F(exporter, maps_what_all_can_use)
 	EXPECT_EQ(two.segments[0].address, state(self->exporter, self->fd).address);
 }
 
+/* Not what the device needs, but what the DMA API lets it map as a whole. */
+TEST_F(exporter, tables_obey_the_dma_api)
+{
+	static struct mapping mapping;
+	int limited = join(self->importer, self->fd,
+			   DEVICE(.parms_max_segment_size = 16384,
+				  .parms_segment_boundary_mask = BITS(13)));
+	int whole = join(self->importer, self->fd,
+			 DEVICE(.parms_max_segment_size = 64 * KIB, .max_segments = 1));
+
+	ASSERT_EQ(0, map(self->importer, limited, &mapping));
+	EXPECT_EQ(8, mapping.count);
+	EXPECT_EQ(64 * KIB, mapping_len(&mapping));
+	ASSERT_EQ(0, map(self->importer, whole, &mapping));
+	EXPECT_EQ(1, mapping.count);
+	EXPECT_EQ(64 * KIB, mapping_len(&mapping));
+}
+
+TEST_F(exporter, maps_and_unmaps_many_times)
+{
+	static struct mapping first, again;
+	int attachment = join(self->importer, self->fd, DEVICE(.max_segment_size = 16384));
+	int other = join(self->importer, self->fd, DEVICE());
+	int i;
+
+	ASSERT_EQ(0, map(self->importer, attachment, &first));
+	ASSERT_EQ(0, map(self->importer, other, NULL));
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+		ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+		ASSERT_EQ(0, unmap(self->importer, attachment));
+		ASSERT_EQ(0, map(self->importer, attachment, &again));
+	}
+	EXPECT_EQ(4, again.count);
+	EXPECT_TRUE(same_memory(&first, &again));
+	/* What the importer leaves mapped is unmapped with it. */
+	close(self->importer);
+	self->importer = open_importer();
+	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+}
+
+TEST_F(exporter, device_without_dma_cannot_map)
+{
+	int attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_NO_DMA));
+
+	ASSERT_LE(0, attachment);
+	EXPECT_EQ(-ENODEV, map(self->importer, attachment, NULL));
+}
+
+/* Behind an IOMMU its memory is laid out in one range of DMA addresses. */
+TEST_F(exporter, data_crosses_the_bus)
+{
+	struct edu_segment segments[16];
+	struct edu_map map = { .segments = (uintptr_t)segments, .count = 16 };
+	struct edu_transfer transfer = { .len = PAGE };
+	int edu = open_device("/dev/cenalloc_edu");
+
+	ASSERT_LE(0, edu);
+	ASSERT_EQ(0, call_number(edu, EDU_ATTACH, self->fd));
+	ASSERT_EQ(0, call(edu, EDU_MAP, &map));
+	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+	ASSERT_EQ(0, sync_cpu(self->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+	EXPECT_EQ(0, call(edu, EDU_TRANSFER, &transfer));
+	transfer.offset = 15 * PAGE;
+	transfer.direction = EDU_FROM_DEVICE;
+	EXPECT_EQ(0, call(edu, EDU_TRANSFER, &transfer));
+	EXPECT_EQ(0, call_number(edu, EDU_UNMAP, 0));
+	close(edu);
+}
+
 TEST_F(exporter, late_joiner_out_of_reach)
 {
 	int first = join(self->importer, self->fd, DEVICE());

@@ -3,17 +3,19 @@
  * How an exporter of dma-bufs that is written in C learns what the users of a
  * buffer need, and refuses who cannot take part: linux/dma-buf-constraints.h.
  *
- * Each buffer is one run of pages that is allocated when it is first mapped. By
- * then all users should be attached, so that the run can suit them all:
+ * Each buffer is one range of pages that is allocated when it is first mapped. By
+ * then all users should be attached, so that the range can suit them all:
  *
  *	attach		dma_buf_constraints_admit(), or a refusal in words;
  *			with memory, dma_buf_constraints_consider() before
  *	first map	dma_buf_constraints_meet(), to choose the memory
- *	each map	dma_buf_constraints_of(), to cut the device's table
+ *	each map	dma_buf_constraints_map()
+ *	CPU access	dma_buf_constraints_sync()
+ *	unmap		dma_buf_constraints_unmap()
  *	detach		dma_buf_constraints_release()
  *
- * The reservation lock of the dma-buf protects all of a buffer. The CPU has no
- * access, to keep to the point. /dev/cenalloc_c_exporter makes buffers; its
+ * The reservation lock of the dma-buf protects all of a buffer. The CPU cannot
+ * map it, to keep to the point. /dev/cenalloc_c_exporter makes buffers; its
  * calls are documented in cenalloc_c_exporter.h.
  */
 
@@ -27,8 +29,6 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
-#include <linux/scatterlist.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -50,7 +50,7 @@ struct buffer {
 	char refusal[EXPORTER_REASON_LEN];
 };
 
-/* Whether a run of memory is what @needs asks for. */
+/* Whether a range of memory is what @needs asks for. */
 static bool suits(const struct buffer *buffer, struct page *pages,
 		  const struct dma_buf_constraints *needs)
 {
@@ -78,7 +78,7 @@ static int allocate(struct buffer *buffer)
 		gfp |= GFP_DMA;
 	else if (needs.max_address)
 		gfp |= GFP_DMA32;
-	/* A run of the page allocator is aligned to its own length. */
+	/* A range of the page allocator is aligned to its own length. */
 	order = get_order(max(buffer->len, needs.alignment));
 	if (order > MAX_PAGE_ORDER)
 		return -ENOMEM;
@@ -92,54 +92,6 @@ static int allocate(struct buffer *buffer)
 	}
 	buffer->pages = pages;
 	buffer->order = order;
-	return 0;
-}
-
-/* How many of @left bytes at @start can be one segment of a device's table. */
-static u64 segment(phys_addr_t start, u64 left,
-		   const struct dma_buf_constraints *needs)
-{
-	u64 mask = needs->segment_boundary_mask;
-	u64 most = SZ_1G;
-
-	if (needs->max_segment_size)
-		most = min(most, needs->max_segment_size);
-	if (mask)
-		most = min(most, mask - (start & mask) + 1);
-	if (left <= most)
-		return left;
-	/* Another segment follows, and its start has to be aligned, too. */
-	return round_down(most, max_t(u64, needs->alignment, PAGE_SIZE));
-}
-
-/* Makes a table of the memory, in segments that the device can take. */
-static int fill_table(struct sg_table *table, const struct buffer *buffer,
-		      const struct dma_buf_constraints *needs)
-{
-	phys_addr_t start = page_to_phys(buffer->pages);
-	unsigned int count = 0;
-	struct scatterlist *sg;
-	u64 offset, len;
-	int i, ret;
-
-	for (offset = 0; offset < buffer->len; offset += len) {
-		len = segment(start + offset, buffer->len - offset, needs);
-		if (!len)
-			return -EINVAL;
-		count++;
-	}
-	if (needs->max_segments && count > needs->max_segments)
-		return -EINVAL;
-
-	ret = sg_alloc_table(table, count, GFP_KERNEL);
-	if (ret)
-		return ret;
-	offset = 0;
-	for_each_sgtable_sg(table, sg, i) {
-		len = segment(start + offset, buffer->len - offset, needs);
-		sg_set_page(sg, buffer->pages + (offset >> PAGE_SHIFT), len, 0);
-		offset += len;
-	}
 	return 0;
 }
 
@@ -192,45 +144,45 @@ static struct sg_table *buffer_map(struct dma_buf_attachment *attachment,
 				   enum dma_data_direction direction)
 {
 	struct buffer *buffer = attachment->dmabuf->priv;
-	struct dma_buf_constraints needs;
-	struct sg_table *table;
-	int ret;
+	struct phys_vec memory = { .len = buffer->len };
+	int ret = buffer->pages ? 0 : allocate(buffer);
 
-	/* It may attach, but the DMA API would warn. */
-	if (!attachment->dev->dma_mask)
-		return ERR_PTR(-ENODEV);
-	if (!buffer->pages) {
-		ret = allocate(buffer);
-		if (ret)
-			return ERR_PTR(ret);
-	}
-	table = kzalloc_obj(*table);
-	if (!table)
-		return ERR_PTR(-ENOMEM);
-	ret = dma_buf_constraints_of(buffer->users, attachment->priv, &needs);
-	if (!ret)
-		ret = fill_table(table, buffer, &needs);
 	if (ret)
-		goto free_table;
-	ret = dma_map_sgtable(attachment->dev, table, direction, 0);
-	if (ret)
-		goto free_entries;
-	return table;
-
-free_entries:
-	sg_free_table(table);
-free_table:
-	kfree(table);
-	return ERR_PTR(ret);
+		return ERR_PTR(ret);
+	memory.paddr = page_to_phys(buffer->pages);
+	return dma_buf_constraints_map(buffer->users, attachment->priv, &memory, 1,
+				       direction);
 }
 
 static void buffer_unmap(struct dma_buf_attachment *attachment,
 			 struct sg_table *table,
 			 enum dma_data_direction direction)
 {
-	dma_unmap_sgtable(attachment->dev, table, direction, 0);
-	sg_free_table(table);
-	kfree(table);
+	struct buffer *buffer = attachment->dmabuf->priv;
+
+	dma_buf_constraints_unmap(buffer->users, attachment->priv, table);
+}
+
+static int buffer_sync(struct dma_buf *dmabuf, bool to_device)
+{
+	struct buffer *buffer = dmabuf->priv;
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	dma_buf_constraints_sync(buffer->users, to_device);
+	dma_resv_unlock(dmabuf->resv);
+	return 0;
+}
+
+static int buffer_begin_cpu_access(struct dma_buf *dmabuf,
+				   enum dma_data_direction direction)
+{
+	return buffer_sync(dmabuf, false);
+}
+
+static int buffer_end_cpu_access(struct dma_buf *dmabuf,
+				 enum dma_data_direction direction)
+{
+	return buffer_sync(dmabuf, true);
 }
 
 static void buffer_free(struct buffer *buffer)
@@ -251,6 +203,8 @@ static const struct dma_buf_ops buffer_ops = {
 	.detach = buffer_detach,
 	.map_dma_buf = buffer_map,
 	.unmap_dma_buf = buffer_unmap,
+	.begin_cpu_access = buffer_begin_cpu_access,
+	.end_cpu_access = buffer_end_cpu_access,
 	.release = buffer_release,
 };
 
