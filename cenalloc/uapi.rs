@@ -10,8 +10,7 @@ use dma_buf_constraints::{
     device,
     model::{
         Constraints,
-        Party,
-        ZeroIsAny, //
+        Party, //
     }, //
 };
 use kernel::{
@@ -58,45 +57,21 @@ plain!(
     cenalloc_query,
 );
 
+dma_buf_constraints::zero_is_any!(c::cenalloc_constraints, flags);
+
 /// Reads constraints of userspace. `EINVAL` where a field makes no sense.
 pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constraints> {
-    if u32::from(raw.flags) & !c::CENALLOC_NEEDS_COHERENT != 0 {
+    let constraints = raw.into();
+    let has_unknown = u32::from(raw.flags) & !c::CENALLOC_NEEDS_COHERENT != 0;
+    if has_unknown || device::invalid(&constraints).is_some() {
         return Err(EINVAL);
     }
-    let constraints = ZeroIsAny {
-        access_mask: raw.access_mask,
-        max_address: raw.max_address,
-        max_segment_size: raw.max_segment_size,
-        segment_boundary_mask: raw.segment_boundary_mask,
-        alignment: raw.alignment,
-        max_segments: raw.max_segments,
-        priority: raw.priority,
-        coherent: raw.flags != 0,
-    }
-    .into();
-    match device::invalid(&constraints) {
-        Some(_) => Err(EINVAL),
-        None => Ok(constraints),
-    }
+    Ok(constraints)
 }
 
 /// Writes constraints for userspace.
 pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints {
-    let raw = ZeroIsAny::from(constraints);
-    c::cenalloc_constraints {
-        access_mask: raw.access_mask,
-        max_address: raw.max_address,
-        max_segment_size: raw.max_segment_size,
-        segment_boundary_mask: raw.segment_boundary_mask,
-        alignment: raw.alignment,
-        max_segments: raw.max_segments,
-        priority: raw.priority,
-        flags: if raw.coherent {
-            c::CENALLOC_NEEDS_COHERENT as u16
-        } else {
-            0
-        },
-    }
+    constraints.into()
 }
 
 /// Writes `text` for userspace, cut to what fits with a NUL behind it.

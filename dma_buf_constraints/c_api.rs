@@ -32,8 +32,7 @@ use crate::{
         Name,
         Needs,
         Party,
-        Range,
-        ZeroIsAny, //
+        Range, //
     },
 };
 use core::fmt::{
@@ -75,39 +74,7 @@ type Set = Users<Attached>;
 /// `struct dma_buf_constraints_user`.
 type Handle = Member<User<Attached>>;
 
-/// Reads constraints that a C caller wrote.
-impl From<&c::dma_buf_constraints> for Constraints {
-    fn from(raw: &c::dma_buf_constraints) -> Self {
-        ZeroIsAny {
-            access_mask: raw.access_mask,
-            max_address: raw.max_address,
-            max_segment_size: raw.max_segment_size,
-            segment_boundary_mask: raw.segment_boundary_mask,
-            alignment: raw.alignment,
-            max_segments: raw.max_segments,
-            priority: raw.priority,
-            coherent: raw.coherent,
-        }
-        .into()
-    }
-}
-
-/// Writes constraints for a C caller.
-impl From<&Constraints> for c::dma_buf_constraints {
-    fn from(constraints: &Constraints) -> Self {
-        let raw = ZeroIsAny::from(constraints);
-        Self {
-            access_mask: raw.access_mask,
-            max_address: raw.max_address,
-            max_segment_size: raw.max_segment_size,
-            segment_boundary_mask: raw.segment_boundary_mask,
-            alignment: raw.alignment,
-            max_segments: raw.max_segments,
-            priority: raw.priority,
-            coherent: raw.coherent,
-        }
-    }
-}
+crate::zero_is_any!(dma_buf_constraints, coherent);
 
 /// Reads constraints behind a pointer that may be NULL.
 ///

@@ -56,16 +56,7 @@ pub fn needs_with(device: &Device<Bound>, more: &Constraints) -> Option<Needs> {
 
 /// Returns what the hardware needs; [`None`] where the device does no DMA.
 fn facts(device: &Device<Bound>) -> Option<Facts> {
-    let mut facts = c::dbc_device_facts {
-        access_mask: 0,
-        max_address: 0,
-        max_segment_size: 0,
-        segment_boundary_mask: 0,
-        alignment: 0,
-        can_dma: false,
-        coherent: false,
-        translated: false,
-    };
+    let mut facts = c::dbc_device_facts::default();
     // SAFETY: The reference keeps the device; `facts` is a local variable.
     unsafe { c::dbc_device_facts(as_raw(device), &mut facts) };
     if !facts.can_dma {

@@ -25,11 +25,11 @@ pub use conflict::{
     Party, //
 };
 pub use constraints::{
+    replaced,
     Constraints,
     Field,
     Placement,
-    SegmentLimits,
-    ZeroIsAny, //
+    SegmentLimits, //
 };
 pub use memory::{
     Cut,

@@ -7,11 +7,9 @@
 //! Buffers to which the device is attached already keep the former constraints.
 
 use crate::{
+    c_api::dma_buf_constraints,
     device::invalid,
-    model::{
-        Constraints,
-        ZeroIsAny, //
-    }, //
+    model::Constraints, //
 };
 use core::{
     convert::identity,
@@ -44,7 +42,7 @@ const LONGEST_DEVICE: usize = 63;
 struct Entry {
     /// `<bus>:<device>`.
     name: KVec<u8>,
-    values: ZeroIsAny,
+    values: dma_buf_constraints,
 }
 
 kernel::sync::global_lock! {
@@ -76,7 +74,7 @@ pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Constraints> {
         rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
     })?;
     // A directory without a value says nothing, and hides no ancestor.
-    (entry.values != ZeroIsAny::default()).then(|| entry.values.into())
+    (entry.values != dma_buf_constraints::default()).then(|| Constraints::from(&entry.values))
 }
 
 /// Creates the directory of all policies, which exists as long as this does.
@@ -147,7 +145,7 @@ impl Policy {
         // configfs makes no two directories of one name.
         let entry = Entry {
             name: copy()?,
-            values: ZeroIsAny::default(),
+            values: dma_buf_constraints::default(),
         };
         let policy = Self { name: copy()? };
         // Allocates without the lock, for which attaching devices wait. No other entry is added
@@ -164,7 +162,7 @@ impl Policy {
     }
 
     /// Calls `act` with the values of this policy.
-    fn with<R>(&self, act: impl FnOnce(&mut ZeroIsAny) -> R) -> Result<R> {
+    fn with<R>(&self, act: impl FnOnce(&mut dma_buf_constraints) -> R) -> Result<R> {
         let mut entries = ENTRIES.lock();
         let entry = entries
             .iter_mut()
@@ -174,11 +172,11 @@ impl Policy {
     }
 
     /// Changes the values if the result makes sense; otherwise `EINVAL`.
-    fn change(&self, change: impl FnOnce(&mut ZeroIsAny)) -> Result {
+    fn change(&self, change: impl FnOnce(&mut dma_buf_constraints)) -> Result {
         self.with(|values| {
             let mut changed = *values;
             change(&mut changed);
-            if invalid(&changed.into()).is_some() {
+            if invalid(&Constraints::from(&changed)).is_some() {
                 return Err(EINVAL);
             }
             *values = changed;

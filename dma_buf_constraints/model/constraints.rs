@@ -120,72 +120,6 @@ impl SegmentLimits {
     }
 }
 
-/// Constraints as C and userspace write them: zero in any field is "don't care".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ZeroIsAny {
-    /// [`Placement::access_mask`].
-    pub access_mask: u64,
-    /// [`Placement::max_address`].
-    pub max_address: u64,
-    /// [`SegmentLimits::max_size`].
-    pub max_segment_size: u64,
-    /// [`SegmentLimits::boundary_mask`].
-    pub segment_boundary_mask: u64,
-    /// [`Placement::alignment`].
-    pub alignment: u64,
-    /// [`Placement::max_segments`].
-    pub max_segments: u32,
-    /// [`Constraints::priority`].
-    pub priority: u16,
-    /// [`Placement::coherent`].
-    pub coherent: bool,
-}
-
-impl From<ZeroIsAny> for Constraints {
-    fn from(raw: ZeroIsAny) -> Self {
-        let or_any = |value, any| if value == 0 { any } else { value };
-        Self {
-            placement: Placement {
-                access_mask: or_any(raw.access_mask, u64::MAX),
-                max_address: or_any(raw.max_address, u64::MAX),
-                max_segments: if raw.max_segments == 0 {
-                    u32::MAX
-                } else {
-                    raw.max_segments
-                },
-                alignment: or_any(raw.alignment, 1),
-                coherent: raw.coherent,
-            },
-            segments: SegmentLimits {
-                max_size: or_any(raw.max_segment_size, u64::MAX),
-                boundary_mask: or_any(raw.segment_boundary_mask, u64::MAX),
-            },
-            priority: raw.priority,
-        }
-    }
-}
-
-impl From<&Constraints> for ZeroIsAny {
-    fn from(constraints: &Constraints) -> Self {
-        let unless = |value, any| if value == any { 0 } else { value };
-        let placement = &constraints.placement;
-        Self {
-            access_mask: unless(placement.access_mask, u64::MAX),
-            max_address: unless(placement.max_address, u64::MAX),
-            max_segment_size: unless(constraints.segments.max_size, u64::MAX),
-            segment_boundary_mask: unless(constraints.segments.boundary_mask, u64::MAX),
-            alignment: unless(placement.alignment, 1),
-            max_segments: if placement.max_segments == u32::MAX {
-                0
-            } else {
-                placement.max_segments
-            },
-            priority: constraints.priority,
-            coherent: placement.coherent,
-        }
-    }
-}
-
 /// What one device needs, or several together.
 ///
 /// [`meet`](Self::meet) is commutative, associative and idempotent, and [`ANY`](Self::ANY) is its
@@ -266,6 +200,59 @@ impl Constraints {
             return Some(Field::SegmentBoundary);
         }
         None
+    }
+}
+
+/// Implements the conversions between [`Constraints`] and a C structure of the same fields, in
+/// which zero is "don't care". Its field `$coherent` is a `bool` or a number.
+#[macro_export]
+macro_rules! zero_is_any {
+    ($raw:ty, $coherent:ident) => {
+        impl From<&$raw> for $crate::model::Constraints {
+            fn from(raw: &$raw) -> Self {
+                use $crate::model::{replaced, Placement, SegmentLimits};
+                Self {
+                    placement: Placement {
+                        access_mask: replaced(raw.access_mask, 0, u64::MAX),
+                        max_address: replaced(raw.max_address, 0, u64::MAX),
+                        max_segments: replaced(raw.max_segments, 0, u32::MAX),
+                        alignment: replaced(raw.alignment, 0, 1),
+                        coherent: raw.$coherent != Default::default(),
+                    },
+                    segments: SegmentLimits {
+                        max_size: replaced(raw.max_segment_size, 0, u64::MAX),
+                        boundary_mask: replaced(raw.segment_boundary_mask, 0, u64::MAX),
+                    },
+                    priority: raw.priority,
+                }
+            }
+        }
+
+        impl From<&$crate::model::Constraints> for $raw {
+            fn from(constraints: &$crate::model::Constraints) -> Self {
+                use $crate::model::replaced;
+                let (placement, segments) = (&constraints.placement, &constraints.segments);
+                Self {
+                    access_mask: replaced(placement.access_mask, u64::MAX, 0),
+                    max_address: replaced(placement.max_address, u64::MAX, 0),
+                    max_segment_size: replaced(segments.max_size, u64::MAX, 0),
+                    segment_boundary_mask: replaced(segments.boundary_mask, u64::MAX, 0),
+                    alignment: replaced(placement.alignment, 1, 0),
+                    max_segments: replaced(placement.max_segments, u32::MAX, 0),
+                    priority: constraints.priority,
+                    $coherent: placement.coherent.into(),
+                }
+            }
+        }
+    };
+}
+
+/// Returns `value`, or `by` if it is `old`.
+pub fn replaced<T: PartialEq>(value: T, old: T, by: T) -> T {
+    if value == old {
+        by
+    } else {
+        value
     }
 }
 

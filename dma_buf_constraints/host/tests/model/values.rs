@@ -2,13 +2,30 @@
 
 //! Constraints as they are written elsewhere, and field by field.
 
-use dma_buf_constraints_host::model::{
-    Constraints,
-    Field,
-    Placement,
-    SegmentLimits,
-    ZeroIsAny, //
+use dma_buf_constraints_host::{
+    model::{
+        Constraints,
+        Field,
+        Placement,
+        SegmentLimits, //
+    },
+    zero_is_any, //
 };
+
+/// As C writes them.
+#[derive(Debug, Default, PartialEq)]
+struct Written {
+    access_mask: u64,
+    max_address: u64,
+    max_segment_size: u64,
+    segment_boundary_mask: u64,
+    alignment: u64,
+    max_segments: u32,
+    priority: u16,
+    coherent: bool,
+}
+
+zero_is_any!(Written, coherent);
 
 /// A value of its own in each field.
 const EACH: Constraints = Constraints {
@@ -26,7 +43,7 @@ const EACH: Constraints = Constraints {
     priority: 3,
 };
 
-const WRITTEN: ZeroIsAny = ZeroIsAny {
+const WRITTEN: Written = Written {
     access_mask: 6,
     max_address: 0xffff,
     max_segment_size: 65536,
@@ -39,14 +56,14 @@ const WRITTEN: ZeroIsAny = ZeroIsAny {
 
 #[test]
 fn each_field_is_written_in_its_place() {
-    assert_eq!(ZeroIsAny::from(&EACH), WRITTEN);
-    assert_eq!(Constraints::from(WRITTEN), EACH);
+    assert_eq!(Written::from(&EACH), WRITTEN);
+    assert_eq!(Constraints::from(&WRITTEN), EACH);
 }
 
 #[test]
-fn zero_is_any() {
-    assert_eq!(ZeroIsAny::from(&Constraints::ANY), ZeroIsAny::default());
-    assert_eq!(Constraints::from(ZeroIsAny::default()), Constraints::ANY);
+fn zero_is_anything() {
+    assert_eq!(Written::from(&Constraints::ANY), Written::default());
+    assert_eq!(Constraints::from(&Written::default()), Constraints::ANY);
 }
 
 #[test]

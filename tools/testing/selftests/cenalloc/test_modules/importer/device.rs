@@ -11,11 +11,9 @@ use core::{
     }, //
 };
 use dma_buf_constraints::{
+    c_api,
     device::declare,
-    model::{
-        Constraints,
-        ZeroIsAny, //
-    },
+    model::Constraints, //
 };
 use kernel::{
     bindings,
@@ -108,7 +106,7 @@ impl ImporterDevice {
 /// The constraints that are to be declared: in the request, zero is "don't care".
 fn declared(add: &c::importer_add) -> Constraints {
     let is_fact = add.flags & c::IMPORTER_PARMS_ACCESS != 0;
-    ZeroIsAny {
+    Constraints::from(&c_api::dma_buf_constraints {
         access_mask: if is_fact { 0 } else { add.access_mask },
         max_address: add.max_address,
         max_segment_size: add.max_segment_size,
@@ -117,8 +115,7 @@ fn declared(add: &c::importer_add) -> Constraints {
         max_segments: add.max_segments,
         priority: add.priority,
         coherent: add.flags & c::IMPORTER_COHERENT != 0,
-    }
-    .into()
+    })
 }
 
 impl Deref for ImporterDevice {
