@@ -49,7 +49,7 @@ unsafe extern "C" fn cenalloc_buffer_create(
     flags: c_ulong,
 ) -> *mut bindings::dma_buf {
     let create = || {
-        let flags = u32::try_from(flags).map_err(|_| EINVAL)?;
+        let flags = u32::try_from(flags).map_err(|_| EINVAL)? & !bindings::O_CLOEXEC;
         if dev != device() || flags >= bindings::O_ACCMODE {
             return Err(EINVAL);
         }

@@ -46,7 +46,8 @@ struct cenalloc_device *cenalloc_get_device(void);
  * @len: length in bytes, rounded up to whole pages; not 0
  * @align: alignment in bytes of the start of every piece of its memory, a power of
  *	two; 0 is "don't care"
- * @flags: O_RDONLY, O_WRONLY or O_RDWR: what a file descriptor of it allows
+ * @flags: O_RDONLY, O_WRONLY or O_RDWR: what a file descriptor of it allows.
+ *	O_CLOEXEC has no effect: that is a flag of dma_buf_fd()
  *
  * Devices attach, and each narrows what the memory may be; the first mapping
  * chooses it. It is zeroed, and charged to the memory cgroup of the calling
