@@ -98,8 +98,12 @@ unsafe extern "C" fn dma_buf_constraints_declare(
     dev: *mut bindings::device,
     constraints: *const c::dma_buf_constraints,
 ) -> c_int {
-    // SAFETY: The header asks for a device to which the calling driver is bound, and for valid
-    // constraints.
+    // SAFETY: The header asks for a device.
+    if !unsafe { c::dbc_device_is_bound(dev) } {
+        return ENODEV.to_errno();
+    }
+    // SAFETY: A driver is bound to the device, which the caller keeps so, as the header asks, as it
+    // does for valid constraints.
     let (device, constraints) = unsafe { (bound(dev), read(constraints)) };
     from_result(|| device::declare(device, &constraints).map(|()| 0))
 }

@@ -120,9 +120,9 @@ struct dma_buf_constraints_user;
  *
  * Context: Process context, may sleep.
  * Return: 0; -EINVAL where a field makes no sense (an alignment or a boundary
- * that is no power of two, a segment size below a page); -ENODEV for a device that
- * is on no bus; -EPROBE_DEFER where the module is built in and has not started yet;
- * -ENOMEM.
+ * that is no power of two, a segment size or a boundary below a page); -ENODEV for a
+ * device that no driver is bound to or that is on no bus; -EPROBE_DEFER where the
+ * module is built in and has not started yet; -ENOMEM.
  */
 int dma_buf_constraints_declare(struct device *dev,
 				const struct dma_buf_constraints *constraints);

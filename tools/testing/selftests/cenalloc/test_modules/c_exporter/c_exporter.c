@@ -387,10 +387,7 @@ static int exporter_declare(const struct exporter_device __user *user)
 	if (!ret) {
 		/* A driver does this in its probe, where the lock is held. */
 		device_lock(dev);
-		if (dev->driver)
-			ret = dma_buf_constraints_declare(dev, &constraints);
-		else
-			ret = -ENODEV;
+		ret = dma_buf_constraints_declare(dev, &constraints);
 		device_unlock(dev);
 	}
 	put_device(dev);
