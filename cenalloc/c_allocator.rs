@@ -51,7 +51,7 @@ use kernel::{
 };
 
 /// All flags that are defined.
-const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RUN
+const FLAGS: c_ulong = (c::CENALLOC_ALLOCATOR_ONE_RANGE
     | c::CENALLOC_ALLOCATOR_ZEROED
     | c::CENALLOC_ALLOCATOR_NO_PAGES) as c_ulong;
 
@@ -150,7 +150,7 @@ unsafe impl Allocator for CAllocator {
     }
 
     fn is_contiguous(&self) -> bool {
-        self.has(c::CENALLOC_ALLOCATOR_ONE_RUN) || self.has(c::CENALLOC_ALLOCATOR_NO_PAGES)
+        self.has(c::CENALLOC_ALLOCATOR_ONE_RANGE) || self.has(c::CENALLOC_ALLOCATOR_NO_PAGES)
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {

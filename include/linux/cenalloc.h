@@ -241,9 +241,9 @@ struct cenalloc_allocator_ops {
 
 /* struct cenalloc_allocator.flags */
 enum {
-	CENALLOC_ALLOCATOR_ONE_RUN = BIT(0),	/* always one piece */
+	CENALLOC_ALLOCATOR_ONE_RANGE = BIT(0),	/* always one range */
 	CENALLOC_ALLOCATOR_ZEROED = BIT(1),	/* nobody need zero it */
-	CENALLOC_ALLOCATOR_NO_PAGES = BIT(2),	/* no struct pages; one piece */
+	CENALLOC_ALLOCATOR_NO_PAGES = BIT(2),	/* no struct pages; one range */
 };
 
 /**

@@ -16,7 +16,7 @@ static struct cenalloc_allocator plain = {
 	.ops = &plain_ops,
 	.type = 1ULL << 32,
 	.priority = 50,
-	.flags = CENALLOC_ALLOCATOR_ONE_RUN,
+	.flags = CENALLOC_ALLOCATOR_ONE_RANGE,
 	.max_len = SZ_4M,
 };
 

@@ -57,7 +57,7 @@ static unsigned int choose_order(const struct cenalloc_allocator *allocator,
 	size_t least;
 
 	/* What was promised when the allocator was added. */
-	if (allocator->flags & (CENALLOC_ALLOCATOR_ONE_RUN |
+	if (allocator->flags & (CENALLOC_ALLOCATOR_ONE_RANGE |
 				CENALLOC_ALLOCATOR_NO_PAGES))
 		most = 1;
 	least = DIV_ROUND_UP(buffer->size, most);
