@@ -6,6 +6,12 @@
  * A driver that shares a buffer gets the device, creates a buffer, lets each
  * device attach, maps, uses and unmaps it, detaches, and frees the buffer. What a
  * device needs of the memory is declared by dma_buf_constraints_declare().
+ *
+ * A device without a DMA mask can attach and needs nothing, but to map is -ENODEV
+ * for it. A buffer has at most 4096 users, attached and declared: more are -ENOMEM.
+ *
+ * A device handle or a dma-buf that is NULL or an ERR_PTR is -EINVAL, as is a NULL
+ * allocator. Other pointers have to be valid, where nothing else is said.
  */
 
 #ifndef _LINUX_CENALLOC_H
@@ -44,7 +50,7 @@ struct cenalloc_device *cenalloc_get_device(void);
  * cenalloc_buffer_create() - make a dma-buf that has no memory yet
  * @dev: from cenalloc_get_device()
  * @len: length in bytes, rounded up to whole pages; not 0
- * @align: alignment in bytes of the start of every piece of its memory, a power of
+ * @align: alignment in bytes of the start of every range of its memory, a power of
  *	two; 0 is "don't care"
  * @flags: O_RDONLY, O_WRONLY or O_RDWR: what a file descriptor of it allows.
  *	O_CLOEXEC has no effect: that is a flag of dma_buf_fd()
@@ -67,8 +73,9 @@ struct dma_buf *cenalloc_buffer_create(struct cenalloc_device *dev, size_t len,
  * cenalloc_buffer_free() - give back a reference to a buffer
  * @dmabuf: from cenalloc_buffer_create(); NULL and error pointers are ignored
  *
- * The last reference frees the memory. A dma-buf of another exporter is left
- * alone.
+ * The last reference frees the memory, by fput(): when the calling process returns
+ * to userspace, or a moment later where it is a kernel thread. A dma-buf of another
+ * exporter is left alone.
  *
  * Context: Process context, may sleep; the reservation lock is not held.
  */
@@ -98,8 +105,8 @@ int cenalloc_phys(struct dma_buf *dmabuf, phys_addr_t *addr, size_t *len);
  *
  * The table lists the memory itself, in the order of the buffer's bytes, and is
  * not mapped for any device: to give it to one, attach and map. It belongs to the
- * buffer and may be read as long as the caller has its reference. From now on the
- * memory stays where it is, as for cenalloc_phys().
+ * buffer, which has one for all callers, and may be read as long as the caller has
+ * its reference. From now on the memory stays where it is, as for cenalloc_phys().
  *
  * Context: Process context, may sleep; takes the reservation lock.
  * Return: the table, or an ERR_PTR: -EINVAL where @dmabuf is not of cenalloc or
@@ -112,11 +119,11 @@ struct sg_table *cenalloc_sg_table(struct dma_buf *dmabuf);
  * struct cenalloc_buffer - a buffer as its allocator sees it
  * @allocator: the allocator
  * @size: length in bytes, whole pages
- * @align: alignment of the start of every piece of the memory; a power of two, at
+ * @align: alignment of the start of every range of the memory; a power of two, at
  *	least a page
  * @max_address: the last physical address that the users reach; all ones where
  *	they reach any
- * @max_segments: the most pieces that the memory may come in; all ones where it
+ * @max_segments: the most ranges that the memory may come in; all ones where it
  *	does not matter
  * @sg_table: what &cenalloc_allocator_ops.allocate makes of it: the memory, for
  *	an allocator without &cenalloc_allocator_ops.map_dma
@@ -148,7 +155,7 @@ struct cenalloc_allocator_ops {
 	/**
 	 * @allocate:
 	 *
-	 * Provides memory for @buffer: @len bytes in whole pages, each piece of
+	 * Provides memory for @buffer: @len bytes in whole pages, each range of
 	 * which starts at a multiple of @align, within what @buffer says. Tells
 	 * which by &cenalloc_buffer.sg_table, @map_dma or, without struct pages,
 	 * @phys. @flags is 0. The buffer is told of memory that does not suit
@@ -170,9 +177,9 @@ struct cenalloc_allocator_ops {
 	/**
 	 * @phys:
 	 *
-	 * Tells where memory of one piece lies. Required where
+	 * Tells where contiguous memory lies. Required where
 	 * %CENALLOC_ALLOCATOR_NO_PAGES is set; otherwise it is what
-	 * cenalloc_phys() answers, in place of the table's only piece.
+	 * cenalloc_phys() answers, in place of the table's only range.
 	 */
 	int (*phys)(struct cenalloc_allocator *allocator,
 		    struct cenalloc_buffer *buffer, phys_addr_t *addr,
@@ -187,7 +194,12 @@ struct cenalloc_allocator_ops {
 	 */
 	struct sg_table *(*map_dma)(struct cenalloc_allocator *allocator,
 				    struct cenalloc_buffer *buffer);
-	/** @unmap_dma: The table is not used any more; @free follows. */
+	/**
+	 * @unmap_dma:
+	 *
+	 * The table of @map_dma is not used any more; @free follows. Without
+	 * either, freeing the table is up to @free: cenalloc frees none.
+	 */
 	void (*unmap_dma)(struct cenalloc_allocator *allocator,
 			  struct cenalloc_buffer *buffer);
 	/**
@@ -248,12 +260,14 @@ enum {
 
 /**
  * struct cenalloc_allocator - an allocator of memory for buffers
- * @name: for people, up to 31 characters; no two allocators have the same
+ * @name: for people, 1 to 31 characters of printable ASCII, of which spaces are some
+ *	and quotation marks are not; no two allocators have the same
  * @owner: the module that adds it, which stays loaded while a buffer has memory of
  *	the allocator; filled in by cenalloc_device_add_allocator()
  * @ops: what it does
  * @type: its class, one bit of access masks: %CENALLOC_CLASS_SYSTEM and so on
- *	where its memory is of that kind, otherwise one of bits 32 to 63
+ *	where its memory is of that kind, otherwise one of bits 32 to 63. Several
+ *	allocators may have the same; bits 5 to 31 are reserved, but not refused
  * @priority: among the allocators that fit, the highest is tried first; those of
  *	cenalloc have 100 to 500
  * @flags: CENALLOC_ALLOCATOR_*
@@ -290,9 +304,9 @@ int __cenalloc_device_add_allocator(struct cenalloc_device *dev,
  * initialiser has returned.
  *
  * Context: Process context, may sleep.
- * Return: 0; -EINVAL where an operation is missing, the name is empty, too long
- * or holds what messages cannot, @allocator->type is not one bit, or a flag is
- * unknown; -EEXIST where an allocator has that name; -ENOMEM.
+ * Return: 0; -EINVAL where an operation is missing, the name is not as described,
+ * @allocator->type is not one bit, or a flag is unknown; -EEXIST where an allocator
+ * has that name; -ENOMEM.
  */
 static inline int
 cenalloc_device_add_allocator(struct cenalloc_device *dev,

@@ -4,8 +4,11 @@
  * them can share one.
  *
  * Device drivers declare what their device needs beyond what struct device
- * tells. Exporters of dma-bufs keep a set of users for each buffer: who cannot
- * take part is refused when it attaches, with a reason.
+ * tells. Exporters of dma-bufs keep a set of users for each buffer: a device that
+ * cannot share it is refused when it attaches, with a reason.
+ *
+ * Pointers have to be valid: no function takes NULL or an ERR_PTR, unless its
+ * description says so.
  */
 
 #ifndef _LINUX_DMA_BUF_CONSTRAINTS_H
@@ -21,9 +24,9 @@ struct sg_table;
  * struct dma_buf_constraints - what a device needs of a buffer's memory
  * @access_mask: classes of memory it can reach, one bit a class
  * @max_address: last physical address it can reach, in bytes
- * @max_segment_size: most bytes in one segment of its table
+ * @max_segment_size: most bytes in one segment of its table, at least a page
  * @segment_boundary_mask: no segment of its table crosses a multiple of this
- *	mask plus one, a power of two; the form of
+ *	mask plus one, a power of two of at least a page; the form of
  *	&device_dma_parameters.segment_boundary_mask
  * @alignment: of the start of every segment, in bytes, a power of two
  * @max_segments: most segments in its table, none of which is longer than 2 GiB;
@@ -173,13 +176,14 @@ void dma_buf_constraints_set_free(struct dma_buf_constraints_set *set);
  * @conflict: filled in when -EINVAL is returned; may be NULL
  *
  * To be called from &dma_buf_ops.attach. A refused device leaves the set exactly
- * as it was. A device without a DMA mask is admitted and adds nothing.
+ * as it was. A device without a DMA mask is admitted and adds nothing; it cannot map.
  *
  * Context: Process context, may sleep; the exporter holds the lock of the set.
  * A driver is bound to the device during the call, as to any that is being attached.
  * What struct device tells is taken as it is then.
  * Return: the user, for dma_buf_attachment.priv, valid until it is released or the
- * set is freed; or an ERR_PTR: -EINVAL where nothing satisfies all users, -ENOMEM.
+ * set is freed; or an ERR_PTR: -EINVAL where nothing satisfies all users; -ENOMEM,
+ * also for more than 4096 users.
  */
 struct dma_buf_constraints_user *
 dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
@@ -198,7 +202,7 @@ dma_buf_constraints_admit(struct dma_buf_constraints_set *set,
  * of devices that are in the set. Nothing changes by this call.
  *
  * Context: As dma_buf_constraints_admit().
- * Return: 0, -EINVAL as dma_buf_constraints_admit().
+ * Return: 0; -EINVAL as dma_buf_constraints_admit(); -ENOMEM.
  */
 int dma_buf_constraints_consider(const struct dma_buf_constraints_set *set,
 				 struct device *dev,
