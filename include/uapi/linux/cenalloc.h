@@ -12,6 +12,9 @@
  * Errors that every call can return: ENOTTY for a number that is not listed
  * here, EFAULT for memory that cannot be read or written, EINVAL for a
  * structure that is shorter than its first version, E2BIG as above.
+ *
+ * A node that is opened for reading only serves for all of them: what it makes
+ * depends on the structures alone.
  */
 
 #ifndef _UAPI_LINUX_CENALLOC_H
