@@ -3,8 +3,8 @@
 //! Which users a buffer accepts, and when its memory is relocated for a newcomer.
 //!
 //! A buffer without memory is narrowed by each newcomer. A buffer with memory accepts newcomers
-//! that the memory suits. For another one the memory is relocated unless it is pinned; if it is,
-//! the newcomer is refused late.
+//! that the memory suits. For another one the memory is relocated unless somebody holds it; then
+//! the newcomer is refused late, or waits.
 
 use crate::{
     allocator::{
@@ -27,6 +27,7 @@ use crate::{
         Attachment,
         Client, //
     },
+    held::Held,
     registry,
     trace, //
 };
@@ -36,81 +37,136 @@ use dma_buf_constraints::{
         Proposal,
         Refused, //
     },
-    dma_buf::{
-        DmaBuf,
-        Guard, //
-    },
+    dma_buf::Guard,
+    few::make_room,
     model::{
+        Cause,
         Choice,
-        Conflict,
         Field,
         Misfit,
         Name,
-        Party, //
+        Refusal, //
     },
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        BootTime,
+        ClockSource, //
+    }, //
 };
 
-/// The outcome for a newcomer.
+/// The outcome for a newcomer that is not refused for ever.
+pub(crate) enum Outcome {
+    /// It has joined.
+    Joined(Arc<Attachment>),
+    /// It comes too late, and why. It can be proposed again once those have let go that hold the
+    /// memory.
+    TooLate(Newcomer<Client>, Refusal),
+}
+
+/// The judgement of a newcomer.
 enum Verdict {
     /// It has joined.
     Joined(Arc<Attachment>),
-    /// The present memory does not suit it, and other memory for all could: the need that this
-    /// memory has to satisfy, the choice that counts for it, and what is wrong with the present
-    /// memory.
-    Late(Newcomer<Client>, Need, Choice, Misfit),
+    /// The present memory does not suit it, and other memory for all could.
+    Unsuited(Newcomer<Client>, Unsuited),
+}
+
+/// What is wrong with the present memory.
+struct Unsuited {
+    /// The need that the memory has to satisfy.
+    need: Need,
+    /// The choice that counts for it.
+    choice: Choice,
+    misfit: Misfit,
+}
+
+impl Unsuited {
+    /// Returns the refusal of `who` for a cause that keeps the memory from being relocated.
+    fn refusal(&self, who: Name, cause: Refusal) -> Refusal {
+        Refusal {
+            who,
+            field: Some(self.misfit.field),
+            wanted: self.misfit.wanted,
+            found: self.misfit.found,
+            len: self.need.len,
+            max_address: self.need.placement.max_address,
+            ..cause
+        }
+    }
 }
 
 impl Buffer {
-    /// Lets `newcomer` join, or refuses it; a refusal changes nothing.
-    ///
-    /// `EINVAL` where it can never share this buffer with the other users; `EBUSY` where it could
-    /// have joined before the buffer got memory that is now pinned or has no replacement; `EINTR`,
-    /// `ERESTARTSYS`, `ENOMEM`.
+    /// Lets `newcomer` join, or refuses it; a refusal changes nothing, and is recorded.
     pub(crate) fn admit(
         &self,
         guard: &mut Guard<'_, State>,
-        dmabuf: &DmaBuf,
         newcomer: Newcomer<Client>,
-    ) -> Result<Arc<Attachment>> {
-        let verdict = match self.judge(guard, newcomer)? {
-            Verdict::Late(newcomer, need, choice, misfit) => {
-                let who = newcomer.user().name();
-                match self.relocate(guard, dmabuf, &need, choice, newcomer) {
-                    Ok(newcomer) => self.judge(guard, newcomer)?,
-                    Err(error @ (EINTR | ERESTARTSYS)) => return Err(error),
-                    Err(_) => return Err(self.too_late(guard, who, misfit)),
-                }
-            }
-            verdict => verdict,
+    ) -> Result<Arc<Attachment>, Refused> {
+        let refused = match self.settle(guard, newcomer) {
+            Ok(Outcome::Joined(user)) => return Ok(user),
+            Ok(Outcome::TooLate(_, refusal)) => Refused::Because(refusal),
+            Err(refused) => refused,
         };
-        match verdict {
-            Verdict::Joined(user) => {
-                let mask = guard.users.combined().placement.access_mask;
-                guard.tell_access_mask(dmabuf, mask);
-                Ok(user)
-            }
-            Verdict::Late(newcomer, _, _, misfit) => {
-                Err(self.too_late(guard, newcomer.user().name(), misfit))
-            }
+        Err(self.refuse(guard, refused))
+    }
+
+    /// Lets `newcomer` join, or returns why not, which is not recorded.
+    #[inline(always)]
+    pub(crate) fn settle(
+        &self,
+        guard: &mut Guard<'_, State>,
+        newcomer: Newcomer<Client>,
+    ) -> Result<Outcome, Refused> {
+        match self.judge(guard, newcomer)? {
+            Verdict::Joined(user) => Ok(joined(guard, user)),
+            Verdict::Unsuited(newcomer, unsuited) => self.suit(guard, newcomer, unsuited),
         }
     }
 
-    /// Lets `newcomer` join if the present memory suits it. Fails as [`admit`](Self::admit).
-    fn judge(&self, state: &mut State, newcomer: Newcomer<Client>) -> Result<Verdict> {
+    /// Lets `newcomer` join, which the present memory does not suit, unless it is held.
+    #[cold]
+    fn suit(
+        &self,
+        guard: &mut Guard<'_, State>,
+        newcomer: Newcomer<Client>,
+        unsuited: Unsuited,
+    ) -> Result<Outcome, Refused> {
+        let held = Held::of(guard);
+        if held.first.is_some() {
+            let cause = Refusal {
+                other: held.user.map_or(Name::EMPTY, |user| user.name()),
+                holder: held.first,
+                holders: held.count,
+                ..Refusal::new(Cause::Held)
+            };
+            let refusal = unsuited.refusal(newcomer.user().name(), cause);
+            return Ok(Outcome::TooLate(newcomer, refusal));
+        }
+        let who = newcomer.user().name();
+        let relocated = self.relocate(guard, &unsuited, newcomer);
+        match relocated.and_then(|newcomer| self.judge(guard, newcomer)) {
+            Ok(Verdict::Joined(user)) => Ok(joined(guard, user)),
+            Ok(Verdict::Unsuited(..)) | Err(Refused::Failed(ENOMEM)) => {
+                let cause = Refusal::new(Cause::Shortage);
+                Err(Refused::Because(unsuited.refusal(who, cause)))
+            }
+            Err(Refused::Because(cause))
+                if matches!(cause.cause, Cause::Charge | Cause::Shortage) =>
+            {
+                Err(Refused::Because(unsuited.refusal(who, cause)))
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Lets `newcomer` join if the present memory suits it.
+    fn judge(&self, state: &mut State, newcomer: Newcomer<Client>) -> Result<Verdict, Refused> {
         let State { users, life, .. } = state;
         let before = users.combined().placement;
-        let mut proposal = match users.propose(newcomer) {
-            Ok(proposal) => proposal,
-            Err(Refused::Failed(error)) => return Err(error),
-            Err(Refused::Conflict(conflict)) => {
-                self.refuse(state, conflict, EINVAL);
-                return Err(EINVAL);
-            }
-        };
+        let mut proposal = users.propose(newcomer)?;
         let (need, misfit) = loop {
             let need = self.need(proposal.outcome().combined());
             let declared;
@@ -133,19 +189,22 @@ impl Buffer {
             let is_news = need.placement != before || allocator::any_selective();
             if is_news && (matches!(life, Life::Empty) || misfit.is_some()) {
                 if let Err(unserved) = allocator::any_could(&need, &devices) {
-                    let conflict = unserved_conflict(&proposal, unserved);
+                    let refusal = unserved_refusal(&proposal, &need, unserved);
                     if proposal.take_second() {
                         continue;
                     }
-                    self.refuse(state, conflict, EINVAL);
-                    return Err(EINVAL);
+                    return Err(Refused::Because(refusal));
                 }
             }
             break (need, misfit);
         };
         if let Some(misfit) = misfit {
-            let choice = proposal.choice();
-            return Ok(Verdict::Late(proposal.give_up(), need, choice, misfit));
+            let unsuited = Unsuited {
+                need,
+                choice: proposal.choice(),
+                misfit,
+            };
+            return Ok(Verdict::Unsuited(proposal.give_up(), unsuited));
         }
         let is_changing = proposal.changes_others();
         let user = proposal.commit();
@@ -156,78 +215,85 @@ impl Buffer {
         Ok(Verdict::Joined(user))
     }
 
-    /// Records and logs the refusal of a user with `error`.
-    pub(crate) fn refuse(&self, state: &mut State, conflict: Conflict, error: Error) {
-        trace::refuse(self.id, &conflict, error);
-        registry::set_last_conflict(self.id, conflict);
-        // Without memory for it the refusal is logged, but not kept.
-        state.conflict = KBox::new(conflict, GFP_KERNEL_ACCOUNT).ok();
+    /// Records and logs a refusal, with its number in it. Anything else that failed is left alone.
+    #[cold]
+    pub(crate) fn refuse(&self, state: &mut State, refused: Refused) -> Refused {
+        let Refused::Because(mut refusal) = refused else {
+            return refused;
+        };
+        state.refusals += 1;
+        refusal.sequence = state.refusals;
+        refusal.when = u64::try_from(BootTime::ktime_get()).unwrap_or(0);
+        let is_late = match refusal.cause {
+            Cause::Held => {
+                self.blame_holders(state);
+                true
+            }
+            // The memory would have been relocated.
+            Cause::Charge | Cause::Shortage => refusal.field.is_some(),
+            _ => false,
+        };
+        state.late_refusals = state.late_refusals.saturating_add(is_late.into());
+        trace::refuse(self.id, &refusal);
+        registry::set_last_refusal(self.id, refusal);
+        state.refusal.clear();
+        // Without memory for it the refusal is told to the caller, but not kept: where the memory
+        // cgroup is at its limit, it must not cost a process its life.
+        if make_room(&mut state.refusal, 1).is_ok() {
+            let _ = state.refusal.push(refusal, GFP_KERNEL_ACCOUNT);
+        }
         // SAFETY: The call takes no arguments; its rate limit is a static with a lock of its own.
         if unsafe { c::cenalloc_may_log() } {
             // The log may be readable by users who must not learn where memory lies.
-            pr_info!("buffer {}: {}\n", self.id, conflict.without_address());
+            pr_info!("buffer {}: {}\n", self.id, refusal.without_address());
         }
+        Refused::Because(refusal)
     }
 
-    /// Refuses `who`, which the present memory does not suit, and counts the late refusal for the
-    /// buffer and for each user that has the memory pinned. Returns `EBUSY`.
-    fn too_late(&self, state: &mut State, who: Name, misfit: Misfit) -> Error {
-        state.late_refusals = state.late_refusals.saturating_add(1);
+    /// Counts a late refusal for each user that holds the memory.
+    fn blame_holders(&self, state: &mut State) {
         for user in state.users.iter_mut() {
-            if user.data.holds_memory() {
+            if user.data.holder().is_some() {
                 user.data.late_refusals = user.data.late_refusals.saturating_add(1);
                 trace::late_refusal(self.id, user);
             }
         }
-        let conflict = Conflict {
-            who,
-            misfit,
-            with: Party::Memory(held_by(state)),
-        };
-        self.refuse(state, conflict, EBUSY);
-        EBUSY
     }
 
-    /// Relocates the buffer to memory that satisfies `need` and suits all users and `newcomer`,
-    /// where `choice` counts. Gives `newcomer` back.
+    /// Relocates the buffer, whose memory nobody holds, to memory that suits all users and
+    /// `newcomer`. Gives `newcomer` back.
     ///
-    /// `EBUSY` where the memory is pinned, `ENOMEM` where no other can be had, `EINTR`,
-    /// `ERESTARTSYS`. On an error the buffer keeps its memory and its bytes.
+    /// On an error the buffer keeps its memory and its bytes.
     fn relocate(
         &self,
         guard: &mut Guard<'_, State>,
-        dmabuf: &DmaBuf,
-        need: &Need,
-        choice: Choice,
+        unsuited: &Unsuited,
         newcomer: Newcomer<Client>,
-    ) -> Result<Newcomer<Client>> {
+    ) -> Result<Newcomer<Client>, Refused> {
         let Life::Backed(old) = &guard.life else {
-            return Err(EBUSY);
+            return Err(Refused::Failed(ENOMEM));
         };
         let old = old.clone();
-        let is_held = guard.users.iter().any(|user| user.data.holds_memory());
-        let in_kernel = guard.kernel_mapping.is_some();
-        if is_held || in_kernel || guard.exposed.is_told() || !guard.is_idle() {
-            return Err(EBUSY);
-        }
-        let mut proposal = guard.users.propose(newcomer).map_err(|_| EBUSY)?;
-        if choice == Choice::Second {
+        let mut proposal = guard.users.propose(newcomer)?;
+        if unsuited.choice == Choice::Second {
             proposal.take_second();
         }
         let fits = |backing: &Backing| proposal.misfit_of_all(&backing.memory()).is_none();
         let device = proposal.newcomer().data.device();
         let devices = Devices::of(proposal.users()).with(device.as_deref());
+        let need = &unsuited.need;
         let new = self.payer.charge(|| backing::provide(need, &devices, fits));
         trace::allocate(self.id, self.len, &new);
-        let new = new?;
+        let new = new.map_err(|none| none.refusal(need))?;
         let newcomer = proposal.give_up();
 
         // Dynamic importers finish and unmap from here on; what they still have mapped keeps the
         // old memory until they unmap it.
-        guard.invalidate_mappings(dmabuf);
+        guard.invalidate_mappings();
         guard.wait_idle()?;
         // A process that touches the buffer from here on waits in its fault for the lock.
-        guard.zap_user_mappings(dmabuf);
+        // SAFETY: Who attaches or declares has a reference to the buffer.
+        unsafe { guard.zap_user_mappings() };
         for user in guard.users.iter() {
             if let Some(attached) = &user.data.attached {
                 attached.tables.sync_for_cpu();
@@ -242,33 +308,31 @@ impl Buffer {
     }
 }
 
-/// Returns the name of what pins the memory: a user, or a driver that knows its address.
-fn held_by(state: &State) -> Option<Name> {
-    let told = || {
-        state
-            .exposed
-            .is_told()
-            .then(|| Name::new(b"a driver that was told its address"))
-    };
-    let holder = state.users.iter().find(|user| user.data.holds_memory());
-    holder.map(|user| user.name()).or_else(told)
+/// Tells the core of the classes that all users can access by now.
+fn joined(guard: &mut Guard<'_, State>, user: Arc<Attachment>) -> Outcome {
+    let mask = guard.users.combined().placement.access_mask;
+    guard.tell_access_mask(mask);
+    Outcome::Joined(user)
 }
 
-/// Returns the conflict of a newcomer with what allocators can give, where no user conflicts with
-/// it.
-fn unserved_conflict(proposal: &Proposal<'_, Client>, unserved: Unserved) -> Conflict {
+/// Returns the refusal of a newcomer that no allocator serves, where no user conflicts with it.
+fn unserved_refusal(proposal: &Proposal<'_, Client>, need: &Need, unserved: Unserved) -> Refusal {
     // The newcomer may have brought only the class, and another user the need that no memory of
     // this class satisfies.
-    let Misfit { field, wanted, .. } = unserved.misfit;
-    let is_of_users = !matches!(field, Field::Length | Field::Device);
-    let behind = if is_of_users && proposal.constraints().placement.get(field) != wanted {
-        proposal.users().binding(field).map(|user| user.name())
-    } else {
-        None
+    let field = match unserved.misfit.field {
+        Field::Contiguous => Field::MaxSegments,
+        field => field,
     };
-    Conflict {
+    let is_of_users = !matches!(field, Field::Length | Field::Device);
+    let combined = need.placement.get(field);
+    let behind = if is_of_users && proposal.constraints().placement.get(field) != combined {
+        proposal.users().binding(field)
+    } else {
+        Name::EMPTY
+    };
+    Refusal {
         who: proposal.newcomer().name(),
-        misfit: unserved.misfit,
-        with: Party::Allocator(unserved.allocator, behind),
+        behind,
+        ..unserved.refusal(need)
     }
 }

@@ -20,11 +20,17 @@ use crate::{
     c,
     provision::Provision, //
 };
-use dma_buf_constraints::model::{
-    Field,
-    Misfit,
-    Name,
-    Placement, //
+use dma_buf_constraints::{
+    attach::Refused,
+    model::{
+        Cause,
+        Field,
+        Misfit,
+        Name,
+        Placement,
+        Range,
+        Refusal, //
+    },
 };
 use kernel::{
     alloc::AllocError,
@@ -102,13 +108,54 @@ impl From<AllocError> for Shortage {
     }
 }
 
-impl From<Shortage> for Error {
-    fn from(shortage: Shortage) -> Self {
-        match shortage {
-            Shortage::Charge | Shortage::Memory => ENOMEM,
-            Shortage::Killed => EINTR,
+/// The cause for which no allocator gave memory.
+pub(crate) struct NoMemory {
+    shortage: Shortage,
+    /// The classes of the allocators that were asked.
+    classes: u64,
+    /// The first of them; [`None`] where none could have given any.
+    first: Option<Arc<Entry>>,
+}
+
+impl NoMemory {
+    /// Returns the error.
+    pub(crate) fn error(&self) -> Error {
+        match (self.shortage, &self.first) {
+            (Shortage::Killed, _) => EINTR,
+            (_, None) => EINVAL,
+            (_, Some(_)) => ENOMEM,
         }
     }
+
+    /// Returns the refusal for `need`, which names no user.
+    #[cold]
+    pub(crate) fn refusal(&self, need: &Need) -> Refused {
+        let cause = match (self.shortage, &self.first) {
+            (Shortage::Killed, _) => return Refused::Failed(EINTR),
+            (_, None) => Cause::Removed,
+            (Shortage::Charge, _) => Cause::Charge,
+            (Shortage::Memory, _) => Cause::Shortage,
+        };
+        Refused::Because(Refusal {
+            other: self
+                .first
+                .as_ref()
+                .map_or(Name::EMPTY, |first| *first.name()),
+            len: need.len,
+            max_address: need.placement.max_address,
+            classes: self.classes,
+            ..Refusal::new(cause)
+        })
+    }
+}
+
+/// What an allocator tells of itself, as far as it knows.
+#[derive(Clone, Copy, Default)]
+pub struct Report {
+    /// Where its memory lies, if that is one range.
+    pub area: Option<Range>,
+    /// How many bytes are free now, also those that others use and can give up.
+    pub free: Option<u64>,
 }
 
 /// The devices among the users that are to share the memory.
@@ -200,6 +247,11 @@ pub unsafe trait Allocator: Send + Sync {
         Ok(())
     }
 
+    /// Tells where its memory lies, and how much is free.
+    fn report(&self) -> Report {
+        Report::default()
+    }
+
     /// Allocates zeroed memory for `need`, which [`could`](Self::could) and
     /// [`matches`](Self::matches) have accepted.
     ///
@@ -217,8 +269,21 @@ pub(crate) struct Unserved {
 }
 
 impl Unserved {
-    /// Returns whether the allocator comes nearer than `other`, or as near and has a lower
-    /// priority.
+    /// Returns the refusal that names no user.
+    pub(crate) fn refusal(&self, need: &Need) -> Refusal {
+        Refusal {
+            field: Some(self.misfit.field),
+            wanted: self.misfit.wanted,
+            found: self.misfit.found,
+            other: self.allocator,
+            len: need.len,
+            max_address: need.placement.max_address,
+            ..Refusal::new(Cause::Allocator)
+        }
+    }
+
+    /// Returns whether the allocator comes nearer than `other`, which is asked before, or lacks
+    /// another field and comes as near.
     ///
     /// From far to near: an allocator whose class the users cannot access, one that does not serve
     /// their devices, one with too little memory, any other. Of two that lack the same field, the
@@ -232,7 +297,7 @@ impl Unserved {
         };
         let (one, other) = (&self.misfit, &other.misfit);
         if one.field == other.field && one.field != Field::AccessMask {
-            return one.found.abs_diff(one.wanted) <= other.found.abs_diff(other.wanted);
+            return one.found.abs_diff(one.wanted) < other.found.abs_diff(other.wanted);
         }
         rank(one.field) >= rank(other.field)
     }
@@ -262,19 +327,43 @@ pub(crate) fn any_could(need: &Need, devices: &Devices<'_>) -> Result<(), Unserv
     }
 }
 
-/// Returns the allocator that would probably provide memory for `need` now, for no known device.
-pub(crate) fn would_provide(need: &Need) -> Result<Name, Shortage> {
+/// Returns what `give` makes of the first allocator that fits `need` and `devices` and has memory.
+///
+/// `give` returns [`None`] for what turns out not to suit.
+#[inline(always)]
+pub(crate) fn first_of<R>(
+    need: &Need,
+    devices: &Devices<'_>,
+    mut give: impl FnMut(&Arc<Entry>) -> Result<Option<R>, Shortage>,
+) -> Result<R, NoMemory> {
+    let mut failure = NoMemory {
+        shortage: Shortage::Memory,
+        classes: 0,
+        first: None,
+    };
     for entry in snapshot().iter() {
-        if entry.misfit(need, &Devices::NONE).is_some() {
+        if entry.misfit(need, devices).is_some() {
             continue;
         }
-        match entry.has_room(need) {
-            Ok(()) => return Ok(*entry.name()),
-            Err(Shortage::Memory) => {}
-            Err(shortage) => return Err(shortage),
+        failure.shortage = match give(entry) {
+            Ok(Some(given)) => return Ok(given),
+            Ok(None) => Shortage::Memory,
+            Err(shortage) => shortage,
+        };
+        failure.classes |= entry.class();
+        failure.first.get_or_insert_with(|| entry.clone());
+        if failure.shortage != Shortage::Memory {
+            break;
         }
     }
-    Err(Shortage::Memory)
+    Err(failure)
+}
+
+/// Returns the allocator that would probably provide memory for `need` now, for no known device.
+pub(crate) fn would_provide(need: &Need) -> Result<Name, NoMemory> {
+    first_of(need, &Devices::NONE, |entry| {
+        entry.has_room(need).map(|()| Some(*entry.name()))
+    })
 }
 
 /// Returns whether any allocator may refuse a device for reasons of its own.

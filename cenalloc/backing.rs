@@ -4,12 +4,13 @@
 
 use crate::{
     allocator::{
+        first_of,
         pages,
-        snapshot,
         Devices,
         Entry,
         Lease,
         Need,
+        NoMemory,
         Shortage, //
     },
     c,
@@ -248,32 +249,21 @@ impl Backing {
 /// Returns memory for `need` that `fits`, from the first allocator that has it.
 ///
 /// `fits` decides last: what an allocator could give was judged before there was memory to look at.
-/// `ENOMEM` where all allocators are out of memory or the cgroup is at its limit; `EINTR` where the
-/// process is being killed; `EINVAL` where no allocator could.
 pub(crate) fn provide(
     need: &Need,
     devices: &Devices<'_>,
     fits: impl Fn(&Backing) -> bool,
-) -> Result<Arc<Backing>> {
-    let mut failure = EINVAL;
-    for entry in snapshot().iter() {
-        if entry.misfit(need, devices).is_some() {
-            continue;
-        }
-        failure = ENOMEM;
-        let (given, lease) = match Entry::allocate(entry, need, devices) {
-            Ok(given) => given,
-            Err(Shortage::Memory) => continue,
-            Err(shortage) => return Err(shortage.into()),
-        };
+) -> Result<Arc<Backing>, NoMemory> {
+    first_of(need, devices, |entry| {
+        let (given, lease) = Entry::allocate(entry, need, devices)?;
         match Backing::new(given, need.len, lease) {
-            Ok(backing) if fits(&backing) => return Ok(backing),
-            // There is no memory for the next one's bookkeeping either.
-            Err(ENOMEM) => break,
-            Ok(_) | Err(_) => {}
+            // What does not fit, or has another length, is freed, and the next allocator is asked.
+            Ok(backing) => Ok(fits(&backing).then_some(backing)),
+            // So little memory is refused by the limit of the memory cgroup alone.
+            Err(ENOMEM) => Err(Shortage::Charge),
+            Err(_) => Ok(None),
         }
-    }
-    Err(failure)
+    })
 }
 
 /// The kernel's address of a buffer's memory, which this keeps.

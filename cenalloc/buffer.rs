@@ -33,10 +33,11 @@ use dma_buf_constraints::{
         Table, //
     },
     model::{
-        Conflict,
         Constraints,
-        Name, //
+        Name,
+        Refusal, //
     },
+    waiters::Waiters,
 };
 use kernel::{
     list::{
@@ -71,13 +72,6 @@ pub(crate) struct Exposed {
     pub(crate) table: Option<Pin<KBox<Table>>>,
 }
 
-impl Exposed {
-    /// Returns whether a driver knows where the memory lies.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told
-    }
-}
-
 /// What the reservation lock protects.
 pub(crate) struct State {
     pub(crate) users: Users<Client>,
@@ -94,8 +88,14 @@ pub(crate) struct State {
     pub(crate) late_refusals: u32,
     /// How often the memory was relocated.
     pub(crate) relocations: u32,
-    /// The last refusal, which is rare and large.
-    pub(crate) conflict: Option<KBox<Conflict>>,
+    /// How many refusals there were.
+    pub(crate) refusals: u64,
+    /// The last refusal, which is rare and large; empty without.
+    pub(crate) refusal: KVVec<Refusal>,
+    /// The last importer that left at once, and how many segments it had mapped.
+    pub(crate) left: Option<(Name, u32)>,
+    /// Who waits until those let go that hold the memory; [`None`] where nobody ever did.
+    pub(crate) waiters: Option<Arc<Waiters>>,
 }
 
 impl State {
@@ -111,8 +111,17 @@ impl State {
             let_go: bound::let_go(),
             late_refusals: 0,
             relocations: 0,
-            conflict: None,
+            refusals: 0,
+            refusal: KVVec::new(),
+            left: None,
+            waiters: None,
         }
+    }
+
+    /// Records that a driver knows where the memory lies: to wait for it to move is in vain.
+    pub(crate) fn expose(&mut self) {
+        self.exposed.told = true;
+        self.wake();
     }
 
     /// Returns whether there is no memory yet.
@@ -125,6 +134,18 @@ impl State {
     pub(crate) fn take_back(&mut self) {
         self.forget_tables();
         self.life = Life::Empty;
+    }
+
+    /// Returns how many wait for who held the memory.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiters.as_ref().map_or(0, |waiters| waiters.count())
+    }
+
+    /// Wakes those that wait for who held the memory.
+    pub(crate) fn wake(&self) {
+        if let Some(waiters) = &self.waiters {
+            waiters.wake();
+        }
     }
 
     /// Drops idle tables, since memory or needs have changed.
@@ -141,7 +162,6 @@ impl State {
 #[pin_data]
 pub(crate) struct Buffer {
     pub(crate) id: u64,
-    pub(crate) name: Option<KBox<Name>>,
     /// In bytes, whole pages.
     pub(crate) len: u64,
     pub(crate) payer: Payer,
@@ -173,11 +193,6 @@ pub(crate) fn whole_pages(len: u64) -> Result<usize> {
 }
 
 impl Buffer {
-    /// Returns the name that its creator gave it, which may be empty.
-    pub(crate) fn name(&self) -> &str {
-        self.name.as_ref().map_or("", |name| name.as_str())
-    }
-
     /// Takes the buffer's lock.
     pub(crate) fn lock(&self) -> Guard<'_, State> {
         self.tidied(self.reservation.lock())

@@ -8,21 +8,30 @@ use crate::{
     allocator::Registration,
     buffer::Buffer,
     c,
-    c_allocator::CAllocator, //
+    c_allocator::CAllocator,
+    uapi, //
 };
 use core::ptr;
-use dma_buf_constraints::dma_buf::DmaBuf;
+use dma_buf_constraints::{
+    attach::Refused,
+    c_api,
+    device,
+    dma_buf::DmaBuf,
+    model::Constraints, //
+};
 use kernel::{
     bindings,
+    device::Device,
     error::from_result,
     prelude::*,
+    str::CStrExt,
     sync::aref::ARef, //
 };
 
 /// What `struct cenalloc_device *` points to: there is one device, without contents.
 static DEVICE: u8 = 0;
 
-fn device() -> *mut c::cenalloc_device {
+fn handle() -> *mut c::cenalloc_device {
     (&raw const DEVICE).cast_mut().cast()
 }
 
@@ -32,7 +41,7 @@ fn device() -> *mut c::cenalloc_device {
 #[no_mangle]
 unsafe extern "C" fn cenalloc_get_device() -> *mut c::cenalloc_device {
     if crate::is_ready() {
-        device()
+        handle()
     } else {
         EPROBE_DEFER.to_ptr()
     }
@@ -40,20 +49,28 @@ unsafe extern "C" fn cenalloc_get_device() -> *mut c::cenalloc_device {
 
 /// # Safety
 ///
-/// None: the header allows any arguments.
+/// As in the header: `name` is NULL or a string.
 #[no_mangle]
 unsafe extern "C" fn cenalloc_buffer_create(
     dev: *mut c::cenalloc_device,
     len: usize,
     align: usize,
     flags: c_ulong,
+    name: *const c_char,
 ) -> *mut bindings::dma_buf {
     let create = || {
+        // A file descriptor of it has flags of its own.
         let flags = u32::try_from(flags).map_err(|_| EINVAL)? & !bindings::O_CLOEXEC;
-        if dev != device() || flags >= bindings::O_ACCMODE {
+        if dev != handle() || flags >= bindings::O_ACCMODE {
             return Err(EINVAL);
         }
-        Buffer::create(len as u64, align as u64, flags, b"")
+        let name = match name.is_null() {
+            true => c"",
+            // SAFETY: The header requires of the driver a string.
+            false => unsafe { CStr::from_char_ptr(name) },
+        };
+        let name = uapi::read_name(name.to_bytes_with_nul())?;
+        Buffer::create(len as u64, align as u64, flags, name)
     };
     match create() {
         Ok(dmabuf) => ARef::into_raw(dmabuf).as_ptr().cast(),
@@ -86,6 +103,68 @@ unsafe extern "C" fn cenalloc_buffer_free(dmabuf: *mut bindings::dma_buf) {
         // SAFETY: `buffer` found a dma-buf, and the header says that the driver gives its reference
         // up.
         unsafe { bindings::dma_buf_put(dmabuf) };
+    }
+}
+
+/// Converts a result for a C caller, and fills in its refusal; the cause is 0 without one.
+///
+/// # Safety
+///
+/// `refusal` is NULL or to be filled in.
+unsafe fn told(refusal: *mut c::cenalloc_refusal, result: Result<(), Refused>) -> c_int {
+    if !refusal.is_null() {
+        let mut why = c::cenalloc_refusal::zeroed();
+        if let Err(Refused::Because(refusal)) = &result {
+            uapi::tell_all(refusal, &mut why);
+        }
+        // SAFETY: The caller passes NULL, which was excluded, or a refusal that may be written.
+        unsafe { refusal.write(why) };
+    }
+    result.map_or_else(|refused| refused.error().to_errno(), |()| 0)
+}
+
+/// # Safety
+///
+/// As in the header: the caller has a reference to `dmabuf`, and a driver is bound to `dev` and
+/// stays so; `constraints` is NULL or valid, `refusal` is NULL or to be filled in.
+#[no_mangle]
+unsafe extern "C" fn cenalloc_buffer_declare(
+    dmabuf: *mut bindings::dma_buf,
+    dev: *mut bindings::device,
+    constraints: *const c_api::dma_buf_constraints,
+    refusal: *mut c::cenalloc_refusal,
+) -> c_int {
+    let declare = || -> Result<(), Refused> {
+        // SAFETY: The header requires of the driver a reference, and NULL or valid constraints.
+        let (buffer, constraints) = unsafe { (buffer(dmabuf)?, constraints.as_ref()) };
+        let constraints = constraints.map_or(Constraints::ANY, Constraints::from);
+        if dev.is_null() || device::invalid(&constraints).is_some() {
+            return Err(EINVAL.into());
+        }
+        // SAFETY: The header requires of the driver a device.
+        let device: &Device = unsafe { Device::from_raw(dev) };
+        // SAFETY: The header requires of the driver that a driver is bound to the device, and stays
+        // so during the call.
+        let device = unsafe { device.as_bound() };
+        buffer.declare_bound(device, &constraints)
+    };
+    // SAFETY: The header allows NULL, or asks for room for the refusal.
+    unsafe { told(refusal, declare()) }
+}
+
+/// # Safety
+///
+/// As in the header: the caller has a reference to `dmabuf`; `refusal` is NULL or to be filled in.
+#[no_mangle]
+unsafe extern "C" fn cenalloc_buffer_allocate(
+    dmabuf: *mut bindings::dma_buf,
+    refusal: *mut c::cenalloc_refusal,
+) -> c_int {
+    // SAFETY: The header requires of the driver that it has a reference to `dmabuf`, and allows NULL
+    // or asks for room for the refusal.
+    unsafe {
+        let buffer = buffer(dmabuf).map_err(Refused::from);
+        told(refusal, buffer.and_then(Buffer::allocate))
     }
 }
 
@@ -131,7 +210,7 @@ unsafe extern "C" fn __cenalloc_device_add_allocator(
     allocator: *mut c::cenalloc_allocator,
 ) -> c_int {
     from_result(|| {
-        if dev != device() || allocator.is_null() {
+        if dev != handle() || allocator.is_null() {
             return Err(EINVAL);
         }
         // SAFETY: The header requires of the driver that `allocator` is filled in and stays until
@@ -155,7 +234,7 @@ unsafe extern "C" fn cenalloc_device_remove_allocator(
     allocator: *mut c::cenalloc_allocator,
 ) -> c_int {
     from_result(|| {
-        if dev != device() || allocator.is_null() {
+        if dev != handle() || allocator.is_null() {
             return Err(EINVAL);
         }
         // SAFETY: The header reserves the field for this module, and the driver keeps `allocator`.

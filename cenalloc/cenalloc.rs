@@ -4,7 +4,8 @@
 //!
 //! - [`buffer`]: when a buffer has memory. [`admit`]: which users it accepts, and when its memory
 //!   is relocated.
-//! - [`client`]: one user of a buffer. [`declare`]: users that are declared before they attach.
+//! - [`client`]: one user of a buffer. [`held`]: who holds its memory. [`declare`]: users that are
+//!   declared before they attach.
 //! - [`backing`]: the memory of a buffer. [`account`]: the memory cgroup that is charged for it.
 //! - [`allocator`]: what can provide it. [`provision`]: what an allocator gives.
 //! - [`device`], [`heap`]: what userspace opens. [`ioctl`], [`uapi`]: how its structures are read.
@@ -12,6 +13,12 @@
 //!   lies. [`c_allocator`]: allocators in C.
 //! - [`registry`]: all buffers. [`describe`], [`query`], [`debugfs`]: what is shown of them.
 //! - [`trace`]: the tracepoints.
+
+#![expect(
+    clippy::large_enum_variant,
+    clippy::result_large_err,
+    reason = "a refusal is rare, and must not fail for want of memory"
+)]
 
 mod account;
 mod admit;
@@ -29,6 +36,7 @@ mod exporter;
 mod expose;
 mod handle;
 mod heap;
+mod held;
 mod ioctl;
 mod provision;
 mod query;

@@ -16,7 +16,10 @@ use dma_buf_constraints::{
     bound::Kept,
     device,
     dma_buf::Tables,
-    model::Name, //
+    model::{
+        Holder,
+        Name, //
+    },
 };
 use kernel::{
     device::Device,
@@ -41,6 +44,50 @@ pub(crate) struct Attached {
     pub(crate) follows_moves: bool,
     /// How many times the importer has the memory pinned.
     pub(crate) pins: u32,
+    /// The only mapping that there was, for the notice of those that leave at once.
+    pub(crate) visit: Visit,
+}
+
+/// What an importer did so far.
+#[derive(Clone, Copy)]
+pub(crate) enum Visit {
+    /// It never mapped.
+    None,
+    /// It mapped once: when, in the lower bits of jiffies, and how many segments there were.
+    Once(u32, u32),
+    /// It mapped more often.
+    Often,
+}
+
+/// How soon an importer leaves that cannot use what it mapped, in milliseconds.
+const AT_ONCE: u32 = 50;
+
+/// Returns the lower bits of the time in jiffies.
+fn now() -> u32 {
+    // SAFETY: The kernel's clock may be read at any time.
+    unsafe { (&raw const kernel::bindings::jiffies).read_volatile() as u32 }
+}
+
+impl Visit {
+    /// Records a mapping.
+    pub(crate) fn map(&mut self, segments: impl FnOnce() -> u32) {
+        *self = match self {
+            Self::None => Self::Once(now(), segments()),
+            Self::Once(..) | Self::Often => Self::Often,
+        };
+    }
+
+    /// Returns into how many segments the memory was mapped for an importer that detaches now, if
+    /// it mapped several of them once, and just before.
+    pub(crate) fn left_at_once(&self) -> Option<u32> {
+        match *self {
+            Self::Once(when, segments) if segments > 1 => {
+                let passed = now().wrapping_sub(when) as usize;
+                (passed <= kernel::time::msecs_to_jiffies(AT_ONCE)).then_some(segments)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The declaration of a user before it attaches.
@@ -73,7 +120,7 @@ impl Declared {
 pub(crate) struct Client {
     pub(crate) attached: Option<Attached>,
     pub(crate) declared: Option<Declared>,
-    /// How many late refusals there were while this user had the memory pinned.
+    /// How many late refusals there were while this user held the memory.
     pub(crate) late_refusals: u32,
 }
 
@@ -112,12 +159,15 @@ impl Client {
             .is_some_and(|attached| attached.tables.is_mapped())
     }
 
-    /// Returns whether the user has the memory pinned, as a static importer has while it has it
-    /// mapped.
-    pub(crate) fn holds_memory(&self) -> bool {
-        self.attached.as_ref().is_some_and(|attached| {
-            attached.pins > 0 || attached.tables.is_mapped() && !attached.follows_moves
-        })
+    /// Returns how the user holds the memory where it is, if it does: a static importer by its
+    /// mapping, a dynamic one by a pin.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let attached = self.attached.as_ref()?;
+        if attached.is_dynamic && attached.pins > 0 {
+            return Some(Holder::Pin);
+        }
+        let is_held = attached.pins > 0 || attached.tables.is_mapped() && !attached.follows_moves;
+        is_held.then_some(Holder::Mapping)
     }
 }
 

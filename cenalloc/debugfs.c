@@ -14,7 +14,7 @@
 
 DEFINE_SHOW_ATTRIBUTE(cenalloc_buffers);
 DEFINE_SHOW_ATTRIBUTE(cenalloc_devices);
-DEFINE_SHOW_ATTRIBUTE(cenalloc_conflict);
+DEFINE_SHOW_ATTRIBUTE(cenalloc_refusal);
 
 struct dentry *cenalloc_debugfs_create(void)
 {
@@ -22,7 +22,13 @@ struct dentry *cenalloc_debugfs_create(void)
 
 	debugfs_create_file("buffers", 0400, dir, NULL, &cenalloc_buffers_fops);
 	debugfs_create_file("devices", 0400, dir, NULL, &cenalloc_devices_fops);
-	debugfs_create_file("conflict", 0400, dir, NULL, &cenalloc_conflict_fops);
+	debugfs_create_file("refusal", 0400, dir, NULL, &cenalloc_refusal_fops);
 	return dir;
+}
+
+/* An inline function without CONFIG_DEBUG_FS. */
+void cenalloc_debugfs_remove(struct dentry *dir)
+{
+	debugfs_remove(dir);
 }
 

@@ -4,7 +4,7 @@
 //!
 //! - `buffers`: a line for each buffer.
 //! - `devices`: a line for each user.
-//! - `conflict`: the last refusal, as a sentence.
+//! - `refusal`: the last refusal, as a sentence.
 
 use crate::{
     buffer::{
@@ -16,6 +16,7 @@ use crate::{
     describe,
     registry, //
 };
+use dma_buf_constraints::dma_buf::Guard;
 use kernel::{
     bindings,
     fmt::{
@@ -48,9 +49,8 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants it is what `debugfs_create_dir` returned; an error
-        // pointer is ignored.
-        unsafe { bindings::debugfs_remove(self.0) };
+        // SAFETY: By the type's invariants it is what `cenalloc_debugfs_create` returned.
+        unsafe { c::cenalloc_debugfs_remove(self.0) };
     }
 }
 
@@ -68,11 +68,11 @@ impl Write for Reader<'_> {
 
 /// Calls `show` for each buffer, with its lock held. Buffers that are created meanwhile are left
 /// out.
-fn for_each(mut show: impl FnMut(&Buffer, &State) -> fmt::Result) -> Result {
+fn for_each(mut show: impl FnMut(&Buffer, &Guard<'_, State>) -> fmt::Result) -> Result {
     for buffer in registry::all()? {
-        let state = buffer.lock_interruptible()?;
-        if !matches!(state.life, Life::Gone) {
-            show(&buffer, &state).map_err(|_| EIO)?;
+        let guard = buffer.lock_interruptible()?;
+        if !matches!(guard.life, Life::Gone) {
+            show(&buffer, &guard).map_err(|_| EIO)?;
         }
     }
     Ok(())
@@ -103,17 +103,16 @@ macro_rules! show {
 }
 
 show!(cenalloc_buffers_show, |reader| for_each(|buffer, state| {
-    describe::write_buffer(&mut reader, buffer, state, state.conflict.as_deref())?;
-    reader.write_str("\n")
+    describe::write_buffer(&mut reader, buffer, state)
 }));
 
 show!(cenalloc_devices_show, |reader| for_each(|buffer, state| {
     describe::write_users(&mut reader, buffer, state)
 }));
 
-show!(cenalloc_conflict_show, |reader| {
-    match registry::last_conflict() {
-        Some((id, conflict)) => writeln!(reader, "buffer {id}: {conflict}").map_err(|_| EIO),
+show!(cenalloc_refusal_show, |reader| {
+    match registry::last_refusal() {
+        Some((id, refusal)) => writeln!(reader, "buffer {id}: {refusal}").map_err(|_| EIO),
         None => Ok(()),
     }
 });

@@ -1,59 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers and their users as lines of text, for debugfs and for queries.
+//! Buffers and their users as lines of text, for debugfs.
 
-use crate::buffer::{
-    Buffer,
-    Life,
-    State, //
+use crate::{
+    buffer::{
+        Buffer,
+        Life,
+        State, //
+    },
+    held::Held, //
 };
-use dma_buf_constraints::model::{
-    Conflict,
-    Limit,
-    Placement,
-    SegmentLimits, //
-};
-use kernel::fmt::{
+use core::fmt::{
     self,
     Write, //
 };
+use dma_buf_constraints::{
+    dma_buf::Guard,
+    model::{
+        Classes,
+        Placement,
+        SegmentLimits, //
+    },
+};
 
-/// Writes one line, without its end, about a buffer whose lock is held. `conflict` is the last
-/// refusal as the reader may see it.
+/// Writes a line about a buffer whose lock is held.
 pub(crate) fn write_buffer(
     f: &mut dyn Write,
     buffer: &Buffer,
-    state: &State,
-    conflict: Option<&Conflict>,
+    guard: &Guard<'_, State>,
 ) -> fmt::Result {
-    let (life, allocator) = match &state.life {
+    let (life, allocator) = match &guard.life {
         Life::Empty => ("empty", "-"),
         Life::Backed(backing) => ("backed", backing.allocator().name().as_str()),
         Life::Gone => ("gone", "-"),
     };
-    let maps = state.users.iter().filter(|user| user.data.is_mapped());
+    let maps = guard.users.iter().filter(|user| user.data.is_mapped());
     write!(
         f,
-        "id={} name=\"{}\" size={} state={} ",
+        "id={} inode={} name=\"{}\" size={} state={life} ",
         buffer.id,
-        buffer.name(),
+        guard.inode(),
+        guard.name().as_str(),
         buffer.len,
-        life
     )?;
-    write_placement(f, &state.users.combined().placement)?;
+    write_placement(f, &guard.users.combined().placement)?;
     write!(
         f,
-        " allocator={} users={} maps={} early={} moves={} conflict=\"",
-        allocator,
-        state.users.len(),
+        " allocator={allocator} users={} maps={} kernel_maps={} holders={} waiting={} late={} \
+         relocations={} refusals={} refusal=\"",
+        guard.users.len(),
         maps.count(),
-        state.late_refusals,
-        state.relocations
+        guard.kernel_mappings(),
+        Held::of(guard).count,
+        guard.waiting(),
+        guard.late_refusals,
+        guard.relocations,
+        guard.refusals,
     )?;
-    if let Some(conflict) = conflict {
-        write!(f, "{conflict}")?;
+    if let Some(refusal) = guard.refusal.first() {
+        write!(f, "{refusal}")?;
     }
-    f.write_str("\"")
+    f.write_str("\"\n")
 }
 
 /// Writes a line for each user of a buffer whose lock is held.
@@ -65,9 +72,10 @@ pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> 
         write_limits(f, &constraints.segments)?;
         writeln!(
             f,
-            " priority={} mapped={} declared={} second={} early={}",
+            " priority={} mapped={} pinned={} declared={} second={} late={}",
             constraints.priority,
             u8::from(user.data.is_mapped()),
+            u8::from(user.data.holder().is_some()),
             u8::from(user.data.declared.is_some()),
             u8::from(state.users.has_second(user)),
             user.data.late_refusals
@@ -78,12 +86,12 @@ pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> 
 
 fn write_placement(f: &mut dyn Write, placement: &Placement) -> fmt::Result {
     match placement.access_mask {
-        u64::MAX => f.write_str("mask=any")?,
-        mask => write!(f, "mask={mask:#x}")?,
+        u64::MAX => f.write_str("class=any")?,
+        mask => write!(f, "class={}", Classes(mask).listed())?,
     }
     match placement.max_address {
         u64::MAX => f.write_str(" below=any")?,
-        last => write!(f, " below={}", Limit(last))?,
+        last => write!(f, " below={}", Below(last))?,
     }
     match placement.max_segments {
         u32::MAX => f.write_str(" segments=any")?,
@@ -104,6 +112,19 @@ fn write_limits(f: &mut dyn Write, limits: &SegmentLimits) -> fmt::Result {
     }
     match limits.boundary_mask {
         u64::MAX => f.write_str(" boundary=any"),
-        mask => write!(f, " boundary={}", Limit(mask)),
+        mask => write!(f, " boundary={}", Below(mask)),
+    }
+}
+
+/// An inclusive limit as what lies just above it: `2^28`, or an address.
+struct Below(u64);
+
+impl fmt::Display for Below {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.checked_add(1) {
+            None => f.write_str("2^64"),
+            Some(above) if above.is_power_of_two() => write!(f, "2^{}", above.trailing_zeros()),
+            Some(above) => write!(f, "{above:#x}"),
+        }
     }
 }

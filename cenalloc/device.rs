@@ -20,7 +20,12 @@ use crate::{
     query,
     uapi, //
 };
-use dma_buf_constraints::dma_buf::DmaBuf;
+use core::mem::offset_of;
+use dma_buf_constraints::{
+    attach::Refused,
+    dma_buf::DmaBuf,
+    waiters::Timeout, //
+};
 use kernel::{
     bindings,
     fs::{
@@ -29,18 +34,13 @@ use kernel::{
     },
     ioctl::{
         _IOC_SIZE,
-        _IOW,
         _IOWR, //
     },
     miscdevice::{
         MiscDevice,
         MiscDeviceRegistration, //
     },
-    prelude::*,
-    uaccess::{
-        UserPtr,
-        UserSlice, //
-    }, //
+    prelude::*, //
 };
 
 /// An open `/dev/cenalloc`. It has no state of its own.
@@ -74,12 +74,12 @@ impl MiscDevice for Device {
 // The numbers of the calls, without the sizes.
 const CREATE: u32 = without_size(_IOWR::<c::cenalloc_create>(KIND, 1));
 const ALLOCATORS: u32 = without_size(_IOWR::<c::cenalloc_allocators>(KIND, 2));
-const DECLARE: u32 = without_size(_IOW::<c::cenalloc_declare>(KIND, 3));
-const ALLOCATE: u32 = without_size(_IOW::<c::cenalloc_allocate>(KIND, 4));
+const DECLARE: u32 = without_size(_IOWR::<c::cenalloc_declare>(KIND, 3));
+const ALLOCATE: u32 = without_size(_IOWR::<c::cenalloc_allocate>(KIND, 4));
 const TEST: u32 = without_size(_IOWR::<c::cenalloc_test>(KIND, 5));
 const QUERY: u32 = without_size(_IOWR::<c::cenalloc_query>(KIND, 6));
 
-const KIND: u32 = b'C' as u32;
+const KIND: u32 = c::CENALLOC_IOC_MAGIC;
 
 /// Returns an ioctl number with 0 as the size of its structure.
 const fn without_size(cmd: u32) -> u32 {
@@ -96,6 +96,7 @@ fn create(argument: &Argument) -> Result {
     let fd = reserve(create.fd_flags)?;
     let dmabuf = Buffer::create(create.len, create.align, create.fd_flags, name)?;
     create.fd = fd.reserved_fd() as i32;
+    create.id = dmabuf.exporter::<Buffer>().map_or(0, |buffer| buffer.id);
     argument.write(&create)?;
     DmaBuf::install(dmabuf, fd);
     Ok(())
@@ -117,22 +118,27 @@ fn allocators(argument: &Argument) -> Result {
     let mut array =
         Array::new::<c::cenalloc_allocator_info>(list.allocators, list.count, list.size)?;
     list.count = 0;
+    let may_see = uapi::may_see_addresses();
     for entry in allocator::snapshot().iter() {
         // One that is being removed is left out.
-        let Some((max_len, is_contiguous)) = entry.promises() else {
+        let Some((max_len, is_contiguous, report)) = entry.promises() else {
             continue;
         };
+        let flags = [
+            (is_contiguous, c::CENALLOC_ALLOCATOR_CONTIGUOUS),
+            (report.free.is_some(), c::CENALLOC_ALLOCATOR_KNOWS_FREE),
+        ];
+        let area = report.area.filter(|_| may_see);
         array.push(&c::cenalloc_allocator_info {
             name: uapi::name(entry.name().as_str()),
             access_mask: entry.class(),
             max_len,
             used: entry.used(),
+            free: report.free.unwrap_or(0),
+            start: area.map_or(0, |area| area.start),
+            area_len: area.map_or(0, |area| area.len),
             priority: entry.priority(),
-            flags: if is_contiguous {
-                c::CENALLOC_ALLOCATOR_CONTIGUOUS
-            } else {
-                0
-            },
+            flags: uapi::flags(&flags),
         })?;
         list.count += 1;
     }
@@ -140,42 +146,71 @@ fn allocators(argument: &Argument) -> Result {
 }
 
 /// Calls `act` with the buffer of cenalloc behind `fd`.
-fn with_buffer<R>(fd: i32, act: impl FnOnce(&DmaBuf, &Buffer) -> Result<R>) -> Result<R> {
+fn with_buffer<R, E: From<Error>>(
+    fd: i32,
+    act: impl FnOnce(&Buffer) -> Result<R, E>,
+) -> Result<R, E> {
     let dmabuf = DmaBuf::get(fd)?;
-    let buffer = dmabuf.exporter::<Buffer>().ok_or(EINVAL)?;
-    act(&dmabuf, buffer)
+    act(dmabuf.exporter::<Buffer>().ok_or(EINVAL)?)
+}
+
+/// Tells why a call failed, in the refusal at `offset` of its structure.
+fn tell(argument: &Argument, offset: usize, result: &Result<(), Refused>) -> Result {
+    const NO_CAUSE: u32 = 0;
+    let Err(refused) = result else {
+        return argument.write_at(offset, &NO_CAUSE);
+    };
+    // The first error counts: it may be that the structure cannot be written.
+    let _ = match refused {
+        Refused::Because(refusal) => {
+            let mut raw = c::cenalloc_refusal::zeroed();
+            uapi::tell(refusal, &mut raw);
+            argument.write_at(offset, &raw)
+        }
+        Refused::Failed(_) => argument.write_at(offset, &NO_CAUSE),
+    };
+    Err(refused.error())
 }
 
 /// Handles `CENALLOC_DECLARE`.
 fn declare(argument: &Argument) -> Result {
-    let declare: c::cenalloc_declare = argument.read_versioned()?;
-    if declare.flags != 0 {
-        return Err(EINVAL);
-    }
-    let constraints = uapi::read_constraints(&declare.constraints)?;
-    let bus = uapi::read_name(&declare.bus)?;
-    let device = uapi::read_name(&declare.device)?;
-    if bus.contains(&b'/') || device.contains(&b'/') {
-        return Err(EINVAL);
-    }
-    with_buffer(declare.fd, |dmabuf, buffer| {
-        if bus.is_empty() {
-            return buffer.declare_needs(dmabuf, device, &constraints);
+    let offset = offset_of!(c::cenalloc_declare, refusal);
+    let declare = || {
+        let declare: c::cenalloc_declare_head = argument.read_head::<c::cenalloc_declare, _>()?;
+        if declare.flags != 0 {
+            return Err(EINVAL.into());
         }
-        let bus = CStr::from_bytes_until_nul(&declare.bus).map_err(|_| EINVAL)?;
-        let name = CStr::from_bytes_until_nul(&declare.device).map_err(|_| EINVAL)?;
-        let device = find_device(bus, name)?;
-        buffer.declare_device(dmabuf, &device, &constraints)
-    })
+        let constraints = uapi::read_constraints(&declare.constraints)?;
+        let bus = uapi::read_name(&declare.bus)?;
+        let device = uapi::read_name(&declare.device)?;
+        if bus.contains(&b'/') || device.contains(&b'/') {
+            return Err(EINVAL.into());
+        }
+        let timeout = Timeout::of_nanoseconds(declare.timeout);
+        with_buffer(declare.fd, |buffer| {
+            if bus.is_empty() {
+                return buffer.declare_needs(device, &constraints, timeout);
+            }
+            let bus = CStr::from_bytes_until_nul(&declare.bus).map_err(|_| EINVAL)?;
+            let name = CStr::from_bytes_until_nul(&declare.device).map_err(|_| EINVAL)?;
+            buffer.declare_device(&*find_device(bus, name)?, &constraints, timeout)
+        })
+    };
+    tell(argument, offset, &declare())
 }
 
 /// Handles `CENALLOC_ALLOCATE`.
 fn allocate(argument: &Argument) -> Result {
-    let allocate: c::cenalloc_allocate = argument.read_versioned()?;
-    if allocate.flags != 0 {
-        return Err(EINVAL);
-    }
-    with_buffer(allocate.fd, |_, buffer| buffer.allocate())
+    let offset = offset_of!(c::cenalloc_allocate, refusal);
+    let allocate = || {
+        let allocate: c::cenalloc_allocate_head =
+            argument.read_head::<c::cenalloc_allocate, _>()?;
+        if allocate.flags != 0 {
+            return Err(EINVAL.into());
+        }
+        with_buffer(allocate.fd, Buffer::allocate)
+    };
+    tell(argument, offset, &allocate())
 }
 
 /// Handles `CENALLOC_TEST`.
@@ -192,30 +227,14 @@ fn test(argument: &Argument) -> Result {
 
 /// Handles `CENALLOC_QUERY`.
 fn query(argument: &Argument) -> Result {
-    let asked: c::cenalloc_query = argument.read_versioned()?;
-    if asked.flags != 0 {
+    // Filled in where it is: it is large.
+    let mut query = c::cenalloc_query::zeroed();
+    argument.read_into(&mut query, offset_of!(c::cenalloc_query, id))?;
+    if query.flags != 0 {
         return Err(EINVAL);
     }
-    let mut array = Array::new::<c::cenalloc_user>(asked.users, asked.user_count, asked.user_size)?;
-    let with_text = asked.text != 0 && asked.text_len != 0;
-    let found = with_buffer(asked.fd, |_, buffer| buffer.query(array.room(), with_text))?;
-    for user in &found.users {
-        array.push(user)?;
-    }
-    if with_text {
-        let address = usize::try_from(asked.text).map_err(|_| EFAULT)?;
-        let room = asked.text_len as usize;
-        let fits = found.text.len().min(room - 1);
-        let mut writer = UserSlice::new(UserPtr::from_addr(address), fits + 1).writer();
-        writer.write_slice(&found.text[..fits])?;
-        writer.write_slice(&[0])?;
-    }
-    argument.write(&c::cenalloc_query {
-        fd: asked.fd,
-        users: asked.users,
-        user_size: asked.user_size,
-        text: asked.text,
-        text_len: found.text.len() as u32,
-        ..found.query
-    })
+    let mut array = Array::new::<c::cenalloc_user>(query.users, query.user_count, query.user_size)?;
+    let users = with_buffer(query.fd, |buffer| buffer.query(&mut query, array.room()))?;
+    array.write(&users)?;
+    argument.write(&query)
 }

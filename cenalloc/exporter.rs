@@ -22,10 +22,12 @@ use crate::{
         State,
         NEWEST, //
     },
+    c,
     client::{
         Attached,
         Attachment,
-        Client, //
+        Client,
+        Visit, //
     },
     declare,
     registry,
@@ -35,14 +37,16 @@ use core::ptr::NonNull;
 use dma_buf_constraints::{
     attach::{
         Newcomer,
+        Refused,
+        User,
         Users, //
     },
-    device,
     dma_buf::{
         DataDirection,
         DmaBuf,
         Exporter,
         Fault,
+        Guard,
         Importer,
         MapError,
         Ops,
@@ -52,14 +56,13 @@ use dma_buf_constraints::{
         Touched, //
     },
     model::{
-        Conflict,
+        Cause,
         Constraints,
         Field,
-        Misfit,
         Name,
         Needs,
-        Party,
-        Placement, //
+        Placement,
+        Refusal, //
     },
 };
 use kernel::{
@@ -69,7 +72,6 @@ use kernel::{
     },
     module::this_module,
     prelude::*,
-    str::CString,
     sync::{
         aref::ARef,
         atomic::Relaxed,
@@ -84,10 +86,10 @@ impl Buffer {
     /// Creates a buffer of `len` bytes, rounded up to whole pages, without memory.
     ///
     /// `alignment` is that of the start of every segment, 0 or a power of two. `flags` are open
-    /// flags, of which the access mode counts. A name that is not empty shows in fdinfo.
+    /// flags, of which the access mode counts. A name that is not empty becomes that of the dma-buf.
     ///
     /// `EINVAL` for a length or an alignment that makes no sense or that no allocator could ever
-    /// provide; `ENOMEM`.
+    /// provide, or for a name that is too long; `ENOMEM`.
     pub(crate) fn create(
         len: u64,
         alignment: u64,
@@ -96,7 +98,8 @@ impl Buffer {
     ) -> Result<ARef<DmaBuf>> {
         let size = whole_pages(len)?;
         let len = size as u64;
-        if !alignment.max(1).is_power_of_two() {
+        let is_named = name.len() < c::CENALLOC_NAME_LEN as usize;
+        if !is_named || !alignment.max(1).is_power_of_two() {
             return Err(EINVAL);
         }
         let base = Constraints {
@@ -113,14 +116,9 @@ impl Buffer {
         };
         allocator::any_could(&need, &Devices::NONE).map_err(|_| EINVAL)?;
 
-        let kept_name = match name {
-            [] => None,
-            name => Some(KBox::new(Name::new(name), GFP_KERNEL_ACCOUNT)?),
-        };
         let listed = ListArc::pin_init(
             try_pin_init!(Self {
                 id: NEWEST.fetch_add(1, Relaxed) + 1,
-                name: kept_name,
                 len,
                 payer: Payer::current(),
                 links <- ListLinks::new(),
@@ -129,61 +127,76 @@ impl Buffer {
             GFP_KERNEL_ACCOUNT,
         )?;
         let dmabuf = DmaBuf::export(listed.clone_arc(), size, flags, c"cenalloc")?;
-        trace::create(
-            listed.id,
-            listed.name(),
-            listed.len,
-            base.placement.alignment,
-        );
+        let shown = core::str::from_utf8(name)?;
+        trace::create(listed.id, shown, listed.len, base.placement.alignment);
         registry::add(listed);
         if !name.is_empty() {
-            let name = CString::try_from_fmt(fmt!("{}", core::str::from_utf8(name)?))?;
-            dmabuf.set_name(&name)?;
+            dmabuf.set_name(name)?;
         }
         Ok(dmabuf)
     }
 
     /// Gives the buffer its memory now, for userspace. `ERESTARTSYS` where a signal comes first;
-    /// otherwise fails as [`back`](Self::back).
-    pub(crate) fn allocate(&self) -> Result {
-        self.back(&mut *self.lock_interruptible()?, true)?;
-        Ok(())
+    /// otherwise fails as [`fill`](Self::fill).
+    pub(crate) fn allocate(&self) -> Result<(), Refused> {
+        self.fill(&mut *self.lock_interruptible()?, None, true)
     }
 
-    /// Gives the buffer memory unless it has some.
+    /// Gives the buffer memory unless it has some. A refusal is recorded, as that of `user` if there
+    /// is one.
     ///
-    /// `ENOMEM` where every allocator that fits is out of memory; `EINTR` where the process is
-    /// being killed, if `killable`.
-    fn back<'a>(&self, state: &'a mut State, killable: bool) -> Result<&'a Arc<Backing>> {
-        if state.is_empty() {
-            self.tidy(state);
-            let need = Need {
-                len: self.len,
-                placement: state.users.combined().placement,
-                killable,
-            };
-            let users = &state.users;
-            let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
-            let devices = Devices::of(users);
-            let backing = self
-                .payer
-                .charge(|| backing::provide(&need, &devices, fits));
-            trace::allocate(self.id, self.len, &backing);
-            state.life = Life::Backed(backing?);
+    /// `EINTR` where the process is being killed, if `killable`; `ENODEV` for a buffer that was
+    /// released.
+    fn fill(
+        &self,
+        state: &mut State,
+        user: Option<&Attachment>,
+        killable: bool,
+    ) -> Result<(), Refused> {
+        match state.life {
+            Life::Backed(_) => return Ok(()),
+            Life::Gone => return Err(Refused::Failed(ENODEV)),
+            Life::Empty => {}
         }
-        match &state.life {
-            Life::Backed(backing) => Ok(backing),
-            Life::Empty | Life::Gone => Err(ENODEV),
+        self.tidy(state);
+        let need = Need {
+            len: self.len,
+            placement: state.users.combined().placement,
+            killable,
+        };
+        let users = &state.users;
+        let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
+        let devices = Devices::of(users);
+        let backing = self
+            .payer
+            .charge(|| backing::provide(&need, &devices, fits));
+        trace::allocate(self.id, self.len, &backing);
+        match backing {
+            Ok(backing) => {
+                state.life = Life::Backed(backing);
+                Ok(())
+            }
+            Err(none) => {
+                let mut refused = none.refusal(&need);
+                let user = user.and_then(|user| state.users.get(user));
+                if let (Refused::Because(refusal), Some(user)) = (&mut refused, user) {
+                    refusal.who = user.name();
+                }
+                Err(self.refuse(state, refused))
+            }
         }
     }
 
-    /// Gives the buffer memory for an attached user. Fails as [`back`](Self::back), and with
+    /// Gives the buffer memory for an attached user. Fails as [`fill`](Self::fill), and with
     /// `ENODEV` where the device does no DMA.
     fn back_for(&self, state: &mut State, user: &Attachment) -> Result {
-        let backed = if attached(&mut state.users, user)?.can_dma {
-            self.back(state, true).map(|_| ())
-        } else {
-            Err(ENODEV)
+        let can_dma = attached(&mut state.users, user)?.can_dma;
+        if can_dma && !state.is_empty() {
+            return Ok(());
+        }
+        let backed = match can_dma {
+            true => self.fill(state, Some(user), true).map_err(Error::from),
+            false => Err(ENODEV),
         };
         // No map follows a pin that fails, so that this is traced here.
         backed.inspect_err(|error| {
@@ -203,35 +216,61 @@ impl Buffer {
         let (Life::Backed(backing), Some((constraints, client))) = (life, users.parts(user)) else {
             return Err(ENODEV);
         };
-        let tables = &mut client.attached.as_mut().ok_or(EINVAL)?.tables;
+        let Attached { tables, visit, .. } = client.attached.as_mut().ok_or(EINVAL)?;
         // SAFETY: A backing has one range where it has no struct pages, and the clone keeps its
         // memory. Idle tables are dropped where the memory changes, in `relocate` and `take_back`,
         // and where the needs of a user do, in `judge`. The importer that asks for a mapping keeps
         // its device bound.
         let result =
             unsafe { tables.map(backing.pages(), backing.clone(), constraints, direction) };
-        if result.is_ok() {
-            backing.sync_for_device(tables.device(), direction);
-        }
-        if let Err(MapError::Bounced) = result {
-            // SAFETY: The importer that asks for a mapping keeps its device bound until it
-            // detaches.
-            let bound = unsafe { tables.device().as_bound() };
-            let conflict = Conflict {
-                who: device::name(bound),
-                misfit: Misfit {
-                    field: Field::MaxAddress,
-                    wanted: constraints.placement.max_address,
-                    found: backing.ranges().first().map_or(0, |range| range.start),
-                },
-                with: Party::Bounce,
-            };
-            self.refuse(state, conflict, EIO);
+        let cause = match &result {
+            Ok(table) => {
+                backing.sync_for_device(tables.device(), direction);
+                // Memory that is one range was cut by the device's own limits.
+                visit.map(|| match backing.ranges() {
+                    [_] => 1,
+                    _ => tables.segments(*table),
+                });
+                None
+            }
+            Err(MapError::Bounced) => Some(Cause::Bounced),
+            Err(MapError::Addresses) => Some(Cause::Addresses),
+            Err(MapError::Failed(_)) => None,
+        };
+        if let Some(cause) = cause {
+            self.refuse_mapping(state, user, cause);
         }
         let mapped = result.map_err(Error::from);
         trace::map(self.id, state.users.get(user), direction, mapped);
         mapped
     }
+
+    /// Records that the present memory could not be mapped for an attached user.
+    #[cold]
+    fn refuse_mapping(&self, state: &mut State, user: &Attachment, cause: Cause) {
+        let (Life::Backed(backing), Some(user)) = (&state.life, state.users.get(user)) else {
+            return;
+        };
+        let mut refusal = Refusal {
+            who: user.name(),
+            len: self.len,
+            max_address: state.users.combined().placement.max_address,
+            ..Refusal::new(cause)
+        };
+        if cause == Cause::Bounced {
+            refusal.field = Some(Field::MaxAddress);
+            refusal.wanted = state.users.constraints_of(user).placement.max_address;
+            refusal.found = backing.ranges().first().map_or(0, |range| range.start);
+        }
+        self.refuse(state, Refused::Because(refusal));
+    }
+}
+
+/// Returns the name of a user that detaches, and how many segments it had mapped, if it leaves at
+/// once.
+fn left_at_once(user: &User<Client>) -> Option<(Name, u32)> {
+    let segments = user.data.attached.as_ref()?.visit.left_at_once()?;
+    Some((user.name(), segments))
 }
 
 /// Returns what is kept for an attached user. The core passes only attached users.
@@ -272,6 +311,7 @@ unsafe impl Exporter for Buffer {
             is_dynamic: importer.is_dynamic(),
             follows_moves: importer.follows_moves(),
             pins: 0,
+            visit: Visit::None,
         };
         let mut guard = self.lock_interruptible()?;
         let user = match declare::of_device(&guard.users, device, needs) {
@@ -290,7 +330,7 @@ unsafe impl Exporter for Buffer {
                     }
                     None => Newcomer::new(needs, Client::attached(attached), GFP_KERNEL_ACCOUNT)?,
                 };
-                self.admit(&mut guard, importer.buffer(), newcomer)?
+                self.admit(&mut guard, newcomer)?
             }
         };
         trace::attach(self.id, guard.users.get(&user));
@@ -300,6 +340,9 @@ unsafe impl Exporter for Buffer {
     fn detach(&self, user: Arc<Attachment>) {
         let mut guard = self.lock();
         trace::detach(self.id, guard.users.get(&user));
+        if let Some(left) = guard.users.get(&user).and_then(left_at_once) {
+            guard.left = Some(left);
+        }
         match guard.users.get_mut(&user) {
             Some(found) if found.data.declared.is_some() => found.data.attached = None,
             found => {
@@ -310,6 +353,7 @@ unsafe impl Exporter for Buffer {
                 guard.users.keep_spare(user);
             }
         }
+        guard.wake();
     }
 
     fn access_mask(&self, state: &State) -> u64 {
@@ -331,6 +375,7 @@ unsafe impl Exporter for Buffer {
         if let Ok(attached) = attached(&mut state.users, user) {
             attached.pins = attached.pins.saturating_sub(1);
         }
+        state.wake();
     }
 
     fn map(
@@ -359,6 +404,7 @@ unsafe impl Exporter for Buffer {
         };
         drop(attached.tables.unmap(table, is_current));
         trace::unmap(self.id, users.get(user));
+        state.wake();
     }
 
     fn begin_cpu_access(&self, direction: DataDirection) -> Result {
@@ -398,9 +444,9 @@ unsafe impl Exporter for Buffer {
     }
 
     fn populate(&self, state: &mut State) -> Result {
-        let backed = self.back(state, true).map(|_| ());
-        state.touch_failed = backed.is_err();
-        backed
+        let filled = self.fill(state, None, true);
+        state.touch_failed = filled.is_err();
+        Ok(filled?)
     }
 
     fn has_failed(&self, state: &State) -> bool {
@@ -411,7 +457,11 @@ unsafe impl Exporter for Buffer {
         // The core warns of an error, so that this goes on in a process that is being killed, as
         // far as the page allocator lets it.
         let was_empty = state.is_empty();
-        let mapping = match KernelAddress::new(self.back(state, false)?.clone()) {
+        self.fill(state, None, false)?;
+        let Life::Backed(backing) = &state.life else {
+            return Err(ENODEV);
+        };
+        let mapping = match KernelAddress::new(backing.clone()) {
             Ok(mapping) => mapping,
             Err(error) => {
                 if was_empty {
@@ -428,12 +478,11 @@ unsafe impl Exporter for Buffer {
 
     fn vunmap(&self, state: &mut State) {
         state.kernel_mapping = None;
+        state.wake();
     }
 
-    fn release(&self) {
-        registry::remove(self);
+    fn release(&self, mut guard: Guard<'_, State>) {
         trace::release(self.id, self.len);
-        let mut guard = self.lock();
         let life = core::mem::replace(&mut guard.life, Life::Gone);
         // No device is attached and none can be declared any more; a reader of the list of buffers
         // may keep this one for longer.
@@ -441,6 +490,7 @@ unsafe impl Exporter for Buffer {
             user.data.declared = None;
         }
         drop(guard);
+        registry::remove(self);
         // Frees the memory without the lock.
         drop(life);
     }

@@ -6,7 +6,6 @@ use crate::{
     backing::Backing,
     buffer::{
         Buffer,
-        Exposed,
         Life,
         State, //
     }, //
@@ -39,7 +38,7 @@ impl Buffer {
     pub(crate) fn phys(&self) -> Result<Range> {
         let mut guard = self.lock_killable()?;
         let range = backing(&guard)?.phys()?;
-        guard.exposed.told = true;
+        guard.expose();
         Ok(range)
     }
 
@@ -49,7 +48,7 @@ impl Buffer {
         let mut guard = self.lock_killable()?;
         let mut ranges = KVVec::new();
         ranges.extend_from_slice(backing(&guard)?.ranges(), GFP_KERNEL_ACCOUNT)?;
-        guard.exposed.told = true;
+        guard.expose();
         Ok(ranges)
     }
 
@@ -71,10 +70,8 @@ impl Buffer {
         // promised.
         let table = unsafe { Table::new(pages, &cut)? };
         let raw = table.as_raw();
-        state.exposed = Exposed {
-            told: true,
-            table: Some(table),
-        };
+        state.exposed.table = Some(table);
+        state.expose();
         Ok(raw)
     }
 }

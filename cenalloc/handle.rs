@@ -4,6 +4,7 @@
 
 use crate::buffer::Buffer;
 use dma_buf_constraints::{
+    attach::Refused,
     dma_buf::DmaBuf,
     model::{
         Constraints,
@@ -36,7 +37,7 @@ impl Handle {
     /// # Errors
     ///
     /// - `EINVAL` if the length or the alignment makes no sense, if no allocator could ever provide
-    ///   it, or if the name is not printable ASCII without quotation marks.
+    ///   it, or if the name is longer than 31 bytes or not printable ASCII without quotation marks.
     /// - `EPROBE_DEFER` if cenalloc is built in and has not started.
     /// - `ENOMEM` if there is no memory for the buffer's bookkeeping.
     pub fn create(len: usize, alignment: usize, name: &CStr) -> Result<Self> {
@@ -82,24 +83,28 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if the device can never share the buffer with its other users.
-    /// - `EBUSY` if it could have before the buffer had memory.
-    /// - `ENODEV` if the device does no DMA, is on no bus, or its driver has unbound.
-    /// - `ENOMEM` if there is no memory for the declaration.
+    /// - [`Refused::Because`] if the device is refused, and why. It is `EINVAL` if the device can
+    ///   never share the buffer with its other users, `EBUSY` if it could have before the buffer had
+    ///   memory, `ENOMEM` if there is none now, and `ENODEV` if the device does no DMA or its driver
+    ///   has unbound.
     /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
-    pub fn declare(&self, device: &Device<Bound>, constraints: &Constraints) -> Result {
-        self.buffer()?.declare_bound(&self.0, device, constraints)
+    pub fn declare(
+        &self,
+        device: &Device<Bound>,
+        constraints: &Constraints,
+    ) -> Result<(), Refused> {
+        self.buffer()?.declare_bound(device, constraints)
     }
 
     /// Gives the buffer its memory now.
     ///
     /// # Errors
     ///
-    /// - `EINVAL` if no allocator is left that suits all users, because one was removed.
-    /// - `ENOMEM` if every allocator that fits is out of memory, or the memory cgroup is at its
-    ///   limit.
+    /// - [`Refused::Because`] if there is no memory, and why. It is `ENOMEM` if every allocator that
+    ///   fits is out of it or the memory cgroup is at its limit, and `EINVAL` if no allocator is left
+    ///   that suits all users, because one was removed.
     /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
-    pub fn allocate(&self) -> Result {
+    pub fn allocate(&self) -> Result<(), Refused> {
         self.buffer()?.allocate()
     }
 

@@ -60,8 +60,11 @@ static void bus_type_put(const char *symbol)
 }
 #endif
 
-/* Returns a device with a reference, or NULL. */
-struct device *cenalloc_find_device(const char *bus, const char *name)
+/*
+ * Returns a device with a reference, or NULL. Tells whether the kernel has the bus, and finds
+ * devices on it by name.
+ */
+struct device *cenalloc_find_device(const char *bus, const char *name, bool *has_bus)
 {
 	struct device *dev;
 	size_t i;
@@ -75,6 +78,7 @@ struct device *cenalloc_find_device(const char *bus, const char *name)
 			type = bus_type_get(buses[i].symbol);
 		if (!type)
 			return NULL;
+		*has_bus = true;
 		dev = bus_find_device_by_name(type, NULL, name);
 		if (buses[i].symbol)
 			bus_type_put(buses[i].symbol);

@@ -126,12 +126,13 @@ void cenalloc_payer_put(struct obj_cgroup *payer);
 struct mem_cgroup *cenalloc_payer_enter(struct obj_cgroup *payer);
 void cenalloc_payer_leave(struct mem_cgroup *before);
 
-struct device *cenalloc_find_device(const char *bus, const char *name);
+struct device *cenalloc_find_device(const char *bus, const char *name, bool *has_bus);
 
 struct dentry *cenalloc_debugfs_create(void);
+void cenalloc_debugfs_remove(struct dentry *dir);
 int cenalloc_buffers_show(struct seq_file *file, void *data);
 int cenalloc_devices_show(struct seq_file *file, void *data);
-int cenalloc_conflict_show(struct seq_file *file, void *data);
+int cenalloc_refusal_show(struct seq_file *file, void *data);
 
 /**
  * struct cenalloc_text - a text without a NUL behind it
@@ -143,28 +144,19 @@ struct cenalloc_text {
 	size_t len;
 };
 
-/**
- * struct cenalloc_refusal - the fields of the event of a refusal
- * @id: number of the buffer
- * @who: the user that was refused
- * @field: CENALLOC_FIELD_*
- * @with: CENALLOC_WITH_*
- * @wanted: what was wanted in that field
- * @found: what conflicts with it
- * @other: the name of that, may be empty
- * @error: negative errno
- * @reason: all of it as a sentence
- */
-struct cenalloc_refusal {
-	u64 id;
-	struct cenalloc_text who;
-	u32 field;
-	u32 with;
-	u64 wanted;
-	u64 found;
-	struct cenalloc_text other;
-	int error;
-	struct cenalloc_text reason;
+/* The beginnings of structures that the kernel fills in at their ends. */
+struct cenalloc_declare_head {
+	__s32 fd;
+	__u32 flags;
+	__s64 timeout;
+	char bus[CENALLOC_BUS_LEN];
+	char device[CENALLOC_DEVICE_LEN];
+	struct cenalloc_constraints constraints;
+};
+
+struct cenalloc_allocate_head {
+	__s32 fd;
+	__u32 flags;
 };
 
 bool cenalloc_module_get(struct module *module);

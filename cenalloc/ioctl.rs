@@ -37,11 +37,28 @@ impl Argument {
     /// it is shorter than the first version, which is `T` as long as nothing was added; `E2BIG`
     /// where it is longer than `T` and not zero beyond.
     pub(crate) fn read_versioned<T: FromBytes + AsBytes + Zeroable>(&self) -> Result<T> {
+        self.read_head::<T, T>()
+    }
+
+    /// Reads the beginning of such a structure, of which the rest is for the kernel to fill in.
+    pub(crate) fn read_head<T, H: FromBytes + AsBytes + Zeroable>(&self) -> Result<H> {
+        self.check::<T>()?;
+        self.read()
+    }
+
+    /// Checks that the structure is no shorter than `T`, and zero beyond.
+    fn check<T>(&self) -> Result {
         if self.size < size_of::<T>() {
             return Err(EINVAL);
         }
-        self.refuse_unknown(size_of::<T>())?;
-        self.read()
+        self.refuse_unknown(size_of::<T>())
+    }
+
+    /// Reads the first `len` bytes of such a structure into `value`, which is zero.
+    pub(crate) fn read_into<T: FromBytes + AsBytes>(&self, value: &mut T, len: usize) -> Result {
+        self.check::<T>()?;
+        let bytes = value.as_bytes_mut();
+        self.slice(0).reader().read_slice(&mut bytes[..len])
     }
 
     /// Reads as much as the caller has; the rest is zero.
@@ -68,6 +85,15 @@ impl Argument {
             }
         }
         Ok(())
+    }
+
+    /// Writes a part of the structure, which starts at `offset`. `EINVAL` where the caller has no
+    /// room for it.
+    pub(crate) fn write_at<T: AsBytes>(&self, offset: usize, value: &T) -> Result {
+        if self.size < offset + size_of::<T>() {
+            return Err(EINVAL);
+        }
+        self.slice(offset).writer().write_slice(value.as_bytes())
     }
 
     /// Writes as much of `value` as the caller has room for.
@@ -119,6 +145,24 @@ impl Array {
     /// Returns how many more entries there is room for.
     pub(crate) fn room(&self) -> u32 {
         self.room
+    }
+
+    /// Writes the next entries as far as there is room.
+    pub(crate) fn write<T: AsBytes>(&mut self, entries: &[T]) -> Result {
+        let room = (self.room as usize).min(entries.len());
+        if self.entry_size == size_of::<T>() {
+            let len = room * self.entry_size;
+            let bytes = entries[..room].as_bytes();
+            UserSlice::new(UserPtr::from_addr(self.address), len)
+                .writer()
+                .write_slice(bytes)?;
+            // No more entries follow.
+            self.room = 0;
+            return Ok(());
+        }
+        entries[..room]
+            .iter()
+            .try_for_each(|entry| self.push(entry))
     }
 
     /// Writes the next entry if there is room, with zeroes behind what the kernel has of it.

@@ -8,7 +8,7 @@
 use crate::buffer::Buffer;
 use dma_buf_constraints::{
     few::make_room,
-    model::Conflict, //
+    model::Refusal, //
 };
 use kernel::{
     list::{
@@ -31,7 +31,7 @@ kernel::sync::global_lock! {
 kernel::sync::global_lock! {
     /// The last refusal, and the number of its buffer.
     // SAFETY: `init` runs in the module's initialiser, before anything can use the lock.
-    unsafe(uninit) static LAST_CONFLICT: SpinLock<Option<(u64, Conflict)>> = None;
+    unsafe(uninit) static LAST_REFUSAL: SpinLock<Option<(u64, Refusal)>> = None;
 }
 
 /// Initialises the locks. Called once, by the module's initialiser.
@@ -39,7 +39,7 @@ pub(crate) fn init() {
     // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
     unsafe { BUFFERS.init() };
     // SAFETY: The module's initialiser calls this exactly once, before there are buffers.
-    unsafe { LAST_CONFLICT.init() };
+    unsafe { LAST_REFUSAL.init() };
 }
 
 /// Lists a buffer, until [`remove`].
@@ -71,11 +71,11 @@ pub(crate) fn all() -> Result<KVVec<Arc<Buffer>>> {
 }
 
 /// Records the last refusal of any buffer.
-pub(crate) fn set_last_conflict(id: u64, conflict: Conflict) {
-    *LAST_CONFLICT.lock() = Some((id, conflict));
+pub(crate) fn set_last_refusal(id: u64, refusal: Refusal) {
+    *LAST_REFUSAL.lock() = Some((id, refusal));
 }
 
 /// Returns the last refusal of any buffer, and the number of that buffer.
-pub(crate) fn last_conflict() -> Option<(u64, Conflict)> {
-    *LAST_CONFLICT.lock()
+pub(crate) fn last_refusal() -> Option<(u64, Refusal)> {
+    *LAST_REFUSAL.lock()
 }

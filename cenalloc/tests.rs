@@ -3,3 +3,4 @@
 //! KUnit suites: what only the kernel can test of this module.
 
 mod allocator;
+mod buffer;

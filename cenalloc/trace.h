@@ -33,7 +33,8 @@ TRACE_DEFINE_ENUM(DMA_NONE);
 
 #define show_cenalloc_field(field)					\
 	__print_symbolic(field,						\
-		{ CENALLOC_FIELD_ACCESS_MASK, "mask" },			\
+		{ 0, "none" },						\
+		{ CENALLOC_FIELD_ACCESS_MASK, "class" },			\
 		{ CENALLOC_FIELD_MAX_ADDRESS, "last" },			\
 		{ CENALLOC_FIELD_MAX_SEGMENTS, "segments" },		\
 		{ CENALLOC_FIELD_MAX_SEGMENT_SIZE, "segsize" },		\
@@ -41,16 +42,23 @@ TRACE_DEFINE_ENUM(DMA_NONE);
 		{ CENALLOC_FIELD_ALIGNMENT, "align" },			\
 		{ CENALLOC_FIELD_COHERENT, "coherent" },		\
 		{ CENALLOC_FIELD_LENGTH, "len" },			\
+		{ CENALLOC_FIELD_CONTIGUOUS, "contiguous" },		\
 		{ CENALLOC_FIELD_DEVICE, "device" })
 
-#define show_cenalloc_with(with)					\
-	__print_symbolic(with,						\
-		{ CENALLOC_WITH_USER, "user" },				\
-		{ CENALLOC_WITH_OTHERS, "others" },			\
-		{ CENALLOC_WITH_ITSELF, "itself" },			\
-		{ CENALLOC_WITH_ALLOCATOR, "allocator" },		\
-		{ CENALLOC_WITH_MEMORY, "memory" },			\
-		{ CENALLOC_WITH_BOUNCE, "bounce" })
+#define show_cenalloc_cause(cause)					\
+	__print_symbolic(cause,						\
+		{ CENALLOC_CAUSE_USER, "user" },			\
+		{ CENALLOC_CAUSE_OTHERS, "others" },			\
+		{ CENALLOC_CAUSE_ITSELF, "itself" },			\
+		{ CENALLOC_CAUSE_ALLOCATOR, "allocator" },		\
+		{ CENALLOC_CAUSE_REMOVED, "removed" },			\
+		{ CENALLOC_CAUSE_HELD, "held" },			\
+		{ CENALLOC_CAUSE_CHARGE, "charge" },			\
+		{ CENALLOC_CAUSE_SHORTAGE, "shortage" },		\
+		{ CENALLOC_CAUSE_ADDRESSES, "addresses" },		\
+		{ CENALLOC_CAUSE_BOOKKEEPING, "bookkeeping" },		\
+		{ CENALLOC_CAUSE_USERS, "users" },			\
+		{ CENALLOC_CAUSE_BOUNCED, "bounced" })
 
 /* A buffer was created. */
 TRACE_EVENT(cenalloc_create,
@@ -83,7 +91,7 @@ DECLARE_EVENT_CLASS(cenalloc_user,
 
 	TP_STRUCT__entry(
 		__field(u64, buffer)
-		__field(u64, mask)
+		__field(u64, class)
 		__field(u64, last)
 		__field(u64, align)
 		__field(u64, segsize)
@@ -95,7 +103,7 @@ DECLARE_EVENT_CLASS(cenalloc_user,
 
 	TP_fast_assign(
 		__entry->buffer = id;
-		__entry->mask = needs->access_mask;
+		__entry->class = needs->access_mask;
 		__entry->last = needs->max_address;
 		__entry->align = needs->alignment;
 		__entry->segsize = needs->max_segment_size;
@@ -105,8 +113,8 @@ DECLARE_EVENT_CLASS(cenalloc_user,
 		__assign_str(device);
 	),
 
-	TP_printk("buffer=%llu device='%s' mask=0x%llx last=0x%llx segments=%u align=%llu segsize=%llu boundary=0x%llx declared=%d",
-		  __entry->buffer, __get_str(device), __entry->mask, __entry->last,
+	TP_printk("buffer=%llu device='%s' class=0x%llx last=0x%llx segments=%u align=%llu segsize=%llu boundary=0x%llx declared=%d",
+		  __entry->buffer, __get_str(device), __entry->class, __entry->last,
 		  __entry->segments, __entry->align, __entry->segsize,
 		  __entry->boundary, __entry->declared)
 );
@@ -154,73 +162,74 @@ DEFINE_EVENT(cenalloc_device, cenalloc_unmap,
 	TP_ARGS(id, device)
 );
 
-/* A user was refused when it attached, was declared or mapped. */
+/* Somebody was refused, or a buffer got no memory: the fields of struct cenalloc_refusal. */
 TRACE_EVENT(cenalloc_refuse,
-	TP_PROTO(const struct cenalloc_refusal *refusal),
-	TP_ARGS(refusal),
+	TP_PROTO(u64 id, const struct cenalloc_refusal *refusal, int error),
+	TP_ARGS(id, refusal, error),
 
 	TP_STRUCT__entry(
 		__field(u64, buffer)
 		__field(u64, wanted)
 		__field(u64, found)
+		__field(u32, cause)
 		__field(u32, field)
-		__field(u32, with)
+		__field(u32, holder)
+		__field(u32, holders)
 		__field(int, error)
-		__string_len(device, refusal->who.start, refusal->who.len)
-		__string_len(other, refusal->other.start, refusal->other.len)
-		__string_len(reason, refusal->reason.start, refusal->reason.len)
+		__string(who, refusal->who)
+		__string(other, refusal->other)
 	),
 
 	TP_fast_assign(
-		__entry->buffer = refusal->id;
+		__entry->buffer = id;
 		__entry->wanted = refusal->wanted;
 		__entry->found = refusal->found;
+		__entry->cause = refusal->cause;
 		__entry->field = refusal->field;
-		__entry->with = refusal->with;
-		__entry->error = refusal->error;
-		__assign_str(device);
+		__entry->holder = refusal->holder;
+		__entry->holders = refusal->holders;
+		__entry->error = error;
+		__assign_str(who);
 		__assign_str(other);
-		__assign_str(reason);
 	),
 
-	TP_printk("buffer=%llu device='%s' field=%s wanted=0x%llx found=0x%llx with=%s other='%s' error=%d reason='%s'",
-		  __entry->buffer, __get_str(device),
-		  show_cenalloc_field(__entry->field), __entry->wanted,
-		  __entry->found, show_cenalloc_with(__entry->with),
-		  __get_str(other), __entry->error, __get_str(reason))
+	TP_printk("buffer=%llu error=%d cause=%s field=%s wanted=0x%llx found=0x%llx who='%s' other='%s' holder=%u holders=%u",
+		  __entry->buffer, __entry->error, show_cenalloc_cause(__entry->cause),
+		  show_cenalloc_field(__entry->field), __entry->wanted, __entry->found,
+		  __get_str(who), __get_str(other), __entry->holder, __entry->holders)
 );
 
 /* An importer had memory pinned that did not suit a user that came later. */
-TRACE_EVENT(cenalloc_early,
+TRACE_EVENT(cenalloc_late,
 	TP_PROTO(u64 id, const struct cenalloc_text *device, u32 kept_out),
 	TP_ARGS(id, device, kept_out),
 
 	TP_STRUCT__entry(
 		__field(u64, buffer)
-		__field(u32, early)
+		__field(u32, late)
 		__string_len(device, device->start, device->len)
 	),
 
 	TP_fast_assign(
 		__entry->buffer = id;
-		__entry->early = kept_out;
+		__entry->late = kept_out;
 		__assign_str(device);
 	),
 
-	TP_printk("buffer=%llu device='%s' early=%u",
-		  __entry->buffer, __get_str(device), __entry->early)
+	TP_printk("buffer=%llu device='%s' late=%u",
+		  __entry->buffer, __get_str(device), __entry->late)
 );
 
 /* A buffer was given memory, or there was none for it. */
 TRACE_EVENT(cenalloc_allocate,
-	TP_PROTO(u64 id, const struct cenalloc_text *allocator, u64 len, size_t runs,
+	TP_PROTO(u64 id, const struct cenalloc_text *allocator, u64 len, size_t ranges,
 		 int error),
-	TP_ARGS(id, allocator, len, runs, error),
+	TP_ARGS(id, allocator, len, ranges, error),
 
 	TP_STRUCT__entry(
 		__field(u64, buffer)
 		__field(u64, len)
-		__field(u64, runs)
+		__field(u64, ranges)
 		__field(int, error)
 		__string_len(allocator, allocator->start, allocator->len)
 	),
@@ -228,14 +237,14 @@ TRACE_EVENT(cenalloc_allocate,
 	TP_fast_assign(
 		__entry->buffer = id;
 		__entry->len = len;
-		__entry->runs = runs;
+		__entry->ranges = ranges;
 		__entry->error = error;
 		__assign_str(allocator);
 	),
 
-	TP_printk("buffer=%llu allocator='%s' len=%llu runs=%llu error=%d",
+	TP_printk("buffer=%llu allocator='%s' len=%llu ranges=%llu error=%d",
 		  __entry->buffer, __get_str(allocator), __entry->len,
-		  __entry->runs, __entry->error)
+		  __entry->ranges, __entry->error)
 );
 
 /* The memory of a buffer was relocated. */

@@ -6,6 +6,7 @@
 //! an enabled one.
 
 use crate::{
+    allocator::NoMemory,
     backing::Backing,
     c,
     client::Client,
@@ -17,18 +18,13 @@ use dma_buf_constraints::{
         DataDirection,
         TableRef, //
     },
-    model::Conflict, //
+    model::Refusal, //
 };
 use kernel::{
     bindings,
-    fmt::Write,
     prelude::*,
-    str::NullTerminatedFormatter,
     sync::Arc, //
 };
-
-/// The most bytes of a refusal as a sentence: three names, and what stands between them.
-const LONGEST_REASON: usize = 384;
 
 /// Tests in place whether an event is enabled, by its static key.
 #[cfg(CONFIG_TRACEPOINTS)]
@@ -114,34 +110,19 @@ pub(crate) fn detach(id: u64, user: Option<&User<Client>>) {
     event!(detach => { with_user(user, |_, name| event!(now detach(id, name))) });
 }
 
-/// Traces that a user was refused with `error`.
-pub(crate) fn refuse(id: u64, conflict: &Conflict, error: Error) {
+/// Traces a refusal.
+pub(crate) fn refuse(id: u64, refusal: &Refusal) {
     event!(refuse => {
-        let mut reason = [0; LONGEST_REASON];
-        if let Some(mut writer) = NullTerminatedFormatter::new(&mut reason) {
-            // There is room for the longest text.
-            let _ = write!(writer, "{conflict}");
-        }
-        let reason = CStr::from_bytes_until_nul(&reason).ok();
-        let (with, other) = uapi::party(&conflict.with);
-        let refusal = c::cenalloc_refusal {
-            id,
-            who: text(conflict.who.as_str()),
-            field: conflict.misfit.field as u32,
-            with,
-            wanted: conflict.misfit.wanted,
-            found: conflict.misfit.found,
-            other: text(other),
-            error: error.to_errno(),
-            reason: text(reason.and_then(|reason| reason.to_str().ok()).unwrap_or("")),
-        };
-        event!(now refuse(&refusal));
+        let error = -refusal.cause.errno();
+        let mut raw = c::cenalloc_refusal::zeroed();
+        uapi::tell_all(refusal, &mut raw);
+        event!(now refuse(id, &raw, error));
     });
 }
 
 /// Traces that a late refusal was counted for `user`, which had the memory pinned.
 pub(crate) fn late_refusal(id: u64, user: &User<Client>) {
-    event!(early(
+    event!(late(
         id,
         &text(user.name().as_str()),
         user.data.late_refusals
@@ -149,13 +130,13 @@ pub(crate) fn late_refusal(id: u64, user: &User<Client>) {
 }
 
 /// Traces that an allocator provided memory for a buffer, or none could.
-pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>>) {
+pub(crate) fn allocate(id: u64, len: u64, provided: &Result<Arc<Backing>, NoMemory>) {
     event!(allocate => {
-        let (allocator, ranges) = match provided {
-            Ok(backing) => (backing.allocator().name().as_str(), backing.ranges().len()),
-            Err(_) => ("", 0),
+        let (allocator, ranges, error) = match provided {
+            Ok(backing) => (backing.allocator().name().as_str(), backing.ranges().len(), 0),
+            Err(none) => ("", 0, none.error().to_errno()),
         };
-        event!(now allocate(id, &text(allocator), len, ranges, status(provided)));
+        event!(now allocate(id, &text(allocator), len, ranges, error));
     });
 }
 

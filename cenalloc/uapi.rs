@@ -6,11 +6,12 @@
 //! [`include/uapi/linux/cenalloc.h`](srctree/include/uapi/linux/cenalloc.h), which documents them.
 
 use crate::c;
+use core::mem::offset_of;
 use dma_buf_constraints::{
     device,
     model::{
         Constraints,
-        Party, //
+        Refusal, //
     }, //
 };
 use kernel::{
@@ -23,15 +24,19 @@ use kernel::{
 };
 
 // The layout is fixed for ever, and the same for 32-bit and 64-bit callers.
-static_assert!(size_of::<c::cenalloc_create>() == 64);
-static_assert!(size_of::<c::cenalloc_allocator_info>() == 64);
-static_assert!(size_of::<c::cenalloc_allocators>() == 16);
 static_assert!(size_of::<c::cenalloc_constraints>() == 48);
-static_assert!(size_of::<c::cenalloc_declare>() == 152);
-static_assert!(size_of::<c::cenalloc_allocate>() == 8);
-static_assert!(size_of::<c::cenalloc_test>() == 120);
-static_assert!(size_of::<c::cenalloc_user>() == 120);
-static_assert!(size_of::<c::cenalloc_query>() == 296);
+static_assert!(size_of::<c::cenalloc_refusal>() == 264);
+static_assert!(size_of::<c::cenalloc_create>() == 72);
+static_assert!(size_of::<c::cenalloc_allocator_info>() == 88);
+static_assert!(size_of::<c::cenalloc_allocators>() == 16);
+static_assert!(size_of::<c::cenalloc_declare>() == 424);
+static_assert!(size_of::<c::cenalloc_allocate>() == 272);
+static_assert!(size_of::<c::cenalloc_test>() == 360);
+static_assert!(size_of::<c::cenalloc_user>() == 176);
+static_assert!(size_of::<c::cenalloc_query>() == 544);
+
+static_assert!(size_of::<c::cenalloc_declare_head>() == offset_of!(c::cenalloc_declare, refusal));
+static_assert!(size_of::<c::cenalloc_allocate_head>() == offset_of!(c::cenalloc_allocate, refusal));
 
 macro_rules! plain {
     ($($name:ident),* $(,)?) => { $(
@@ -47,11 +52,12 @@ macro_rules! plain {
 }
 
 plain!(
+    cenalloc_refusal,
     cenalloc_create,
     cenalloc_allocator_info,
     cenalloc_allocators,
-    cenalloc_declare,
-    cenalloc_allocate,
+    cenalloc_declare_head,
+    cenalloc_allocate_head,
     cenalloc_test,
     cenalloc_user,
     cenalloc_query,
@@ -74,12 +80,17 @@ pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints 
     constraints.into()
 }
 
+/// Returns the flags that are set.
+pub(crate) fn flags(all: &[(bool, u32)]) -> u32 {
+    let set = all.iter().filter(|(is_set, _)| *is_set);
+    set.fold(0, |flags, (_, flag)| flags | flag)
+}
+
 /// Writes `text` for userspace, cut to what fits with a NUL behind it.
 pub(crate) fn name<const N: usize>(text: &str) -> [u8; N] {
     let mut name = [0; N];
-    for (to, from) in name[..N - 1].iter_mut().zip(text.bytes()) {
-        *to = from;
-    }
+    let len = text.len().min(N - 1);
+    name[..len].copy_from_slice(&text.as_bytes()[..len]);
     name
 }
 
@@ -88,23 +99,41 @@ pub(crate) fn name<const N: usize>(text: &str) -> [u8; N] {
 pub(crate) fn read_name(name: &[u8]) -> Result<&[u8]> {
     let len = name.iter().position(|byte| *byte == 0).ok_or(EINVAL)?;
     let name = &name[..len];
-    let is_allowed = |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && *byte != b'"';
+    let is_allowed = |byte: &u8| matches!(*byte, b' '..=b'~') && !matches!(*byte, b'"' | b'\'');
     if !name.iter().all(is_allowed) {
         return Err(EINVAL);
     }
     Ok(name)
 }
 
-/// Returns what a refused user conflicts with, as a `CENALLOC_WITH_*`, and its name, which may be
-/// empty.
-pub(crate) fn party(with: &Party) -> (u32, &str) {
-    let (with, name) = match with {
-        Party::Device(name) => (c::CENALLOC_WITH_USER, Some(name)),
-        Party::Others => (c::CENALLOC_WITH_OTHERS, None),
-        Party::Itself => (c::CENALLOC_WITH_ITSELF, None),
-        Party::Allocator(name, _) => (c::CENALLOC_WITH_ALLOCATOR, Some(name)),
-        Party::Memory(name) => (c::CENALLOC_WITH_MEMORY, name.as_ref()),
-        Party::Bounce => (c::CENALLOC_WITH_BOUNCE, None),
-    };
-    (with, name.map_or("", |name| name.as_str()))
+/// Writes a refusal for userspace to `raw`, without addresses where the caller may not learn them.
+pub(crate) fn tell(refusal: &Refusal, raw: &mut c::cenalloc_refusal) {
+    tell_all(refusal, raw);
+    if !may_see_addresses() && refusal.has_address() {
+        raw.found = 0;
+    }
+}
+
+/// Writes a refusal as it is to `raw`.
+pub(crate) fn tell_all(refusal: &Refusal, raw: &mut c::cenalloc_refusal) {
+    raw.cause = refusal.cause as u32;
+    raw.field = refusal.field.map_or(0, |field| field as u32);
+    raw.wanted = refusal.wanted;
+    raw.found = refusal.found;
+    raw.who = refusal.who.padded();
+    raw.other = refusal.other.padded();
+    raw.behind = refusal.behind.padded();
+    raw.holder = refusal.holder.map_or(0, |holder| holder as u32);
+    raw.holders = refusal.holders;
+    raw.sequence = refusal.sequence;
+    raw.when = refusal.when;
+    raw.len = refusal.len;
+    raw.max_address = refusal.max_address;
+    raw.classes = refusal.classes;
+}
+
+/// Returns whether the caller may learn where memory lies, as from the page map of a process.
+pub(crate) fn may_see_addresses() -> bool {
+    // SAFETY: No requirements.
+    unsafe { kernel::bindings::capable_noaudit(kernel::bindings::CAP_SYS_ADMIN as i32) }
 }

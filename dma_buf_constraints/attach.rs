@@ -13,15 +13,15 @@
 use crate::{
     members::Members,
     model::{
+        Cause,
         Choice,
-        Conflict,
         Constraints,
         Field,
         Memory,
         Misfit,
         Name,
         Needs,
-        Party,
+        Refusal,
         Together, //
     }, //
 };
@@ -106,15 +106,27 @@ impl<T> User<T> {
 }
 
 /// The cause for which a newcomer cannot be proposed.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a refusal is rare, and must not fail for want of memory"
-)]
 pub enum Refused {
-    /// It can never share the buffer.
-    Conflict(Conflict),
-    /// Any other error.
+    /// What a refusal tells.
+    Because(Refusal),
+    /// Any other error: of the caller, or a signal.
     Failed(Error),
+}
+
+impl Refused {
+    /// Returns the error that comes with it.
+    pub fn error(&self) -> Error {
+        match self {
+            Self::Because(refusal) => Error::from_errno(-refusal.cause.errno()),
+            Self::Failed(error) => *error,
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        refused.error()
+    }
 }
 
 impl From<Error> for Refused {
@@ -228,6 +240,9 @@ impl<T: Identity> Proposal<'_, T> {
     }
 }
 
+/// Who made a buffer, as a party of a refusal.
+const CREATOR: &[u8] = b"the creator of the buffer";
+
 /// The most users of one buffer, so that a search through all of them stays short.
 pub const MAX_USERS: usize = 4096;
 
@@ -326,19 +341,25 @@ impl<T: Identity> Users<T> {
     ///
     /// # Errors
     ///
-    /// - [`Refused::Conflict`] as [`consider`](Self::consider).
-    /// - `ENOMEM` if there is no memory for the user, or there are [`MAX_USERS`].
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refusal is rare, and must not fail for want of memory"
-    )]
+    /// - As [`consider`](Self::consider).
+    /// - [`Cause::Users`] if there are [`MAX_USERS`], [`Cause::Bookkeeping`] if there is no memory
+    ///   for the user.
     #[inline(always)]
     pub fn propose(&mut self, mut newcomer: Newcomer<T>) -> Result<Proposal<'_, T>, Refused> {
         let outcome = self.consider(&mut newcomer)?;
-        if self.len() >= MAX_USERS {
-            return Err(ENOMEM.into());
+        let cause = match self.members.reserve() {
+            _ if self.len() >= MAX_USERS => Some(Cause::Users),
+            Ok(()) => None,
+            Err(_) => Some(Cause::Bookkeeping),
+        };
+        if let Some(cause) = cause {
+            return Err(Refused::Because(Refusal {
+                who: newcomer.user().name(),
+                len: self.len,
+                max_address: outcome.combined().placement.max_address,
+                ..Refusal::new(cause)
+            }));
         }
-        self.members.reserve()?;
         Ok(Proposal {
             users: self,
             newcomer,
@@ -350,23 +371,29 @@ impl<T: Identity> Users<T> {
     ///
     /// # Errors
     ///
-    /// - [`Refused::Conflict`] if no memory of the buffer's length could ever satisfy its own
-    ///   needs, or the combined constraints by either choice. The conflict names the user that it
-    ///   is with, if it is one.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refusal is rare, and must not fail for want of memory"
-    )]
+    /// - [`Refused::Because`] if no memory of the buffer's length could ever satisfy its own needs,
+    ///   or the combined constraints by either choice. The refusal names the user that stands
+    ///   against it, if it is one.
     #[inline(always)]
     pub fn consider(&self, newcomer: &mut Newcomer<T>) -> Result<Outcome, Refused> {
         let page = PAGE_SIZE as u64;
         newcomer.user_mut().needs.suit(self.len, page);
         let user = newcomer.user();
-        let refused = |misfit, with| {
-            Refused::Conflict(Conflict {
+        let refused = |misfit: Misfit, cause, other| {
+            Refused::Because(Refusal {
                 who: user.name(),
-                misfit,
-                with,
+                field: Some(misfit.field),
+                wanted: misfit.wanted,
+                found: misfit.found,
+                other,
+                len: self.len,
+                max_address: self
+                    .together
+                    .with(user.needs())
+                    .by(self.choice)
+                    .placement
+                    .max_address,
+                ..Refusal::new(cause)
             })
         };
         let needs = user.needs();
@@ -378,21 +405,21 @@ impl<T: Identity> Users<T> {
             });
         }
         if let Some(misfit) = needs.own().impossible(self.len, page) {
-            return Err(refused(misfit, Party::Itself));
+            return Err(refused(misfit, Cause::Itself, Name::EMPTY));
         }
         let together = self.together.with(needs);
         match together.choose(self.choice, self.len, page) {
             Ok(choice) => Ok(Outcome { together, choice }),
             Err(misfit) => {
-                let (misfit, with) = self.opponent(needs, misfit.field);
-                Err(refused(misfit, with))
+                let (misfit, cause, other) = self.opponent(needs, misfit.field);
+                Err(refused(misfit, cause, other))
             }
         }
     }
 
     /// Returns the user with which a newcomer conflicts in `field`, preferably one with which
     /// second choices do not help.
-    fn opponent(&self, needs: &Needs, field: Field) -> (Misfit, Party) {
+    fn opponent(&self, needs: &Needs, field: Field) -> (Misfit, Cause, Name) {
         let page = PAGE_SIZE as u64;
         let against = |other: &Constraints| Misfit {
             field,
@@ -406,15 +433,14 @@ impl<T: Identity> Users<T> {
                 both.impossible(choice, self.len, page).is_some()
             };
             if let Some(user) = self.iter().find(stands_against) {
-                return (against(user.needs().own()), Party::Device(user.name()));
+                return (against(user.needs().own()), Cause::User, user.name());
             }
         }
         let creator = Together::new(&self.base).with(needs);
         if creator.impossible(Choice::First, self.len, page).is_some() {
-            let creator = Party::Device(Name::new(b"the buffer's creator"));
-            return (against(&self.base), creator);
+            return (against(&self.base), Cause::User, Name::new(CREATOR));
         }
-        (against(self.combined()), Party::Others)
+        (against(self.combined()), Cause::Others, Name::EMPTY)
     }
 
     /// Removes a user, if it is in this set, and combines the needs of the others as
@@ -494,7 +520,7 @@ impl<T: Identity> Users<T> {
         // Memory that suits a table for all suits each.
         self.combined().misfit(memory, page)?;
         if let Some(misfit) = self.base.misfit(memory, page) {
-            return Some((Name::new(b"the buffer's creator"), misfit));
+            return Some((Name::new(CREATOR), misfit));
         }
         self.iter().find_map(|user| {
             let misfit = self.misfit_of(user, memory)?;
@@ -502,10 +528,14 @@ impl<T: Identity> Users<T> {
         })
     }
 
-    /// Returns the user whose need of `field` is the combined one, if it is a user's.
-    pub fn binding(&self, field: Field) -> Option<&User<T>> {
+    /// Returns who needs of `field` what all need together: a user, or the buffer's creator.
+    pub fn binding(&self, field: Field) -> Name {
         let bound = self.combined().placement.get(field);
-        self.iter()
-            .find(|user| user.needs.of_memory(self.choice).placement.get(field) == bound)
+        let is_bound =
+            |user: &&User<T>| user.needs.of_memory(self.choice).placement.get(field) == bound;
+        match self.iter().find(is_bound) {
+            Some(user) => user.name(),
+            None => Name::new(CREATOR),
+        }
     }
 }

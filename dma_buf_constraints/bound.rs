@@ -244,6 +244,8 @@ unsafe extern "C" fn notified(
                 let device = place.lock().take();
                 // A thread that reads the new number finds the place empty.
                 LET_GO.fetch_add(1, Release);
+                // SAFETY: No requirements.
+                unsafe { c::dbc_wake_for_unbind() };
                 // Drops the reference without the spinlock.
                 drop(device);
             }
@@ -303,6 +305,11 @@ pub(crate) fn declared(device: &Device) -> Option<Constraints> {
 /// [`Kept`] may be over.
 pub fn let_go() -> usize {
     LET_GO.load(Acquire)
+}
+
+/// Returns the counter behind [`let_go`].
+pub(crate) fn let_go_counter() -> *mut usize {
+    LET_GO.as_ptr()
 }
 
 /// Memory for a [`Kept`], allocated before the device is locked.

@@ -24,15 +24,14 @@ use crate::{
     },
     few::Few,
     model::{
-        Conflict,
+        Cause,
         Constraints,
         Field,
         Memory,
-        Misfit,
         Name,
         Needs,
-        Party,
-        Range, //
+        Range,
+        Refusal, //
     },
 };
 use core::fmt::{
@@ -179,17 +178,11 @@ fn newcomer(device: &Device<Bound>) -> Result<Newcomer<Attached>> {
 ///
 /// `conflict` is NULL or to be filled in.
 unsafe fn tell(conflict: *mut c::dma_buf_conflict, refused: Refused) -> Error {
-    match refused {
-        Refused::Conflict(reason) => {
-            if !conflict.is_null() {
-                // SAFETY: The caller passes NULL, which was excluded, or a conflict that may be
-                // written.
-                unsafe { conflict.write((&reason).into()) };
-            }
-            EINVAL
-        }
-        Refused::Failed(error) => error,
+    if let (Refused::Because(refusal), false) = (&refused, conflict.is_null()) {
+        // SAFETY: The caller passes NULL, which was excluded, or a conflict that may be written.
+        unsafe { conflict.write(refusal.into()) };
     }
+    refused.into()
 }
 
 /// # Safety
@@ -384,8 +377,8 @@ unsafe extern "C" fn dma_buf_conflict_format(
         (&*conflict, core::slice::from_raw_parts_mut(buf, size))
     };
     let mut line = Line { buf, len: 0 };
-    let result = match Conflict::try_from(conflict) {
-        Ok(conflict) => write!(line, "{conflict}"),
+    let result = match Refusal::try_from(conflict) {
+        Ok(refusal) => write!(line, "{}", refusal.sentence()),
         Err(_) => line.write_str("no conflict"),
     };
     // `Line` never fails: it cuts.
@@ -419,65 +412,45 @@ impl Write for Line<'_> {
     }
 }
 
-/// A conflict of a set for a C caller.
-impl From<&Conflict> for c::dma_buf_conflict {
-    fn from(conflict: &Conflict) -> Self {
-        let (with, other) = match &conflict.with {
-            Party::Others => (c::DMA_BUF_CONFLICT_WITH_OTHERS, None),
-            Party::Device(name) => (c::DMA_BUF_CONFLICT_WITH_USER, Some(name)),
-            // A set knows of no allocators and no memory.
-            _ => (c::DMA_BUF_CONFLICT_WITH_ITSELF, None),
-        };
+/// A refusal of a set for a C caller.
+impl From<&Refusal> for c::dma_buf_conflict {
+    fn from(refusal: &Refusal) -> Self {
         Self {
-            field: conflict.misfit.field as u32,
-            with,
-            wanted: conflict.misfit.wanted,
-            found: conflict.misfit.found,
-            who: text(Some(&conflict.who)),
-            other: text(other),
+            field: refusal.field.map_or(0, |field| field as u32),
+            with: refusal.cause as u32,
+            wanted: refusal.wanted,
+            found: refusal.found,
+            who: text(&refusal.who),
+            other: text(&refusal.other),
         }
     }
 }
 
-/// A conflict that a C caller kept: only those of a set, which come from devices.
-impl TryFrom<&c::dma_buf_conflict> for Conflict {
+/// A refusal that a C caller kept: only those of a set, which come from devices.
+impl TryFrom<&c::dma_buf_conflict> for Refusal {
     type Error = Error;
 
     fn try_from(raw: &c::dma_buf_conflict) -> Result<Self> {
-        let field = match raw.field {
-            c::DMA_BUF_CONSTRAINTS_ACCESS_MASK => Field::AccessMask,
-            c::DMA_BUF_CONSTRAINTS_MAX_ADDRESS => Field::MaxAddress,
-            c::DMA_BUF_CONSTRAINTS_MAX_SEGMENTS => Field::MaxSegments,
-            c::DMA_BUF_CONSTRAINTS_MAX_SEGMENT_SIZE => Field::MaxSegmentSize,
-            c::DMA_BUF_CONSTRAINTS_SEGMENT_BOUNDARY => Field::SegmentBoundary,
-            c::DMA_BUF_CONSTRAINTS_ALIGNMENT => Field::Alignment,
-            c::DMA_BUF_CONSTRAINTS_COHERENT => Field::Coherent,
-            _ => return Err(EINVAL),
-        };
+        let cause = Cause::from_number(raw.with).ok_or(EINVAL)?;
+        if !matches!(cause, Cause::User | Cause::Others | Cause::Itself) {
+            return Err(EINVAL);
+        }
         Ok(Self {
             who: Name::new(&raw.who),
-            misfit: Misfit {
-                field,
-                wanted: raw.wanted,
-                found: raw.found,
-            },
-            with: match raw.with {
-                c::DMA_BUF_CONFLICT_WITH_USER => Party::Device(Name::new(&raw.other)),
-                c::DMA_BUF_CONFLICT_WITH_OTHERS => Party::Others,
-                c::DMA_BUF_CONFLICT_WITH_ITSELF => Party::Itself,
-                _ => return Err(EINVAL),
-            },
+            other: Name::new(&raw.other),
+            field: Some(Field::from_number(raw.field).ok_or(EINVAL)?),
+            wanted: raw.wanted,
+            found: raw.found,
+            ..Self::new(cause)
         })
     }
 }
 
 /// Returns a name for C. It ends in NUL, since [`Name::CAPACITY`] leaves room for one.
-fn text(name: Option<&Name>) -> [c_char; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize] {
+fn text(name: &Name) -> [c_char; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize] {
     let mut text = [0; c::DMA_BUF_CONSTRAINTS_NAME_LEN as usize];
-    if let Some(name) = name {
-        for (to, from) in text.iter_mut().zip(name.as_str().bytes()) {
-            *to = from;
-        }
+    for (to, from) in text.iter_mut().zip(name.as_str().bytes()) {
+        *to = from;
     }
     text
 }

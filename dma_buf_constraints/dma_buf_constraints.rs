@@ -7,8 +7,15 @@
 //!   [`bound`]: what is kept for it until its driver unbinds.
 //! - [`attach`]: the users of one buffer, and what they need together.
 //! - [`dma_buf`]: exporters and importers over the C dma-buf core. [`few`]: lists for them.
+//! - [`waiters`]: who waits until a buffer changes.
 //!
 //! C headers: [`include/linux/dma-buf-constraints.h`](srctree/include/linux/dma-buf-constraints.h).
+
+#![expect(
+    clippy::large_enum_variant,
+    clippy::result_large_err,
+    reason = "a refusal is rare, and must not fail for want of memory"
+)]
 
 use kernel::prelude::*;
 
@@ -23,6 +30,7 @@ pub mod model;
 mod policy;
 #[cfg(CONFIG_DMA_BUF_CONSTRAINTS_KUNIT_TEST)]
 mod tests;
+pub mod waiters;
 
 module! {
     type: DmaBufConstraints,
@@ -52,7 +60,7 @@ impl kernel::InPlaceModule for DmaBufConstraints {
 }
 
 /// Kernel messages have a formatting trait of their own.
-impl kernel::fmt::Display for model::Conflict {
+impl kernel::fmt::Display for model::Refusal {
     fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
         core::fmt::Display::fmt(self, f)
     }

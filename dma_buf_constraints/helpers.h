@@ -13,6 +13,8 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <uapi/linux/dma-buf.h>
 
 /**
  * struct dbc_device_facts - what struct device tells of a device's DMA
@@ -87,6 +89,12 @@ void dbc_unmap_table(struct device *dev, struct sg_table *table, bool one_by_one
 void dbc_sync_table(struct device *dev, struct sg_table *table, bool one_by_one,
 		    enum dma_data_direction dir, bool to_device);
 
+void dbc_wait_init(struct wait_queue_head *queue);
+void dbc_wake(struct wait_queue_head *queue);
+void dbc_wake_for_unbind(void);
+long dbc_wait(struct wait_queue_head *queue, const size_t *events, size_t seen,
+	      const size_t *unbound, size_t seen_unbound, long timeout);
+
 bool dbc_killed(void);
 void dbc_fault_unlock(struct vm_fault *vmf);
 int dbc_vma_prepare(struct vm_area_struct *vma,
@@ -99,6 +107,7 @@ void dbc_pages_of_range(struct page **pages, u64 start, unsigned long count);
 void *dbc_vmap(struct page **pages, unsigned int count);
 void dbc_vunmap(void *address);
 
-int dbc_set_name(struct dma_buf *dmabuf, const char *name);
+int dbc_set_name(struct dma_buf *dmabuf, const char *name, size_t len);
+void dbc_get_name(struct dma_buf *dmabuf, char name[DMA_BUF_NAME_LEN]);
 
 #endif /* _DMA_BUF_CONSTRAINTS_HELPERS_H */

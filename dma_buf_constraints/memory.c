@@ -117,10 +117,18 @@ void dbc_vunmap(void *address)
 	vunmap(address);
 }
 
-/* Does what DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */
-int dbc_set_name(struct dma_buf *dmabuf, const char *name)
+/* Copies the name, which userspace may change at any time. */
+void dbc_get_name(struct dma_buf *dmabuf, char name[DMA_BUF_NAME_LEN])
 {
-	char *copy = kstrdup(name, GFP_KERNEL_ACCOUNT);
+	spin_lock(&dmabuf->name_lock);
+	strscpy(name, dmabuf->name ?: "", DMA_BUF_NAME_LEN);
+	spin_unlock(&dmabuf->name_lock);
+}
+
+/* Does what DMA_BUF_SET_NAME does, for a buffer that has no descriptor yet. */
+int dbc_set_name(struct dma_buf *dmabuf, const char *name, size_t len)
+{
+	char *copy = kmemdup_nul(name, len, GFP_KERNEL_ACCOUNT);
 
 	if (!copy)
 		return -ENOMEM;

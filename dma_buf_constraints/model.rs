@@ -11,23 +11,17 @@
 //!   do.
 //! - [`Memory`] is what there is; [`Constraints::misfit`] compares the two.
 //! - [`Segments`] cuts memory into the segments of one device's table.
-//! - [`Conflict`] says who could not be served, and why.
+//! - [`Refusal`] says who could not be served, and why.
 
-mod conflict;
 mod constraints;
 mod memory;
 mod needs;
+mod refusal;
+mod words;
 
-pub use conflict::{
-    Conflict,
-    Limit,
-    Name,
-    Party, //
-};
 pub use constraints::{
     replaced,
     Constraints,
-    Field,
     Placement,
     SegmentLimits, //
 };
@@ -44,4 +38,16 @@ pub use needs::{
     Facts,
     Needs,
     Together, //
+};
+pub use refusal::{
+    Cause,
+    Field,
+    Holder,
+    Name,
+    Refusal, //
+};
+pub use words::{
+    Classes,
+    Limit,
+    Size, //
 };

@@ -11,3 +11,4 @@ mod device;
 mod lists;
 mod model;
 mod table;
+mod waiters;

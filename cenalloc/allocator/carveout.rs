@@ -13,6 +13,7 @@ use super::{
     Description,
     Devices,
     Need,
+    Report,
     Shortage, //
 };
 use crate::{
@@ -109,6 +110,13 @@ impl Pool {
         })
     }
 
+    /// Returns how many bytes are free.
+    fn free(&self) -> u64 {
+        // SAFETY: By the type's invariants `frames` is a valid pool.
+        let frames = unsafe { c::cenalloc_pool_free_pages(self.frames.as_ptr()) };
+        (frames * PAGE_SIZE) as u64
+    }
+
     /// Takes the lowest free memory of the range that suits `need`, not zeroed. `ENOMEM`.
     fn take(pool: &Arc<Self>, need: &Need) -> Result<Piece> {
         let last = need.placement.max_address.min(pool.reserved.extent.last);
@@ -168,15 +176,17 @@ unsafe impl Allocator for Carveout {
     }
 
     fn has_room(&self, need: &Need) -> Result<(), Shortage> {
-        if !self.0.reserved.extent.is_allowed() {
-            return Err(Shortage::Memory);
-        }
-        // SAFETY: By the invariants of `Pool`, `frames` is a valid pool.
-        let free = unsafe { c::cenalloc_pool_free_pages(self.0.frames.as_ptr()) };
-        if frame_of(need.len) <= free {
+        if self.0.reserved.extent.is_allowed() && need.len <= self.0.free() {
             Ok(())
         } else {
             Err(Shortage::Memory)
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            area: Some(self.0.reserved.extent.range()),
+            free: Some(self.0.free()),
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
     Description,
     Devices,
     Need,
+    Report,
     Shortage, //
 };
 use crate::{
@@ -154,6 +155,15 @@ impl Area {
         extent::any_could(self.places(), need)
     }
 
+    /// Tells where the area lies, as soon as that is known, and how much buffers have left of it.
+    pub(super) fn report(&self) -> Report {
+        let free = self.max_len().saturating_sub(self.taken.load(Relaxed));
+        Report {
+            area: self.extent.as_ref().map(Extent::range),
+            free: Some(free),
+        }
+    }
+
     /// Returns whether the process may have memory of it.
     fn is_allowed(&self) -> bool {
         self.extent.as_ref().is_none_or(Extent::is_allowed)
@@ -245,6 +255,10 @@ unsafe impl Allocator for Cma {
 
     fn has_room(&self, need: &Need) -> Result<(), Shortage> {
         self.0.has_room(need)
+    }
+
+    fn report(&self) -> Report {
+        self.0.report()
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {

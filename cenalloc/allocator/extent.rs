@@ -6,7 +6,8 @@ use super::Need;
 use crate::c;
 use dma_buf_constraints::model::{
     Field,
-    Misfit, //
+    Misfit,
+    Range, //
 };
 
 /// The first and the last address of a range.
@@ -17,6 +18,14 @@ pub(super) struct Extent {
 }
 
 impl Extent {
+    /// Returns the range.
+    pub(super) fn range(&self) -> Range {
+        Range {
+            start: self.first,
+            len: self.len(),
+        }
+    }
+
     /// Returns the length in bytes.
     pub(super) fn len(&self) -> u64 {
         self.last - self.first + 1

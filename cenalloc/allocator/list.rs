@@ -10,6 +10,7 @@ use super::{
     Allocator,
     Devices,
     Need,
+    Report,
     Shortage, //
 };
 use crate::{
@@ -157,11 +158,11 @@ impl Entry {
         self.used.load(Relaxed)
     }
 
-    /// Returns the most bytes that it can give to one buffer, and whether always in one range;
-    /// [`None`] once it is removed.
-    pub(crate) fn promises(&self) -> Option<(u64, bool)> {
+    /// Returns the most bytes that it can give to one buffer, whether always in one range, and what
+    /// it tells of itself; [`None`] once it is removed.
+    pub(crate) fn promises(&self) -> Option<(u64, bool, Report)> {
         let call = self.enter()?;
-        Some((call.max_len(), call.is_contiguous()))
+        Some((call.max_len(), call.is_contiguous(), call.report()))
     }
 
     /// Returns what it lacks to ever satisfy `need` for `devices`, if anything.
@@ -189,22 +190,14 @@ impl Entry {
         if need.len > max_len {
             // The cause is that one range was asked for, since others may give the length in
             // several.
-            let field = if call.is_contiguous() && placement.max_segments == 1 {
-                Field::MaxSegments
-            } else {
-                Field::Length
-            };
-            return Some(match field {
-                Field::MaxSegments => Misfit {
-                    field,
-                    wanted: 1,
-                    found: need.len.div_ceil(max_len.max(1)),
+            return Some(Misfit {
+                field: if call.is_contiguous() && placement.max_segments == 1 {
+                    Field::Contiguous
+                } else {
+                    Field::Length
                 },
-                _ => Misfit {
-                    field,
-                    wanted: need.len,
-                    found: max_len,
-                },
+                wanted: need.len,
+                found: max_len,
             });
         }
         if let Err(misfit) = call.could(need) {

@@ -4,6 +4,7 @@
 
 use super::{
     Need,
+    Report,
     Shortage, //
 };
 use crate::c;
@@ -301,6 +302,15 @@ pub(super) fn has_room(need: &Need) -> Result<(), Shortage> {
         return Err(Shortage::Memory);
     }
     Ok(())
+}
+
+/// Tells how much memory the page allocator has free, wherever it lies.
+pub(super) fn report() -> Report {
+    Report {
+        // SAFETY: No requirements: it takes any address.
+        free: Some(unsafe { c::cenalloc_available(u64::MAX) }),
+        area: None,
+    }
 }
 
 /// Zeroes memory.

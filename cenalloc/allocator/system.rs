@@ -13,6 +13,7 @@ use super::{
     Description,
     Devices,
     Need,
+    Report,
     Shortage, //
 };
 use crate::{
@@ -72,6 +73,10 @@ unsafe impl Allocator for System {
 
     fn has_room(&self, need: &Need) -> Result<(), Shortage> {
         pages::has_room(need)
+    }
+
+    fn report(&self) -> Report {
+        pages::report()
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {

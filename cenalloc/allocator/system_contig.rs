@@ -12,6 +12,7 @@ use super::{
     Description,
     Devices,
     Need,
+    Report,
     Shortage, //
 };
 use crate::{
@@ -61,6 +62,10 @@ unsafe impl Allocator for SystemContig {
 
     fn has_room(&self, need: &Need) -> Result<(), Shortage> {
         pages::has_room(need)
+    }
+
+    fn report(&self) -> Report {
+        pages::report()
     }
 
     fn allocate(&self, need: &Need, _devices: &Devices<'_>) -> Result<Provision, Shortage> {

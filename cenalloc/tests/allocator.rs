@@ -23,11 +23,16 @@ use crate::{
     },
     provision::Provision, //
 };
-use dma_buf_constraints::model::{
-    Field,
-    Misfit,
-    Name,
-    Placement, //
+use dma_buf_constraints::{
+    attach::Refused,
+    model::{
+        Cause,
+        Field,
+        Misfit,
+        Name,
+        Placement,
+        Refusal, //
+    }, //
 };
 use kernel::{
     module::this_module,
@@ -173,7 +178,18 @@ fn need(access_mask: u64) -> Need {
 
 /// Returns memory for `need`.
 fn get(need: &Need) -> Result<Arc<Backing>> {
-    provide(need, &Devices::NONE, |_| true)
+    provide(need, &Devices::NONE, |_| true).map_err(|failure| failure.error())
+}
+
+/// Returns why there is no memory for `need`.
+fn lack(need: &Need) -> Result<Refusal> {
+    match provide(need, &Devices::NONE, |_| true) {
+        Ok(_) => Err(EEXIST),
+        Err(failure) => match failure.refusal(need) {
+            Refused::Because(refusal) => Ok(refusal),
+            Refused::Failed(error) => Err(error),
+        },
+    }
 }
 
 /// Returns the allocator that provides memory of these classes.
@@ -237,7 +253,8 @@ mod cases {
         let high = Registered::new(class, 2, Answer::Give)?;
         let low = Registered::new(class, 1, Answer::Give)?;
         let fits = |backing: &Backing| *backing.allocator().name() != high.name;
-        let backing = provide(&need(class), &Devices::NONE, fits)?;
+        let backing = provide(&need(class), &Devices::NONE, fits);
+        let backing = backing.map_err(|failure| failure.error())?;
         assert_eq!(*backing.allocator().name(), low.name);
         assert_eq!(high.times(), 1);
         Ok(())
@@ -256,14 +273,51 @@ mod cases {
     }
 
     #[test]
+    fn lack_of_memory_is_told() -> Result {
+        let (one, other) = (class(), class());
+        let both = need(one | other);
+        // None could give any.
+        let removed = Refusal {
+            len: 2 * PAGE,
+            ..Refusal::new(Cause::Removed)
+        };
+        assert_eq!(lack(&both)?, removed);
+
+        let first = Registered::new(one, 3, Answer::Fail(Shortage::Memory))?;
+        let second = Registered::new(other, 2, Answer::Fail(Shortage::Memory))?;
+        let mut low = both;
+        low.placement.max_address = u64::from(u32::MAX);
+        let shortage = Refusal {
+            other: first.name,
+            len: 2 * PAGE,
+            max_address: u64::from(u32::MAX),
+            classes: one | other,
+            ..Refusal::new(Cause::Shortage)
+        };
+        assert_eq!(lack(&low)?, shortage);
+        drop(second);
+
+        // Whoever may have no more is not served by another.
+        let _charged = Registered::new(other, 2, Answer::Fail(Shortage::Charge))?;
+        let refusal = lack(&both)?;
+        assert_eq!(refusal.cause, Cause::Charge);
+        assert_eq!(refusal.classes, one | other);
+        let killed = class();
+        let _killed = Registered::new(killed, 1, Answer::Fail(Shortage::Killed))?;
+        assert_eq!(lack(&need(killed)), Err(EINTR));
+        Ok(())
+    }
+
+    #[test]
     fn question_takes_no_memory() -> Result {
         let class = class();
         let full = Registered::new(class, 2, Answer::Fail(Shortage::Memory))?;
         let gives = Registered::new(class, 1, Answer::Give)?;
-        assert_eq!(would_provide(&need(class)), Ok(gives.name));
+        let would = || would_provide(&need(class)).map_err(|failure| failure.error());
+        assert_eq!(would(), Ok(gives.name));
         assert_eq!((full.times(), gives.times()), (0, 0));
         drop(gives);
-        assert_eq!(would_provide(&need(class)), Err(Shortage::Memory));
+        assert_eq!(would(), Err(ENOMEM));
         Ok(())
     }
 
@@ -317,10 +371,7 @@ mod cases {
         assert_eq!(lacking(&long), Some((full.name, Field::Length)));
         let mut in_one_range = long;
         in_one_range.placement.max_segments = 1;
-        assert_eq!(
-            lacking(&in_one_range),
-            Some((full.name, Field::MaxSegments))
-        );
+        assert_eq!(lacking(&in_one_range), Some((full.name, Field::Contiguous)));
         let mut aligned = need(class);
         aligned.placement.alignment = 2 * PAGE;
         assert_eq!(lacking(&aligned), Some((full.name, Field::Alignment)));

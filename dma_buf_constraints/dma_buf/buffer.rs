@@ -118,9 +118,16 @@ impl DmaBuf {
         // expect, whose `release` gives it up; the reservation is a part of it.
         match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
             Ok(raw) => {
-                let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+                let buffer = NonNull::new(raw).ok_or(ENOMEM)?;
+                // SAFETY: `priv_` keeps the exporter, and the first reference the file and its
+                // inode. The buffer is not in use yet: the caller publishes it. `Ops::release` sets
+                // NULL.
+                unsafe {
+                    let inode = (*(*(*raw).file).f_inode).i_ino;
+                    (*exporter).reservation().set_exported(raw, inode);
+                }
                 // SAFETY: A successful `dma_buf_export` returns the first reference.
-                Ok(unsafe { ARef::from_raw(raw.cast()) })
+                Ok(unsafe { ARef::from_raw(buffer.cast()) })
             }
             Err(error) => {
                 // SAFETY: The export failed before the pointer was published, so that the reference
@@ -136,9 +143,9 @@ impl DmaBuf {
     /// # Errors
     ///
     /// - `ENOMEM` if there is no memory for the name.
-    pub fn set_name(&self, name: &CStr) -> Result {
-        // SAFETY: The reference keeps the dma-buf; a `CStr` ends in NUL, and is copied.
-        to_result(unsafe { c::dbc_set_name(self.as_raw(), name.as_char_ptr()) })
+    pub fn set_name(&self, name: &[u8]) -> Result {
+        // SAFETY: The reference keeps the dma-buf; the name has `len` bytes, and is copied.
+        to_result(unsafe { c::dbc_set_name(self.as_raw(), name.as_ptr().cast(), name.len()) })
     }
 
     /// Gives the buffer to userspace under a reserved descriptor. The buffer may be gone when

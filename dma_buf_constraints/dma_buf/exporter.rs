@@ -6,7 +6,10 @@ use super::{
     buffer::DmaBuf,
     direction,
     fault::Fault,
-    reservation::Reservation,
+    reservation::{
+        Guard,
+        Reservation, //
+    },
     table::TableRef, //
 };
 use crate::{
@@ -210,7 +213,8 @@ pub unsafe trait Exporter: Send + Sync + Sized + 'static {
     fn vunmap(&self, state: &mut Self::State);
 
     /// Ends the buffer, to which there is no reference any more. The exporter itself may live on.
-    fn release(&self);
+    /// Called with the lock held, which the exporter gives back.
+    fn release(&self, guard: Guard<'_, Self::State>);
 }
 
 /// Lets a table of constant pointers be static.
@@ -416,7 +420,14 @@ impl<E: Exporter> Ops<E> {
         // SAFETY: The core calls this once, after the last reference to the buffer: `priv` is the
         // reference that `export` put there, and is given up here.
         let exporter = unsafe { Arc::from_raw((*dmabuf).priv_.cast::<E>()) };
-        exporter.release();
+        let guard = exporter.reservation().lock();
+        // SAFETY: The guard holds the lock.
+        unsafe {
+            exporter
+                .reservation()
+                .set_exported(core::ptr::null_mut(), 0)
+        };
+        exporter.release(guard);
     }
 
     unsafe extern "C" fn begin_cpu_access(

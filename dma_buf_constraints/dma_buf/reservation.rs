@@ -4,8 +4,11 @@
 //!
 //! C header: [`include/linux/dma-resv.h`](srctree/include/linux/dma-resv.h).
 
-use super::buffer::DmaBuf;
-use crate::c;
+use crate::{
+    c,
+    model::Name,
+    waiters::Timeout, //
+};
 use core::{
     cell::UnsafeCell,
     ops::{
@@ -34,15 +37,20 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `resv` is an initialised `dma_resv`, from construction to drop.
+/// - `resv` is an initialised `dma_resv`, from construction to drop.
+/// - The dma-buf in `exported` is NULL, or is freed only after this was set to NULL.
 #[pin_data(PinnedDrop)]
 pub struct Reservation<T> {
     #[pin]
     resv: Opaque<bindings::dma_resv>,
+    /// The dma-buf and the number of its inode, which goes before it, from its export to its
+    /// release, which need the lock; otherwise NULL and 0.
+    exported: UnsafeCell<(*mut bindings::dma_buf, u64)>,
     state: UnsafeCell<T>,
 }
 
-// SAFETY: The state moves between threads with the lock.
+// SAFETY: The state moves between threads with the lock, and so does the dma-buf, which may be used
+// by any thread.
 unsafe impl<T: Send> Send for Reservation<T> {}
 // SAFETY: The state is only reached by the thread that holds the lock; `resv` has a lock of its
 // own.
@@ -55,6 +63,7 @@ impl<T> Reservation<T> {
             // SAFETY: `dma_resv_init` initialises the whole `dma_resv`.
             // INVARIANT: The lock is initialised here.
             resv <- Opaque::ffi_init(|slot| unsafe { bindings::dma_resv_init(slot) }),
+            exported: UnsafeCell::new((ptr::null_mut(), 0)),
             state: UnsafeCell::new(state),
         })
     }
@@ -73,6 +82,18 @@ impl<T> Reservation<T> {
     pub(super) unsafe fn state<'a>(&self) -> &'a mut T {
         // SAFETY: The caller holds the lock, and nothing else borrows the state for `'a`.
         unsafe { &mut *self.state.get() }
+    }
+
+    /// Sets the dma-buf that this is the lock of, with the number of its inode.
+    ///
+    /// # Safety
+    ///
+    /// This thread holds the lock, or no other can reach it. The dma-buf is not freed before another
+    /// call has set NULL.
+    pub(super) unsafe fn set_exported(&self, dmabuf: *mut bindings::dma_buf, inode: u64) {
+        // INVARIANT: The caller sets NULL before the dma-buf is freed.
+        // SAFETY: The caller holds the lock, or is the only one that can reach this.
+        unsafe { self.exported.get().write((dmabuf, inode)) };
     }
 
     /// Returns the guard of the lock, which this thread has taken.
@@ -114,6 +135,20 @@ impl<T> Reservation<T> {
         Ok(self.locked())
     }
 
+    /// Waits, without the lock, until no device works on the buffer any more, or the time is over.
+    /// Returns how much is left of it.
+    ///
+    /// # Errors
+    ///
+    /// - `ERESTARTSYS` if a signal comes first.
+    pub fn wait_idle(&self, timeout: Timeout) -> Result<Timeout> {
+        Timeout::left(wait(
+            self.as_raw(),
+            bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+            timeout.jiffies(),
+        ))
+    }
+
     /// Waits, without the lock, until no device works on the buffer in a way that conflicts with
     /// CPU access in `direction`.
     ///
@@ -127,13 +162,7 @@ impl<T> Reservation<T> {
             }
             _ => bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
         };
-        // SAFETY: By the type's invariants the object is initialised as long as `self` lives.
-        let left = unsafe {
-            bindings::dma_resv_wait_timeout(self.as_raw(), usage, true, isize::MAX as usize)
-        };
-        if left < 0 {
-            return Err(ERESTARTSYS);
-        }
+        Timeout::left(wait(self.as_raw(), usage, c_long::MAX))?;
         Ok(())
     }
 }
@@ -189,6 +218,22 @@ fn lock_killable(resv: *mut bindings::dma_resv) -> Result {
     Ok(())
 }
 
+/// Waits for the fences of a `usage`. Returns the jiffies that are left, or less than 0 for a
+/// signal.
+#[inline(never)]
+fn wait(resv: *mut bindings::dma_resv, usage: bindings::dma_resv_usage, jiffies: c_long) -> c_long {
+    // SAFETY: The callers pass the `dma_resv` of a `Reservation`, which is initialised.
+    unsafe { bindings::dma_resv_wait_timeout(resv, usage, true, jiffies as usize) as c_long }
+}
+
+/// Copies the name of a buffer that is not released.
+#[inline(never)]
+fn get_name(dmabuf: *mut bindings::dma_buf, name: &mut [c_char; c::DMA_BUF_NAME_LEN as usize]) {
+    // SAFETY: `Guard`, the only caller, passes a dma-buf that is not released meanwhile, and which
+    // keeps its name for as long. The name has at most as many bytes as the array.
+    unsafe { c::dbc_get_name(dmabuf, name.as_mut_ptr()) };
+}
+
 #[inline(never)]
 fn unlock(resv: *mut bindings::dma_resv) {
     // SAFETY: `Guard`, the only caller, holds the lock by its invariants.
@@ -230,52 +275,84 @@ impl<T> Guard<'_, T> {
     ///
     /// - `ERESTARTSYS` if a signal comes first.
     pub fn wait_idle(&self) -> Result {
-        // SAFETY: By the invariants of `Guard` and `Reservation` this thread holds the lock, and
-        // the object is initialised.
-        let left = unsafe {
-            bindings::dma_resv_wait_timeout(
-                self.resv(),
-                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
-                true,
-                isize::MAX as usize,
-            )
-        };
-        if left < 0 {
-            return Err(ERESTARTSYS);
-        }
+        let usage = bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP;
+        Timeout::left(wait(self.resv(), usage, c_long::MAX))?;
         Ok(())
     }
 
-    /// Zaps all pages of `buffer` in the address spaces of userspace. An access then faults, and
+    /// Returns the number of the buffer's inode; 0 once the buffer was released.
+    pub fn inode(&self) -> u64 {
+        self.exported().1
+    }
+
+    /// Returns the buffer's name, which `DMA_BUF_SET_NAME` can change at any time; empty without,
+    /// and once the buffer was released.
+    pub fn name(&self) -> Name {
+        let mut name = [0; c::DMA_BUF_NAME_LEN as usize];
+        if !self.raw_dmabuf().is_null() {
+            get_name(self.raw_dmabuf(), &mut name);
+        }
+        Name::new(&name)
+    }
+
+    /// Returns how many mappings of the buffer the kernel has for itself.
+    pub fn kernel_mappings(&self) -> u32 {
+        let dmabuf = self.raw_dmabuf();
+        if dmabuf.is_null() {
+            return 0;
+        }
+        // SAFETY: The dma-buf is not released, and the guard holds the lock of the counter.
+        unsafe { (*dmabuf).vmapping_counter }
+    }
+
+    fn exported(&self) -> (*mut bindings::dma_buf, u64) {
+        // SAFETY: The guard holds the lock, with which alone this changes.
+        unsafe { *self.reservation.exported.get() }
+    }
+
+    /// Returns the dma-buf, which is not released while it is not NULL. There may be no reference
+    /// to it any more, and no file.
+    fn raw_dmabuf(&self) -> *mut bindings::dma_buf {
+        self.exported().0
+    }
+
+    /// Zaps all pages of the buffer in the address spaces of userspace. An access then faults, and
     /// waits for the lock.
-    pub fn zap_user_mappings(&mut self, buffer: &DmaBuf) {
-        assert!(ptr::eq(buffer.reservation(), self.resv()));
-        // SAFETY: The reference keeps the buffer, and so its file and the mapping of that. The call
-        // is allowed under the reservation lock.
-        unsafe {
-            let mapping = (*(*buffer.as_raw()).file).f_mapping;
-            bindings::unmap_mapping_range(mapping, 0, 0, 1);
+    ///
+    /// # Safety
+    ///
+    /// There is a reference to the buffer, if it was exported.
+    pub unsafe fn zap_user_mappings(&mut self) {
+        let dmabuf = self.raw_dmabuf();
+        if !dmabuf.is_null() {
+            // SAFETY: The caller has a reference to the buffer, which keeps its file and the mapping
+            // of that. The call is allowed under the reservation lock.
+            unsafe {
+                let mapping = (*(*dmabuf).file).f_mapping;
+                bindings::unmap_mapping_range(mapping, 0, 0, 1);
+            }
         }
     }
 
-    /// Tells the core which classes of memory all users of `buffer` can access, where it keeps
+    /// Tells the core which classes of memory all users of the buffer can access, where it keeps
     /// that. When a device attaches or detaches, the core asks by itself.
-    pub fn tell_access_mask(&mut self, buffer: &DmaBuf, _mask: u64) {
-        assert!(ptr::eq(buffer.reservation(), self.resv()));
+    pub fn tell_access_mask(&mut self, _mask: u64) {
         #[cfg(dma_buf_has_access_constraints)]
-        // SAFETY: The reference keeps the buffer, and the guard holds the lock of its mask.
-        unsafe {
-            (*buffer.as_raw()).access_constraints_mask = _mask
-        };
+        if !self.raw_dmabuf().is_null() {
+            // SAFETY: The buffer is not released, and the guard holds the lock of its mask.
+            unsafe { (*self.raw_dmabuf()).access_constraints_mask = _mask };
+        }
     }
 
-    /// Tells dynamic importers of `buffer` that its memory is relocated. They may unmap at once,
+    /// Tells dynamic importers of the buffer that its memory is relocated. They may unmap at once,
     /// which calls the exporter: no borrow of the state lasts across this.
-    pub fn invalidate_mappings(&mut self, buffer: &DmaBuf) {
-        assert!(ptr::eq(buffer.reservation(), self.resv()));
-        // SAFETY: The guard holds the lock of this buffer, as asserted above, and is borrowed
-        // exclusively, so that nothing borrows the state.
-        unsafe { bindings::dma_buf_invalidate_mappings(buffer.as_raw()) };
+    pub fn invalidate_mappings(&mut self) {
+        let dmabuf = self.raw_dmabuf();
+        if !dmabuf.is_null() {
+            // SAFETY: The dma-buf is not released. The guard holds its lock and is borrowed
+            // exclusively, so that nothing borrows the state.
+            unsafe { bindings::dma_buf_invalidate_mappings(dmabuf) };
+        }
     }
 }
 

@@ -32,6 +32,9 @@ use kernel::{
 pub enum MapError {
     /// The DMA layer put other memory between the device and the buffer's.
     Bounced,
+    /// The device has no addresses of its own left for it, or there is no memory for their
+    /// translation.
+    Addresses,
     /// Any other error.
     Failed(Error),
 }
@@ -52,6 +55,7 @@ impl From<MapError> for Error {
     fn from(error: MapError) -> Self {
         match error {
             MapError::Bounced => EIO,
+            MapError::Addresses => ENOMEM,
             MapError::Failed(error) => error,
         }
     }
@@ -491,7 +495,8 @@ impl<M> Tables<M> {
     ///   the device and the CPU would not see the same bytes.
     /// - `ENODEV` if the device has no DMA mask.
     /// - `EINVAL` if there is no direction.
-    /// - `ENOMEM` if there is no memory for the table, or no address for the mapping.
+    /// - [`MapError::Addresses`] if the device has none left.
+    /// - `ENOMEM` if there is no memory for the table.
     /// - Any other with which `dma_map_sgtable` fails.
     ///
     /// # Safety
@@ -520,7 +525,11 @@ impl<M> Tables<M> {
         // were made for this device, which the caller keeps bound.
         if let Err(error) = unsafe { table.map(&self.device, pages, direction) } {
             self.idle = Some(table);
-            return Err(error.into());
+            // Where nothing translates, the DMA layer knows no such error.
+            return Err(match error {
+                ENOMEM => MapError::Addresses,
+                error => error.into(),
+            });
         }
         let reference = table.reference();
         // There is room: it was reserved above.

@@ -2,29 +2,7 @@
 
 //! What a device needs of memory, and how the needs of several are combined.
 
-/// One field of [`Constraints`], to name it in a [`Conflict`](super::Conflict).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Field {
-    /// [`Placement::access_mask`].
-    AccessMask = 1,
-    /// [`Placement::max_address`].
-    MaxAddress = 2,
-    /// [`Placement::max_segments`].
-    MaxSegments = 3,
-    /// [`SegmentLimits::max_size`].
-    MaxSegmentSize = 4,
-    /// [`SegmentLimits::boundary_mask`].
-    SegmentBoundary = 5,
-    /// [`Placement::alignment`].
-    Alignment = 6,
-    /// [`Placement::coherent`].
-    Coherent = 7,
-    /// The length of the buffer, which limits not a device but what an allocator can give.
-    Length = 8,
-    /// The device itself: an allocator may refuse one for reasons of its own.
-    Device = 9,
-}
+use super::refusal::Field;
 
 /// What binds the memory itself: where it lies and how much of it lies together.
 ///
@@ -66,7 +44,11 @@ impl Placement {
             Field::MaxSegments => self.max_segments as u64,
             Field::Alignment => self.alignment,
             Field::Coherent => self.coherent as u64,
-            Field::MaxSegmentSize | Field::SegmentBoundary | Field::Length | Field::Device => 0,
+            Field::MaxSegmentSize
+            | Field::SegmentBoundary
+            | Field::Length
+            | Field::Contiguous
+            | Field::Device => 0,
         }
     }
 

@@ -2,11 +2,13 @@
 
 //! Memory as devices see it: ranges of addresses, the segments cut from them, and whether they fit.
 
-use super::constraints::{
-    min,
-    Constraints,
-    Field,
-    SegmentLimits, //
+use super::{
+    constraints::{
+        min,
+        Constraints,
+        SegmentLimits, //
+    },
+    refusal::Field, //
 };
 use core::iter;
 

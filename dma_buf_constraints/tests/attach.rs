@@ -18,18 +18,19 @@ use crate::{
     bound::Kept,
     device,
     model::{
-        Conflict,
+        Cause,
         Constraints,
         Facts,
         Field,
         Name,
         Needs,
-        Party, //
+        Refusal, //
     }, //
 };
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
+    str::CString,
     sync::Arc, //
 };
 
@@ -70,15 +71,6 @@ fn classes(access_mask: u64) -> Needs {
     needs(|constraints| constraints.placement.access_mask = access_mask)
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Conflict(_) => EINVAL,
-            Refused::Failed(error) => error,
-        }
-    }
-}
-
 /// Whatever is needed can be had.
 fn always<T>(_: &Users<T>, _: &Constraints) -> bool {
     true
@@ -90,7 +82,7 @@ fn newcomer(needs: &Needs, name: &str) -> Result<Newcomer<Somebody>> {
 }
 
 /// Lets somebody join.
-#[expect(clippy::result_large_err, reason = "as large as a conflict")]
+#[expect(clippy::result_large_err, reason = "as large as a refusal")]
 fn join(
     users: &mut Users<Somebody>,
     needs: &Needs,
@@ -100,7 +92,7 @@ fn join(
 }
 
 /// Lets `device` join, with what it needs now.
-#[expect(clippy::result_large_err, reason = "as large as a conflict")]
+#[expect(clippy::result_large_err, reason = "as large as a refusal")]
 fn attach(
     users: &mut Users<Something>,
     device: &TestDevice,
@@ -111,11 +103,11 @@ fn attach(
     Ok(users.propose(newcomer)?.commit())
 }
 
-/// Why somebody was refused, for whom nothing else went wrong.
-fn conflict<T>(joined: Result<T, Refused>) -> Result<Conflict> {
+/// Returns why somebody was refused, for whom nothing else went wrong.
+fn refusal<T>(joined: Result<T, Refused>) -> Result<Refusal> {
     match joined {
         Ok(_) => Err(EEXIST),
-        Err(Refused::Conflict(conflict)) => Ok(conflict),
+        Err(Refused::Because(refusal)) => Ok(refusal),
         Err(Refused::Failed(error)) => Err(error),
     }
 }
@@ -143,8 +135,7 @@ mod cases {
         let free = join(&mut users, &Needs::NONE, "free")?;
         assert_eq!(users.len(), 3);
         assert_eq!(users.combined().placement.max_address, (1 << 28) - 1);
-        let binding = users.binding(Field::MaxAddress).ok_or(EINVAL)?;
-        assert_eq!(binding.name(), Name::new(b"narrow"));
+        assert_eq!(users.binding(Field::MaxAddress), Name::new(b"narrow"));
 
         users.release(&narrow, always);
         assert!(users.get(&narrow).is_none());
@@ -164,12 +155,18 @@ mod cases {
         join(&mut users, &classes(0b01), "one")?;
         let before = needed(&users)?;
 
-        let conflict = conflict(join(&mut users, &classes(0b10), "two"))?;
-        assert_eq!(conflict.who, Name::new(b"two"));
-        assert_eq!(conflict.with, Party::Device(Name::new(b"one")));
-        assert_eq!(conflict.misfit.field, Field::AccessMask);
-        assert_eq!(conflict.misfit.wanted, 0b10);
-        assert_eq!(conflict.misfit.found, 0b01);
+        let expected = Refusal {
+            field: Some(Field::AccessMask),
+            wanted: 0b10,
+            found: 0b01,
+            who: Name::new(b"two"),
+            other: Name::new(b"one"),
+            len: LEN,
+            max_address: u64::from(u32::MAX),
+            ..Refusal::new(Cause::User)
+        };
+        let refused = refusal(join(&mut users, &classes(0b10), "two"))?;
+        assert_eq!(refused, expected);
         assert_eq!(needed(&users)?[..], before[..]);
         Ok(())
     }
@@ -189,7 +186,7 @@ mod cases {
         // It may come again, when others have come meanwhile.
         let three = join(&mut users, &classes(0b01), "three")?;
         let proposed = users.propose(two).map(|_| ());
-        assert_eq!(conflict(proposed)?.with, Party::Device(Name::new(b"three")));
+        assert_eq!(refusal(proposed)?.other, Name::new(b"three"));
         users.release(&three, always);
         let two = join(&mut users, &classes(0b10), "two")?;
         let found = users.get(&two).ok_or(EINVAL)?;
@@ -230,11 +227,68 @@ mod cases {
     }
 
     #[test]
+    fn creator_is_a_party() -> Result {
+        let mut base = Constraints::ANY;
+        base.placement.access_mask = 0b01;
+        base.placement.alignment = 2 * PAGE_SIZE as u64;
+        let mut users = Users::new(base, LEN);
+        let creator = Name::new(b"the creator of the buffer");
+        join(&mut users, &Needs::NONE, "one")?;
+        assert_eq!(users.binding(Field::Alignment), creator);
+        let refused = refusal(join(&mut users, &classes(0b10), "two"))?;
+        assert_eq!((refused.cause, refused.other), (Cause::User, creator));
+        Ok(())
+    }
+
+    #[test]
+    fn all_others_are_a_party() -> Result {
+        let mut users = Users::new(Constraints::ANY, LEN);
+        join(&mut users, &classes(0b011), "one")?;
+        join(&mut users, &classes(0b110), "two")?;
+        let refused = refusal(join(&mut users, &classes(0b101), "three"))?;
+        let expected = Refusal {
+            field: Some(Field::AccessMask),
+            wanted: 0b101,
+            found: 0b010,
+            who: Name::new(b"three"),
+            len: LEN,
+            ..Refusal::new(Cause::Others)
+        };
+        assert_eq!(refused, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn refusal_comes_with_the_error_of_its_cause() {
+        for (cause, error) in [
+            (Cause::User, EINVAL),
+            (Cause::Held, EBUSY),
+            (Cause::Shortage, ENOMEM),
+            (Cause::Bounced, EIO),
+            (Cause::NoDma, ENODEV),
+        ] {
+            let refused = Refused::Because(Refusal::new(cause));
+            assert_eq!(refused.error(), error);
+            assert_eq!(Error::from(refused), error);
+        }
+        assert_eq!(Refused::from(EINTR).error(), EINTR);
+        assert!(matches!(Refused::from(EINTR), Refused::Failed(EINTR)));
+    }
+
+    #[test]
     fn need_that_no_memory_satisfies_is_its_own_fault() -> Result {
         let mut users = Users::new(Constraints::ANY, LEN);
-        let conflict = conflict(join(&mut users, &below(LEN - 2), "small"))?;
-        assert_eq!(conflict.with, Party::Itself);
-        assert_eq!(conflict.misfit.field, Field::MaxAddress);
+        let expected = Refusal {
+            field: Some(Field::MaxAddress),
+            wanted: LEN - 2,
+            found: LEN,
+            who: Name::new(b"small"),
+            len: LEN,
+            max_address: LEN - 2,
+            ..Refusal::new(Cause::Itself)
+        };
+        let refused = refusal(join(&mut users, &below(LEN - 2), "small"))?;
+        assert_eq!(refused, expected);
         assert!(users.is_empty());
         join(&mut users, &below(LEN - 1), "just enough")?;
         Ok(())
@@ -246,8 +300,17 @@ mod cases {
         for _ in 0..MAX_USERS {
             join(&mut users, &Needs::NONE, "one of many")?;
         }
-        let refused = join(&mut users, &Needs::NONE, "one too many");
-        assert!(matches!(refused, Err(Refused::Failed(ENOMEM))));
+        let refused = refusal(join(&mut users, &Needs::NONE, "one too many"))?;
+        let expected = Refusal {
+            who: Name::new(b"one too many"),
+            len: LEN,
+            ..Refusal::new(Cause::Users)
+        };
+        assert_eq!(refused, expected);
+        // The words are made for programs, too, which do not know this number.
+        let text = CString::try_from_fmt(fmt!("{refused}"))?;
+        let most = CString::try_from_fmt(fmt!("at most {MAX_USERS};"))?;
+        assert!(text.to_str()?.contains(most.to_str()?));
         assert_eq!(users.len(), MAX_USERS);
 
         let one = users.find(|_| true).ok_or(EINVAL)?;
@@ -301,8 +364,9 @@ mod cases {
         let mut users = Users::new(Constraints::ANY, LEN);
         attach(&mut users, &left)?;
         let before = needed(&users)?;
-        let conflict = conflict(attach(&mut users, &right))?;
-        assert_eq!(conflict.with, Party::Device(device::name(left.bound())));
+        let refused = refusal(attach(&mut users, &right))?;
+        assert_eq!(refused.cause, Cause::User);
+        assert_eq!(refused.other, device::name(left.bound()));
         assert_eq!(needed(&users)?[..], before[..]);
         Ok(())
     }

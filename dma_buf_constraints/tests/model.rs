@@ -5,15 +5,16 @@
 use crate::{
     device,
     model::{
-        Conflict,
+        Cause,
         Constraints,
         Cut,
         Field,
+        Holder,
         Memory,
         Misfit,
         Name,
-        Party,
         Range,
+        Refusal,
         SegmentLimits,
         LONGEST_SEGMENT, //
     }, //
@@ -118,19 +119,21 @@ mod cases {
     }
 
     #[test]
-    fn conflict_is_a_kernel_message() -> Result {
-        let conflict = Conflict {
+    fn refusal_is_a_kernel_message() -> Result {
+        let refusal = Refusal {
+            field: Some(Field::MaxAddress),
+            wanted: (1 << 28) - 1,
+            found: 0x1_4000_0000,
             who: Name::new(b"camera\n"),
-            misfit: Misfit {
-                field: Field::MaxAddress,
-                wanted: (1 << 28) - 1,
-                found: 0x1_4000_0000,
-            },
-            with: Party::Memory(Some(Name::new(b"display"))),
+            other: Name::new(b"display"),
+            holder: Some(Holder::Pin),
+            holders: 1,
+            ..Refusal::new(Cause::Held)
         };
-        let text = CString::try_from_fmt(fmt!("{conflict}"))?;
-        let expected = c"camera? needs addresses below 2^28, memory is at 0x1_4000_0000 \
-            and mapped by display";
+        let text = CString::try_from_fmt(fmt!("{refusal}"))?;
+        let expected = c"camera? needs addresses below 256 MiB, the memory is at 0x140000000 and \
+            is pinned by display; declare camera? before display maps the buffer, or with a \
+            timeout and let that one unmap it";
         assert_eq!(&*text, expected);
         Ok(())
     }

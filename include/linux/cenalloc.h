@@ -52,8 +52,10 @@ struct cenalloc_device *cenalloc_get_device(void);
  * @len: length in bytes, rounded up to whole pages; not 0
  * @align: alignment in bytes of the start of every range of its memory, a power of
  *	two; 0 is "don't care"
- * @flags: O_RDONLY, O_WRONLY or O_RDWR: what a file descriptor of it allows.
- *	O_CLOEXEC has no effect: that is a flag of dma_buf_fd()
+ * @flags: O_RDONLY, O_WRONLY or O_RDWR: what a file descriptor of it allows; O_CLOEXEC
+ *	changes nothing, since dma_buf_fd() takes it
+ * @name: the dma-buf's name, shown in debugfs and fdinfo: up to 31 printable ASCII
+ *	characters without quotation marks; NULL for none
  *
  * Devices attach, and each narrows what the memory may be; the first mapping
  * chooses it. It is zeroed, and charged to the memory cgroup of the calling
@@ -63,11 +65,13 @@ struct cenalloc_device *cenalloc_get_device(void);
  * Return: the dma-buf, with a reference that the caller gives back by
  * cenalloc_buffer_free() or, if it went to userspace, by a close; or an ERR_PTR:
  * -EINVAL for a @len of 0 or one too large to be a file's size, an @align that is
- * no power of two, unknown @flags, or what no allocator could ever provide;
+ * no power of two, unknown @flags, a @name that is too long or holds what it may not, or
+ * what no allocator could ever provide;
  * -ENFILE where the system has as many open files as it may; -ENOMEM.
  */
 struct dma_buf *cenalloc_buffer_create(struct cenalloc_device *dev, size_t len,
-				       size_t align, unsigned long flags);
+				       size_t align, unsigned long flags,
+				       const char *name);
 
 /**
  * cenalloc_buffer_free() - give back a reference to a buffer
@@ -80,6 +84,42 @@ struct dma_buf *cenalloc_buffer_create(struct cenalloc_device *dev, size_t len,
  * Context: Process context, may sleep; the reservation lock is not held.
  */
 void cenalloc_buffer_free(struct dma_buf *dmabuf);
+
+/**
+ * cenalloc_buffer_declare() - narrow a buffer as if a device had attached
+ * @dmabuf: a buffer of cenalloc that the caller has a reference to
+ * @dev: the device; its driver is bound or being bound, and stays so during the call
+ * @constraints: what it needs in addition to what is known of it, or NULL
+ * @refusal: filled in with why the call failed, as for &struct cenalloc_declare, with
+ *	addresses, which are not for every program; may be NULL
+ *
+ * With all devices declared before the first of them maps, the memory suits all. The
+ * declaration goes when the driver unbinds, or its probe fails.
+ *
+ * Context: Process context, may sleep; takes the reservation lock.
+ * Return: 0; -EINVAL where @dmabuf is not of cenalloc, a field of @constraints makes no
+ * sense, or no memory suits all users; -EBUSY where the device comes too late; -ENODEV
+ * where it does no DMA or is on no bus; -ENOMEM; -EINTR or -ERESTARTSYS where a signal
+ * comes first.
+ */
+int cenalloc_buffer_declare(struct dma_buf *dmabuf, struct device *dev,
+			    const struct dma_buf_constraints *constraints,
+			    struct cenalloc_refusal *refusal);
+
+/**
+ * cenalloc_buffer_allocate() - give a buffer its memory now
+ * @dmabuf: a buffer of cenalloc that the caller has a reference to
+ * @refusal: filled in with why the call failed, as for &struct cenalloc_allocate; may be
+ *	NULL
+ *
+ * Its first use then neither waits for memory nor fails for want of it. Nothing changes
+ * where it has memory.
+ *
+ * Context: Process context, may sleep; takes the reservation lock.
+ * Return: 0; -EINVAL where @dmabuf is not of cenalloc, or no allocator is left that
+ * suits all users; -ENOMEM; -EINTR or -ERESTARTSYS where a signal comes first.
+ */
+int cenalloc_buffer_allocate(struct dma_buf *dmabuf, struct cenalloc_refusal *refusal);
 
 /**
  * cenalloc_phys() - tell where a contiguous buffer lies

@@ -87,7 +87,8 @@ static int display_start(struct display *display, struct device *dev)
 	cenalloc = cenalloc_get_device();
 	if (IS_ERR(cenalloc))
 		return PTR_ERR(cenalloc);
-	display->frame = cenalloc_buffer_create(cenalloc, FRAME_SIZE, 0, O_RDWR);
+	display->frame = cenalloc_buffer_create(cenalloc, FRAME_SIZE, 0, O_RDWR,
+						"frame");
 	if (IS_ERR(display->frame))
 		return PTR_ERR(display->frame);
 

@@ -29,7 +29,8 @@ LONGEST = 100_000
 TRACING = 'OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT'
 MODULES = ('dma_buf_constraints', 'cenalloc', 'cenalloc_importer', 'cenalloc_edu',
            'cenalloc_c_exporter', 'cenalloc_c_importer', 'cenalloc_c_allocator',
-           'cenalloc_c_driver', 'cenalloc_plain', 'cenalloc_rust_allocator', 'cenalloc_removable')
+           'cenalloc_c_driver', 'cenalloc_plain', 'cenalloc_rust_allocator', 'cenalloc_removable',
+           'cenalloc_probe')
 TEST_MODULES = 'tools/testing/selftests/cenalloc/test_modules'
 # Single programs: all of them are for the guests of scripts/check.
 TESTS = ('create', 'attach', 'map')

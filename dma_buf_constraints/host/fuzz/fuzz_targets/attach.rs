@@ -19,12 +19,13 @@ use dma_buf_constraints_fuzz::{
     },
     draw,
     model::{
+        Cause,
         Choice,
         Constraints,
         Facts,
         Name,
         Needs,
-        Party, //
+        Refusal, //
     },
     oracle::{
         self,
@@ -353,12 +354,13 @@ impl Model {
         let combined = match considered {
             Ok(outcome) => *outcome.combined(),
             Err(Refused::Failed(_)) => panic!("there is nothing to allocate"),
-            Err(Refused::Conflict(conflict)) => {
-                assert_eq!(expected, None, "{conflict}");
-                assert_eq!(conflict.who, Who(comer.number).name());
-                self.check_party(&comer, &conflict.with);
+            Err(Refused::Because(refusal)) => {
+                assert_eq!(expected, None, "{refusal}");
+                assert_eq!(refusal.who, Who(comer.number).name());
+                assert_eq!(refusal.len, self.len);
+                self.check_party(&comer, &refusal);
                 match self.users.propose(newcomer) {
-                    Err(Refused::Conflict(again)) => assert_eq!(again, conflict),
+                    Err(Refused::Because(again)) => assert_eq!(again, refusal),
                     _ => panic!("considered, it could not join"),
                 }
                 assert_eq!(state(&self.users), before);
@@ -379,12 +381,14 @@ impl Model {
         let is_changing = choice != self.choice;
         let mut proposal = match self.users.propose(newcomer) {
             Ok(proposal) => proposal,
-            Err(Refused::Failed(_)) => {
+            Err(Refused::Because(refusal)) => {
+                // Considered, it could join.
+                assert_eq!(refusal.cause, Cause::Bookkeeping, "{refusal}");
                 assert!(may_fail);
                 assert_eq!(state(&self.users), before);
                 return;
             }
-            Err(Refused::Conflict(conflict)) => panic!("considered, it could join: {conflict}"),
+            Err(Refused::Failed(_)) => panic!("it has no cause"),
         };
         assert_eq!(state(proposal.users()), before);
         assert_eq!(proposal.newcomer().data.0, comer.number);
@@ -415,19 +419,20 @@ impl Model {
     }
 
     /// Whoever is told to stand against the newcomer does.
-    fn check_party(&self, comer: &Comer, party: &Party) {
+    fn check_party(&self, comer: &Comer, refusal: &Refusal) {
         let is_against = |other: &Comer, choice: Choice| {
             let both = comer.of_memory(choice).meet(&other.of_memory(choice));
             !possible_together(&both, self.len)
         };
-        match party {
-            Party::Itself => assert!(!possible(&comer.own, self.len)),
-            Party::Device(name) if name.as_str() == "the buffer's creator" => {
+        assert_eq!(refusal.cause == Cause::User, !refusal.other.is_empty());
+        match refusal.cause {
+            Cause::Itself => assert!(!possible(&comer.own, self.len)),
+            Cause::User if refusal.other.as_str() == "the creator of the buffer" => {
                 let both = comer.of_memory(Choice::First).meet(&self.base);
                 assert!(!possible_together(&both, self.len));
             }
-            Party::Device(name) => {
-                let of_name = |entry: &&Entry| Who(entry.comer.number).name() == *name;
+            Cause::User => {
+                let of_name = |entry: &&Entry| Who(entry.comer.number).name() == refusal.other;
                 let found = &self.list.iter().find(of_name).unwrap().comer;
                 assert!(is_against(found, Choice::First));
                 // Rather one with whom second choices do not help.
@@ -435,7 +440,7 @@ impl Model {
                 let is_any = self.list.iter().any(is_hopeless);
                 assert_eq!(is_against(found, Choice::Second), is_any);
             }
-            Party::Others => {
+            Cause::Others => {
                 assert!(
                     !possible_together(&comer.own.meet(self.users.combined()), self.len)
                         || self.choice == Choice::Second

@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is read by the tool's library: the kernel's reasons, the lines of debugfs, and what people
+//! What is read by the tool's library: refusals of the kernel, the lines of debugfs, and what people
 //! write.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use cenalloc::{
+    abi::cenalloc_refusal,
     debugfs::{
         BufferLine,
         UserLine, //
     },
     Classes,
-    Conflict,
     Limit,
+    Reason,
     Size, //
-};
-use dma_buf_constraints_fuzz::model::{
-    self,
-    Field,
-    Misfit,
-    Name,
-    Party, //
 };
 use libfuzzer_sys::fuzz_target;
 use std::{
+    ffi::c_char,
     fmt::{
         Debug,
         Display, //
@@ -35,14 +30,13 @@ use std::{
 #[derive(Arbitrary, Debug)]
 enum Input<'a> {
     Text(&'a str),
-    Reason {
-        who: &'a [u8],
+    Refusal {
+        cause: u8,
         field: u8,
-        wanted: u64,
-        found: u64,
-        party: u8,
-        other: &'a [u8],
-        has_other: bool,
+        holder: u8,
+        numbers: [u64; 5],
+        holders: u32,
+        names: [&'a [u8]; 3],
     },
 }
 
@@ -57,70 +51,51 @@ where
     }
 }
 
-const FIELDS: [Field; 9] = [
-    Field::AccessMask,
-    Field::MaxAddress,
-    Field::MaxSegments,
-    Field::MaxSegmentSize,
-    Field::SegmentBoundary,
-    Field::Alignment,
-    Field::Coherent,
-    Field::Length,
-    Field::Device,
-];
+/// Copies as much of a name as there is room for.
+fn put(array: &mut [c_char], name: &[u8]) {
+    for (to, from) in array.iter_mut().zip(name) {
+        *to = *from as c_char;
+    }
+}
 
 fuzz_target!(|input: Input<'_>| match input {
     Input::Text(text) => {
         there_and_back::<Size>(text);
         there_and_back::<Limit>(text);
         there_and_back::<Classes>(text);
-        there_and_back::<Conflict>(text);
-        there_and_back::<BufferLine>(text);
-        there_and_back::<UserLine>(text);
+        let _ = text.parse::<BufferLine>();
+        let _ = text.parse::<UserLine>();
     }
-    Input::Reason {
-        who,
+    Input::Refusal {
+        cause,
         field,
-        wanted,
-        found,
-        party,
-        other,
-        has_other,
+        holder,
+        numbers: [wanted, found, len, max_address, classes],
+        holders,
+        names: [who, other, behind],
     } => {
-        let field = FIELDS[usize::from(field) % FIELDS.len()];
-        let name = Name::new(other);
-        let with = match party % 6 {
-            0 => Party::Device(name),
-            1 => Party::Others,
-            2 => Party::Itself,
-            3 => Party::Allocator(name, has_other.then_some(name)),
-            4 => Party::Memory(has_other.then_some(name)),
-            _ => Party::Bounce,
+        let mut raw = cenalloc_refusal {
+            cause: cause.into(),
+            field: field.into(),
+            holder: holder.into(),
+            wanted,
+            found,
+            len,
+            max_address,
+            classes,
+            holders,
+            ..Default::default()
         };
-        let who = Name::new(who);
-        let reason = model::Conflict {
-            who,
-            misfit: Misfit {
-                field,
-                wanted,
-                found,
-            },
-            with,
-        }
-        .to_string();
-        // One line, whatever the names are.
+        put(&mut raw.who, who);
+        put(&mut raw.other, other);
+        put(&mut raw.behind, behind);
+        let reason = Reason::from_raw(&raw);
+        assert_eq!(reason.is_none(), cause == 0);
+        // One line, whatever the names and the numbers are.
+        let words = reason.map_or_else(|| " ".to_owned(), |reason| reason.to_string());
         assert!(
-            reason.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
-            "{reason}"
+            !words.is_empty() && words.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{words}"
         );
-        // A name may hold anything, the words of a reason too: but it reads, and as the same
-        // words.
-        let read: Conflict = reason.parse().unwrap();
-        assert_eq!(read.to_string(), reason);
-        assert!(!read.advice().is_empty());
-        // A name that holds none of them is read as it is.
-        if !(who.as_str().contains(' ') || name.as_str().contains(' ')) {
-            assert_eq!(read.who, who.as_str());
-        }
     }
 });

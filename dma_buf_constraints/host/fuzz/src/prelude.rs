@@ -10,18 +10,21 @@ use std::cell::Cell;
 
 pub use std::pin::Pin;
 
-/// An errno.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Error(());
+/// An errno, less than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error(i32);
 
-impl From<AllocError> for Error {
-    fn from(_: AllocError) -> Self {
-        ENOMEM
+impl Error {
+    pub fn from_errno(errno: i32) -> Self {
+        Self(errno)
     }
 }
 
-/// The only one that the set of users returns.
-pub const ENOMEM: Error = Error(());
+impl From<AllocError> for Error {
+    fn from(_: AllocError) -> Self {
+        Self(-12)
+    }
+}
 
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 

@@ -4,11 +4,11 @@
 
 #![forbid(unsafe_code)]
 
-mod conflict;
 mod fit;
 mod meet;
 mod needs;
 mod oracle;
+mod refusal;
 mod segments;
 mod strategy;
 mod values;

@@ -149,7 +149,7 @@ pub fn found(c: &Constraints, field: Field, layout: &Layout) -> Option<u64> {
             (count > c.placement.max_segments.into()).then_some(count)
         }
         // Memory has the length that was asked for, and refuses nobody.
-        Field::Length | Field::Device => None,
+        Field::Length | Field::Contiguous | Field::Device => None,
     }
 }
 
@@ -163,7 +163,7 @@ pub fn wanted(c: &Constraints, field: Field) -> u64 {
         Field::SegmentBoundary => c.segments.boundary_mask,
         Field::Alignment => c.placement.alignment,
         Field::Coherent => c.placement.coherent.into(),
-        Field::Length | Field::Device => 0,
+        Field::Length | Field::Contiguous | Field::Device => 0,
     }
 }
 

@@ -78,6 +78,7 @@ fn a_field_is_got_by_its_name() {
         (Field::MaxSegmentSize, 0),
         (Field::SegmentBoundary, 0),
         (Field::Length, 0),
+        (Field::Contiguous, 0),
         (Field::Device, 0),
     ];
     for (field, value) in values {

@@ -14,6 +14,7 @@
 #ifndef _CENALLOC_C_IMPORTER_H
 #define _CENALLOC_C_IMPORTER_H
 
+#include <linux/cenalloc.h>
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
@@ -67,11 +68,13 @@ struct c_importer_run {
  * @len: in: length in bytes
  * @align: in: alignment in bytes, or 0
  * @flags: in: O_RDONLY, O_WRONLY or O_RDWR
+ * @name: in: its name; ends in NUL
  */
 struct c_importer_create {
 	__u64 len;
 	__u64 align;
 	__u64 flags;
+	char name[CENALLOC_DEVICE_LEN];
 };
 
 /* cenalloc_buffer_create(). Fails as that does; EBUSY where the file has a buffer. */
@@ -169,11 +172,50 @@ struct c_importer_pages {
 #define C_IMPORTER_SG_TABLE_ERROR	5
 #define C_IMPORTER_CREATE_NULL		6
 #define C_IMPORTER_CREATE_ERROR		7
+#define C_IMPORTER_DECLARE_NULL		8
+#define C_IMPORTER_DECLARE_ERROR	9
+#define C_IMPORTER_ALLOCATE_NULL	10
+#define C_IMPORTER_ALLOCATE_ERROR	11
 
 /*
  * cenalloc_buffer_free() of a buffer of another exporter, for tests: that leaves it
  * alone, and the file still has it. EINVAL where cenalloc exported it.
  */
 #define C_IMPORTER_FREE_FOREIGN	_IO('K', 0x0e)
+
+/**
+ * struct c_importer_declare - for C_IMPORTER_DECLARE
+ * @device: in: C_IMPORTER_DISPLAY or C_IMPORTER_CODEC
+ * @has_needs: in: 1 for needs beyond what the kernel knows of it, otherwise 0
+ * @access_mask: in: as in struct dma_buf_constraints, as is what follows
+ * @max_address: in: as there
+ * @max_segments: in: as there
+ * @reserved: not looked at
+ * @refusal: out: what cenalloc tells
+ */
+struct c_importer_declare {
+	__u32 device;
+	__u32 has_needs;
+	__u64 access_mask;
+	__u64 max_address;
+	__u32 max_segments;
+	__u32 reserved;
+	struct cenalloc_refusal refusal;
+};
+
+/* cenalloc_buffer_declare(). The structure is written whether that fails or not. */
+#define C_IMPORTER_DECLARE	_IOWR('K', 0x0f, struct c_importer_declare)
+
+/*
+ * cenalloc_buffer_allocate(). The refusal is written whether that fails or not; with no
+ * place for it, the argument 0, nobody asks for it.
+ */
+#define C_IMPORTER_ALLOCATE	_IOR('K', 0x10, struct cenalloc_refusal)
+
+/* dma_buf_vmap_unlocked(). EBUSY where the file has it mapped already. */
+#define C_IMPORTER_VMAP		_IO('K', 0x11)
+
+/* dma_buf_vunmap_unlocked(). EINVAL where the file has not mapped it. */
+#define C_IMPORTER_VUNMAP	_IO('K', 0x12)
 
 #endif /* _CENALLOC_C_IMPORTER_H */

@@ -28,7 +28,7 @@ static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return ret;
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
 
-	dmabuf = cenalloc_buffer_create(cenalloc_get_device(), SZ_64K, 0, 0);
+	dmabuf = cenalloc_buffer_create(cenalloc_get_device(), SZ_64K, 0, 0, "bug");
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	attachment = dma_buf_attach(dmabuf, &pdev->dev);

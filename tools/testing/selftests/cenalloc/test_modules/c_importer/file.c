@@ -6,9 +6,11 @@
  */
 
 #include <linux/cenalloc.h>
+#include <linux/dma-buf-constraints.h>
 #include <linux/dma-buf.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
+#include <linux/iosys-map.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -35,12 +37,14 @@ struct share {
  * @lock: for what follows
  * @dmabuf: the buffer, or NULL
  * @created: whether it was made here; otherwise it was taken
+ * @address: where the kernel has it mapped, or none
  * @shares: one a device
  */
 struct opened {
 	struct mutex lock;	/* for what follows */
 	struct dma_buf *dmabuf;
 	bool created;
+	struct iosys_map address;
 	struct share shares[C_IMPORTER_DEVICES];
 };
 
@@ -107,10 +111,12 @@ static int create(struct opened *opened, struct c_importer_create __user *user)
 	if (copy_from_user(&create, user, sizeof(create)))
 		return -EFAULT;
 	if (create.len > SIZE_MAX || create.align > SIZE_MAX ||
-	    create.flags > ULONG_MAX)
+	    create.flags > ULONG_MAX ||
+	    strnlen(create.name, sizeof(create.name)) == sizeof(create.name))
 		return -EINVAL;
 	return keep(opened, cenalloc_buffer_create(cenalloc, create.len,
-						   create.align, create.flags),
+						   create.align, create.flags,
+						   create.name),
 		    true);
 }
 
@@ -126,10 +132,27 @@ static int export(struct opened *opened)
 	return fd;
 }
 
+static int kernel_map(struct opened *opened)
+{
+	if (!iosys_map_is_null(&opened->address))
+		return -EBUSY;
+	return dma_buf_vmap_unlocked(opened->dmabuf, &opened->address);
+}
+
+static int kernel_unmap(struct opened *opened)
+{
+	if (iosys_map_is_null(&opened->address))
+		return -EINVAL;
+	dma_buf_vunmap_unlocked(opened->dmabuf, &opened->address);
+	iosys_map_clear(&opened->address);
+	return 0;
+}
+
 /* Gives the buffer back, if there is one, in the way of where it came from. */
 static void free_buffer(struct opened *opened)
 {
 	detach_all(opened);
+	kernel_unmap(opened);
 	if (opened->created)
 		cenalloc_buffer_free(opened->dmabuf);
 	else if (opened->dmabuf)
@@ -182,6 +205,38 @@ static int map(struct opened *opened, struct c_importer_map __user *user)
 	if (ret)
 		unmap(share);
 	return ret;
+}
+
+static int declare(struct opened *opened, struct c_importer_declare __user *user)
+{
+	struct c_importer_declare declare;
+	struct dma_buf_constraints needs;
+	int ret;
+
+	if (copy_from_user(&declare, user, sizeof(declare)))
+		return -EFAULT;
+	if (declare.has_needs > 1 || declare.device >= C_IMPORTER_DEVICES)
+		return -EINVAL;
+	needs = (struct dma_buf_constraints) {
+		.access_mask = declare.access_mask,
+		.max_address = declare.max_address,
+		.max_segments = declare.max_segments,
+	};
+	ret = cenalloc_buffer_declare(opened->dmabuf, device_of(declare.device),
+				      declare.has_needs ? &needs : NULL, &declare.refusal);
+	return copy_to_user(user, &declare, sizeof(declare)) ? -EFAULT : ret;
+}
+
+/* @user is NULL for a driver that does not ask why. */
+static int allocate(struct opened *opened, struct cenalloc_refusal __user *user)
+{
+	struct cenalloc_refusal refusal;
+	int ret;
+
+	if (!user)
+		return cenalloc_buffer_allocate(opened->dmabuf, NULL);
+	ret = cenalloc_buffer_allocate(opened->dmabuf, &refusal);
+	return copy_to_user(user, &refusal, sizeof(refusal)) ? -EFAULT : ret;
 }
 
 /* The calls that have the number of a device for an argument. */
@@ -288,7 +343,7 @@ static int pages(struct opened *opened, struct c_importer_pages __user *user)
 /* What a call that returns a buffer says to a device that is none. */
 static int create_with(struct cenalloc_device *cenalloc)
 {
-	struct dma_buf *dmabuf = cenalloc_buffer_create(cenalloc, PAGE_SIZE, 0, O_RDWR);
+	struct dma_buf *dmabuf = cenalloc_buffer_create(cenalloc, PAGE_SIZE, 0, O_RDWR, NULL);
 
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
@@ -330,6 +385,14 @@ static int misuse(unsigned long what)
 		return create_with(NULL);
 	case C_IMPORTER_CREATE_ERROR:
 		return create_with(ERR_PTR(-EPROBE_DEFER));
+	case C_IMPORTER_DECLARE_NULL:
+		return cenalloc_buffer_declare(NULL, device_of(C_IMPORTER_CODEC), NULL, NULL);
+	case C_IMPORTER_DECLARE_ERROR:
+		return cenalloc_buffer_declare(error, device_of(C_IMPORTER_CODEC), NULL, NULL);
+	case C_IMPORTER_ALLOCATE_NULL:
+		return cenalloc_buffer_allocate(NULL, NULL);
+	case C_IMPORTER_ALLOCATE_ERROR:
+		return cenalloc_buffer_allocate(error, NULL);
 	default:
 		return -EINVAL;
 	}
@@ -359,6 +422,14 @@ static long with_buffer(struct opened *opened, unsigned int cmd, unsigned long a
 		return phys(opened, user);
 	case C_IMPORTER_PAGES:
 		return pages(opened, user);
+	case C_IMPORTER_DECLARE:
+		return declare(opened, user);
+	case C_IMPORTER_ALLOCATE:
+		return allocate(opened, user);
+	case C_IMPORTER_VMAP:
+		return kernel_map(opened);
+	case C_IMPORTER_VUNMAP:
+		return kernel_unmap(opened);
 	case C_IMPORTER_FREE:
 		free_buffer(opened);
 		return 0;

@@ -99,7 +99,7 @@ int sequence_run(struct c_importer_run *run)
 	cenalloc = cenalloc_get_device();
 	if (IS_ERR(cenalloc))
 		return PTR_ERR(cenalloc);
-	dmabuf = cenalloc_buffer_create(cenalloc, run->len, run->align, O_RDWR);
+	dmabuf = cenalloc_buffer_create(cenalloc, run->len, run->align, O_RDWR, NULL);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting for a buffer or an unbind: how long, and that no change is missed.
+
+use super::device::TestDevice;
+use crate::{
+    dma_buf::Reservation,
+    model::Name,
+    waiters::{
+        Timeout,
+        Waiters, //
+    }, //
+};
+use kernel::{
+    dma::DataDirection,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Completion, //
+    },
+    workqueue, //
+};
+
+/// How many have waited for all of their time.
+static NOT_WOKEN: Atomic<u32> = Atomic::new(0);
+
+/// Longer than any test waits that does not fail.
+fn long() -> Timeout {
+    Timeout::of_nanoseconds(30_000_000_000)
+}
+
+#[kunit_tests(dma_buf_constraints_waiters)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn timeout_is_in_nanoseconds() {
+        assert_eq!(Timeout::of_nanoseconds(0), Timeout::NONE);
+        assert!(Timeout::NONE.is_over());
+        // The shortest ends with the next jiffy.
+        assert_eq!(Timeout::of_nanoseconds(1).jiffies(), 1);
+        let second = Timeout::of_nanoseconds(1_000_000_000).jiffies();
+        assert_eq!(
+            Timeout::of_nanoseconds(60_000_000_000).jiffies() - 1,
+            (second - 1) * 60
+        );
+        for for_ever in [-1, i64::MIN] {
+            assert_eq!(Timeout::of_nanoseconds(for_ever).jiffies(), c_long::MAX);
+        }
+        let longest = Timeout::of_nanoseconds(i64::MAX);
+        assert!(!longest.is_over() && longest.jiffies() > second);
+    }
+
+    #[test]
+    fn what_is_left_is_a_timeout() {
+        assert_eq!(Timeout::left(0), Ok(Timeout::NONE));
+        assert_eq!(Timeout::left(7).map(|left| left.jiffies()), Ok(7));
+        assert_eq!(Timeout::left(-512), Err(ERESTARTSYS));
+    }
+
+    #[test]
+    fn wait_ends_with_the_time() -> Result {
+        let waiters = Waiters::new(GFP_KERNEL)?;
+        assert_eq!(Waiters::seen(&waiters).wait(Timeout::NONE)?, Timeout::NONE);
+        let short = Timeout::of_nanoseconds(1);
+        assert_eq!(Waiters::seen(&waiters).wait(short)?, Timeout::NONE);
+        Ok(())
+    }
+
+    #[test]
+    fn change_before_the_wait_is_not_missed() -> Result {
+        let waiters = Waiters::new(GFP_KERNEL)?;
+        let seen = Waiters::seen(&waiters);
+        waiters.wake();
+        assert_eq!(seen.wait(long())?, long());
+        // Who looks afterwards has seen it.
+        let seen = Waiters::seen(&waiters);
+        assert!(seen.wait(Timeout::of_nanoseconds(1))?.is_over());
+        Ok(())
+    }
+
+    #[test]
+    fn those_who_wait_are_counted() -> Result {
+        let waiters = Waiters::new(GFP_KERNEL)?;
+        let (one, other) = (Waiters::seen(&waiters), Waiters::seen(&waiters));
+        assert_eq!(waiters.count(), 2);
+        one.wait(Timeout::NONE)?;
+        assert_eq!(waiters.count(), 1);
+        drop(other);
+        assert_eq!(waiters.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn all_that_wait_are_woken() -> Result {
+        let waiters = Waiters::new(GFP_KERNEL)?;
+        let mut all = KVec::new();
+        for _ in 0..4 {
+            let seen = Waiters::seen(&waiters);
+            let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+            all.push(done.clone(), GFP_KERNEL)?;
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+                // One that is not woken is found below.
+                let is_woken = seen.wait(long()).is_ok_and(|left| !left.is_over());
+                NOT_WOKEN.fetch_add((!is_woken).into(), Relaxed);
+                done.complete_all();
+            })?;
+        }
+        // Some of them sleep by the second time.
+        let before = Waiters::seen(&waiters).wait(Timeout::of_nanoseconds(50_000_000))?;
+        assert!(before.is_over());
+        waiters.wake();
+        for done in &all {
+            done.wait_for_completion();
+        }
+        assert_eq!(NOT_WOKEN.load(Relaxed), 0);
+        assert_eq!(waiters.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn unbind_wakes_waiters_of_any_buffer() -> Result {
+        let waiters = Waiters::new(GFP_KERNEL)?;
+        let device = TestDevice::new(c"dbc_test_waited_for", None)?;
+        let kept = device.keep()?;
+        let seen = Waiters::seen(&waiters);
+        drop(device);
+        assert!(kept.is_over());
+        assert_eq!(seen.wait(long())?, long());
+        Ok(())
+    }
+
+    #[test]
+    fn reservation_without_a_buffer_is_idle() -> Result {
+        let reservation = KBox::pin_init(Reservation::new(5), GFP_KERNEL)?;
+        let mut guard = reservation.lock();
+        assert_eq!((guard.inode(), guard.name()), (0, Name::EMPTY));
+        assert_eq!(guard.kernel_mappings(), 0);
+        assert!(guard.is_idle());
+        guard.wait_idle()?;
+        // There is nobody to be told.
+        guard.invalidate_mappings();
+        // SAFETY: It was not exported.
+        unsafe { guard.zap_user_mappings() };
+        guard.tell_access_mask(1);
+        assert!(reservation.try_lock().is_none());
+        *guard += 1;
+        drop(guard);
+        assert_eq!(reservation.wait_idle(long())?, long());
+        reservation.wait_for_devices(DataDirection::Bidirectional)?;
+        assert_eq!(*reservation.lock_interruptible()?, 6);
+        assert_eq!(*reservation.lock_killable()?, 6);
+        Ok(())
+    }
+}
