@@ -257,6 +257,35 @@ TEST_F(account, limit_of_the_creator)
 	EXPECT_PAID_BY_CREATOR(self);
 }
 
+/* Who asks is told that it is the limit, not the machine's memory. */
+TEST_F(account, limit_is_told)
+{
+	struct cenalloc_allocate allocate = { .fd = self->fd };
+	struct cenalloc_test test = { .len = LEN };
+	struct cenalloc_refusal *told = &allocate.refusal;
+
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "8M"));
+	EXPECT_EQ(-ENOMEM, ask(CENALLOC_ALLOCATE, &allocate));
+	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, told->cause);
+	EXPECT_EQ(0, told->field);
+	EXPECT_EQ(LEN, told->len);
+	EXPECT_NE(0, told->classes & CENALLOC_CLASS_SYSTEM);
+	EXPECT_STREQ("", told->who);
+	EXPECT_EQ(1, told->sequence);
+	EXPECT_EQ(0, memcmp(told, &(struct cenalloc_refusal[]){ query_fields(self->fd).refusal },
+			    sizeof(*told)));
+	EXPECT_REFUSAL(self->fd, "*the memory cgroup *16 MiB*");
+	/* TEST asks for who calls it. */
+	ASSERT_EQ(0, enter("payer"));
+	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
+	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, test.refusal.cause);
+	ASSERT_EQ(0, enter("user"));
+	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
+}
+
 TEST_F(account, limit_of_the_creator_at_a_touch)
 {
 	char *memory = map_cpu(self->fd, LEN);
@@ -293,8 +322,11 @@ TEST_F(account, limit_at_a_move)
 				   NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM)));
 	fill_bytes(memory, MIB, 1);
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "24M"));
-	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
+	EXPECT_EQ(-ENOMEM, join(self->importer, self->fd, DEVICE(.dma_mask = BITS(32))));
 	EXPECT_EQ(0, query_fields(self->fd).relocations);
+	EXPECT_EQ(1, query_fields(self->fd).late_refusals);
+	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, query_fields(self->fd).refusal.cause);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, query_fields(self->fd).refusal.field);
 	EXPECT_EQ(0, wrong_bytes(memory, MIB, 1));
 	EXPECT_TRUE(settles_at("payer", self->payer + LEN));
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));

@@ -3,7 +3,11 @@
 
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
+#include "calls.h"
 #include "touch.h"
+
+/* The size of an entry in the first version. */
+#define ENTRY	88
 
 static int list_into(void *array, __u32 count, __u32 size, __u32 *found)
 {
@@ -43,12 +47,12 @@ TEST(system_and_system_contig)
 	struct cenalloc_allocator_info contig = find_allocator("system-contig");
 
 	EXPECT_EQ(CENALLOC_CLASS_SYSTEM, system.access_mask);
-	EXPECT_EQ(0, system.flags & CENALLOC_ALLOCATOR_CONTIGUOUS);
+	EXPECT_EQ(CENALLOC_ALLOCATOR_KNOWS_FREE, system.flags);
 	/* The memory of the machine. */
 	EXPECT_LE(1 * GIB, system.max_len);
 	EXPECT_GE(1024 * GIB, system.max_len);
 	EXPECT_EQ(CENALLOC_CLASS_SYSTEM_CONTIG, contig.access_mask);
-	EXPECT_EQ(CENALLOC_ALLOCATOR_CONTIGUOUS, contig.flags);
+	EXPECT_NE(0, contig.flags & CENALLOC_ALLOCATOR_CONTIGUOUS);
 	EXPECT_EQ(4 * MIB, contig.max_len);
 }
 
@@ -69,7 +73,8 @@ TEST(entries_are_well_formed)
 		EXPECT_TRUE(is_filled(list[i].name + len, 0, sizeof(list[i].name) - len));
 		EXPECT_NE(0, list[i].access_mask);
 		EXPECT_NE(0, list[i].max_len);
-		EXPECT_EQ(0, list[i].flags & ~CENALLOC_ALLOCATOR_CONTIGUOUS);
+		EXPECT_EQ(0, list[i].flags & ~(CENALLOC_ALLOCATOR_CONTIGUOUS |
+					       CENALLOC_ALLOCATOR_KNOWS_FREE));
 		for (j = 0; j < i; j++) {
 			EXPECT_STRNE(list[j].name, list[i].name);
 			EXPECT_GE(list[j].priority, list[i].priority);
@@ -97,7 +102,7 @@ TEST(array_of_no_entries)
 	char byte = 0x55;
 	__u32 found = 0;
 
-	EXPECT_EQ(0, list_into(&byte, 0, 64, &found));
+	EXPECT_EQ(0, list_into(&byte, 0, ENTRY, &found));
 	EXPECT_LE(2, found);
 	EXPECT_EQ(0x55, byte);
 }
@@ -113,7 +118,7 @@ TEST(entries_of_no_size)
 
 TEST(longer_entries)
 {
-	const __u32 sizes[] = { 72, 128, 4096 };
+	const __u32 sizes[] = { ENTRY + 8, 128, 4096 };
 	struct cenalloc_allocator_info all[ALLOCATORS];
 	static unsigned char memory[ALLOCATORS * 4096];
 	__u32 found;
@@ -129,6 +134,9 @@ TEST(longer_entries)
 		for (i = 0; i < count; i++) {
 			unsigned char *entry = memory + i * sizes[s];
 
+			/* That changes all the time. */
+			memcpy(&all[i].free, entry + offsetof(struct cenalloc_allocator_info, free),
+			       sizeof(all[i].free));
 			EXPECT_EQ(0, memcmp(entry, all + i, sizeof(all[0])));
 			EXPECT_TRUE(is_filled(entry + sizeof(all[0]), 0,
 					      sizes[s] - sizeof(all[0]))) {
@@ -142,7 +150,8 @@ TEST(longer_entries)
 TEST(wrong_entry_sizes)
 {
 	const __u32 wrong[] = {
-		1, 4, 7, 8, 9, 56, 63, 65, 68, 4095, 4097, 4104, 0x80000000, 0xfffffff8,
+		1, 4, 7, 8, 9, 64, ENTRY - 8, ENTRY - 1, ENTRY + 1, ENTRY + 4, 4095, 4097, 4104,
+		0x80000000, 0xfffffff8,
 	};
 	static char memory[ALLOCATORS * 4096];
 	__u32 found;
@@ -169,12 +178,12 @@ TEST(array_that_cannot_be_written)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
-		EXPECT_EQ(-EFAULT, list_into((void *)wrong[i], ALLOCATORS, 64, &found)) {
+		EXPECT_EQ(-EFAULT, list_into((void *)wrong[i], ALLOCATORS, ENTRY, &found)) {
 			TH_LOG("pointer %#lx", wrong[i]);
 		}
 	}
 	ASSERT_NE(MAP_FAILED, page);
-	EXPECT_EQ(-EFAULT, list_into(page, ALLOCATORS, 64, &found));
+	EXPECT_EQ(-EFAULT, list_into(page, ALLOCATORS, ENTRY, &found));
 	munmap(page, PAGE);
 }
 
@@ -186,9 +195,9 @@ TEST(array_across_the_end_of_memory)
 
 	ASSERT_NE(MAP_FAILED, pages);
 	ASSERT_EQ(0, mprotect(pages + PAGE, PAGE, PROT_NONE));
-	EXPECT_EQ(0, list_into(pages + PAGE - 64, 1, 64, &found));
-	EXPECT_EQ(-EFAULT, list_into(pages + PAGE - 64, 2, 64, &found));
-	EXPECT_EQ(-EFAULT, list_into(pages + PAGE - 63, 1, 64, &found));
+	EXPECT_EQ(0, list_into(pages + PAGE - ENTRY, 1, ENTRY, &found));
+	EXPECT_EQ(-EFAULT, list_into(pages + PAGE - ENTRY, 2, ENTRY, &found));
+	EXPECT_EQ(-EFAULT, list_into(pages + PAGE - ENTRY + 1, 1, ENTRY, &found));
 	munmap(pages, 2 * PAGE);
 }
 
@@ -231,6 +240,55 @@ TEST(used_follows_the_buffers)
 	usleep(50000);
 	EXPECT_EQ(system, find_allocator("system").used);
 	EXPECT_EQ(contig, find_allocator("system-contig").used);
+}
+
+/* What is free changes all the time, but not by much, and is part of the whole. */
+TEST(free_memory)
+{
+	struct cenalloc_allocator_info list[ALLOCATORS], before, now;
+	int i, count = list_allocators(list), fd;
+
+	for (i = 0; i < count; i++) {
+		EXPECT_GE(GIB * 1024, list[i].free);
+		if (!(list[i].flags & CENALLOC_ALLOCATOR_KNOWS_FREE))
+			EXPECT_EQ(0, list[i].free);
+	}
+	before = find_allocator("system");
+	EXPECT_LT(64 * MIB, before.free);
+	EXPECT_GE(before.max_len, before.free);
+	fd = create(512 * MIB);
+	ASSERT_EQ(0, declare_needs(fd, "much", NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM)));
+	ASSERT_EQ(0, allocate(fd));
+	now = find_allocator("system");
+	EXPECT_GT(before.free - 256 * MIB, now.free);
+	close(fd);
+}
+
+/* An area lies somewhere; what is no area lies nowhere. Without the right to know, none does. */
+TEST(places_of_areas)
+{
+	struct cenalloc_allocator_info list[ALLOCATORS];
+	int i, count = list_allocators(list);
+
+	ASSERT_LE(2, count);
+	for (i = 0; i < count; i++) {
+		EXPECT_EQ(!list[i].start, !list[i].area_len);
+		EXPECT_EQ(0, list[i].start % PAGE);
+		EXPECT_EQ(0, list[i].area_len % PAGE);
+		if (list[i].area_len) {
+			EXPECT_GE(list[i].area_len, list[i].max_len);
+			EXPECT_GE(list[i].area_len, list[i].used);
+		}
+	}
+	EXPECT_EQ(0, find_allocator("system").area_len);
+	EXPECT_EQ(0, find_allocator("system-contig").area_len);
+
+	ASSERT_EQ(0, drop_admin());
+	count = list_allocators(list);
+	ASSERT_LE(2, count);
+	for (i = 0; i < count; i++)
+		EXPECT_EQ(0, list[i].start | list[i].area_len);
+	EXPECT_LT(64 * MIB, find_allocator("system").free);
 }
 
 TEST_HARNESS_MAIN

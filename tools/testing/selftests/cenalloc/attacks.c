@@ -415,12 +415,12 @@ static void ask_for_the_lowest(void)
 
 	shared->ret = ask(CENALLOC_TEST, &test);
 	if (!shared->ret && (test.result != CENALLOC_TEST_NEVER ||
-			     test.field != CENALLOC_FIELD_MAX_ADDRESS))
+			     test.refusal.field != CENALLOC_FIELD_MAX_ADDRESS))
 		shared->ret = -EBADMSG;
-	shared->held = test.found;
+	shared->held = test.refusal.found;
 	if (!shared->ret && declare_needs(fd, "low", needs) != -EINVAL)
 		shared->ret = -EBADMSG;
-	shared->held |= query_fields(fd).conflict_found;
+	shared->held |= query_fields(fd).refusal.found;
 	close(fd);
 }
 

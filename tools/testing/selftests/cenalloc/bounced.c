@@ -40,8 +40,11 @@ TEST_F(buffer, map_is_refused)
 	ASSERT_LE(0, attachment);
 	EXPECT_EQ(-EIO, map(self->importer, attachment, NULL));
 	EXPECT_EQ(0, buffer_number(self->fd, "maps"));
-	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
-		     "*bounced.* needs *, the DMA layer bounced memory at 0x*");
+	EXPECT_REFUSAL(self->fd, "the DMA layer copies for *bounced.*");
+	EXPECT_EQ(CENALLOC_CAUSE_BOUNCED, query_fields(self->fd).refusal.cause);
+	EXPECT_MATCH(query_fields(self->fd).refusal.who, "*bounced.*");
+	EXPECT_EQ(1, query_fields(self->fd).refusals);
+	EXPECT_EQ(0, query_fields(self->fd).late_refusals);
 	/* Again it is the same. */
 	snapshot(self->fd, &before);
 	EXPECT_EQ(-EIO, map(self->importer, attachment, NULL));
@@ -85,18 +88,26 @@ TEST_F(buffer, cpu_still_has_its_memory)
 	munmap(memory, 256 * KIB);
 }
 
-/* Most of what there is to bounce with, were it tried. */
+/* Up to most of what there is to bounce with, were it tried. */
 TEST_F(buffer, nothing_is_bounced_by_trying)
 {
-	int fd = create(48 * MIB);
-	int attachment = join(self->importer, fd, DEVICE(.parms_max_segment_size = 128 * KIB));
-	long before = slots_ever();
+	__u64 len;
 
-	ASSERT_LE(0, attachment);
-	ASSERT_EQ(-EIO, map(self->importer, attachment, NULL));
-	/* Others use it, too. */
-	EXPECT_GT(before + 1000, slots_ever());
-	close(fd);
+	for (len = PAGE; len <= 48 * MIB; len = len < 32 * MIB ? len * 2 : len + 16 * MIB) {
+		int fd = create(len);
+		int attachment = join(self->importer, fd,
+				      DEVICE(.parms_max_segment_size = 128 * KIB));
+		long before = slots_ever();
+
+		ASSERT_LE(0, attachment);
+		ASSERT_EQ(-EIO, map(self->importer, attachment, NULL));
+		/* Others use it, too. */
+		EXPECT_GT(before + 1000, slots_ever()) {
+			TH_LOG("%llu bytes", len);
+		}
+		EXPECT_EQ(CENALLOC_CAUSE_BOUNCED, query_fields(fd).refusal.cause);
+		close(fd);
+	}
 }
 
 /* On x86 its addresses have 28 bits, and the kernel bounces with memory above. */
@@ -108,8 +119,7 @@ TEST_F(buffer, device_that_reaches_no_bounce_is_refused)
 	ASSERT_LE(0, edu);
 	ASSERT_EQ(0, call_number(edu, EDU_ATTACH, self->fd));
 	EXPECT_EQ(-EIO, edu_map(edu, &mapping));
-	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
-		     "*edu* needs *, the DMA layer bounced memory at 0x*");
+	EXPECT_REFUSAL(self->fd, "the DMA layer copies for *edu*");
 	close(edu);
 }
 

@@ -180,11 +180,11 @@ TEST_F(exporter, refused_and_told_why)
 				DEVICE(.name = "second", .access_mask = 2, .dma_mask = BITS(32))));
 	EXPECT_SAME(before.meet, state(self->exporter, self->fd).meet);
 	EXPECT_MATCH(state(self->exporter, self->fd).refusal,
-		     "*second.* needs memory of class 0x2, *first.* needs memory of class 0x1");
+		     "*second.* needs memory of class system-contig, *first.* needs memory of class system");
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd,
 				DEVICE(.name = "third", .max_address = 0x7fff)));
 	EXPECT_MATCH(state(self->exporter, self->fd).refusal,
-		     "*third.* needs addresses below 2^15, the buffer has 65536 bytes");
+		     "*third.* needs addresses below 32 KiB, and the buffer has 64 KiB");
 	EXPECT_SAME(before.meet, state(self->exporter, self->fd).meet);
 }
 
@@ -195,7 +195,7 @@ TEST_F(exporter, refused_for_the_base)
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-EINVAL, join(self->importer, fd, DEVICE(.name = "late", .access_mask = 3)));
 	EXPECT_MATCH(state(self->exporter, fd).refusal,
-		     "*late.* needs memory of class 0x3, the buffer's creator needs memory of class 0x4");
+		     "*late.* needs memory of class system or system-contig, *the creator of the buffer needs memory of class cma");
 	close(fd);
 }
 
@@ -205,7 +205,7 @@ TEST_F(exporter, refused_by_all_others_together)
 	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = 6)));
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, DEVICE(.access_mask = 5)));
 	EXPECT_NE(NULL, strstr(state(self->exporter, self->fd).refusal,
-			       "all others together need memory of class 0x2")) {
+			       "all others together need memory of class system-contig")) {
 		TH_LOG("%s", state(self->exporter, self->fd).refusal);
 	}
 }
@@ -346,7 +346,7 @@ TEST_F(exporter, second_choices)
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd,
 				PART(.name = "three", .access_mask = 1, .priority = 2)));
 	EXPECT_MATCH(state(self->exporter, self->fd).refusal,
-		     "*three.* needs memory of class 0x1, * needs memory of class 0x2");
+		     "*three.* needs memory of class system, * needs memory of class system-contig");
 	/* Its own needs count again where they can, as long as there is no memory. */
 	ASSERT_EQ(0, detach(self->importer, two));
 	EXPECT_SAME(NEEDS(.access_mask = 1, .priority = 1, .max_segments = 9),

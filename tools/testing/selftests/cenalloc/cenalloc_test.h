@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <linux/cenalloc.h>
 #include <linux/dma-buf.h>
@@ -99,7 +100,7 @@ static inline int create_raw(struct cenalloc_create *create)
 	return ret ? ret : create->fd;
 }
 
-/* A buffer with a name of its own, by which the readers below find it. */
+/* A buffer with a name of its own, for who looks at what a failed test left. */
 static inline int create_aligned(__u64 len, __u64 align)
 {
 	static unsigned int number;
@@ -333,18 +334,17 @@ static inline unsigned int settled_buffers(unsigned int expected)
 
 #define LINE	1024
 
-/* The line of a buffer in debugfs, found by its name; empty if there is none. */
+/* The line of a buffer in debugfs, found by its inode; empty if there is none. */
 static inline char *buffer_line(int fd, char *line)
 {
 	static char text[256 * 1024];
-	char path[64], name[LINE], part[LINE + 16];
+	struct stat stat;
+	char part[64];
 
 	line[0] = '\0';
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	slurp(path, text, sizeof(text));
-	if (!find_line(text, "name:\ttest", name, sizeof(name)))
+	if (fstat(fd, &stat))
 		return line;
-	snprintf(part, sizeof(part), " name=\"%s\" ", strchr(name, '\t') + 1);
+	snprintf(part, sizeof(part), " inode=%llu ", (unsigned long long)stat.st_ino);
 	slurp(DEBUGFS "buffers", text, sizeof(text));
 	find_line(text, part, line, LINE);
 	return line;
@@ -394,11 +394,8 @@ static inline const char *below(__u64 last)
 		snprintf(text, sizeof(texts[0]), "any");
 	else if (!(end & last))
 		snprintf(text, sizeof(texts[0]), "2^%d", __builtin_ctzll(end));
-	else if (end >> 32)
-		snprintf(text, sizeof(texts[0]), "0x%llx_%04llx_%04llx", end >> 32,
-			 end >> 16 & 0xffff, end & 0xffff);
 	else
-		snprintf(text, sizeof(texts[0]), "0x%llx_%04llx", end >> 16, end & 0xffff);
+		snprintf(text, sizeof(texts[0]), "0x%llx", end);
 	return text;
 }
 
@@ -428,7 +425,10 @@ static inline char *device_lines(int fd, char *lines, size_t size)
 	return lines;
 }
 
-/* All that debugfs tells of a buffer but of refusals: how many came late, and the last. */
+/*
+ * All that debugfs tells of a buffer but of refusals, and of the relocations that stand
+ * among them.
+ */
 struct snapshot {
 	char text[64 * 1024];
 };
@@ -441,7 +441,7 @@ static inline struct snapshot *snapshot(int fd, struct snapshot *snapshot)
 	strcat(text, "\n");
 	device_lines(fd, text + strlen(text), sizeof(snapshot->text) - strlen(text));
 	/* They stand last in every line. */
-	while ((refusals = strstr(text, " early="))) {
+	while ((refusals = strstr(text, " late="))) {
 		end = refusals + strcspn(refusals, "\n");
 		memmove(refusals, end, strlen(end) + 1);
 	}
@@ -504,17 +504,58 @@ static inline __u64 used_by_all(void)
 	}								\
 } while (0)
 
+/* The last refusal of a buffer, and how many there were; all bits set where that fails. */
+static inline struct cenalloc_query query_fields(int fd)
+{
+	struct cenalloc_query query = { .fd = fd };
+	int device = open_device("/dev/cenalloc");
+
+	if (device < 0 || call(device, CENALLOC_QUERY, &query))
+		memset(&query, 0xff, sizeof(query));
+	if (device >= 0)
+		close(device);
+	return query;
+}
+
+/* What happened, as debugfs tells it: a sentence, which advice may follow. */
+#define EXPECT_REFUSAL(fd, sentence) do {				\
+	char _with_advice[LINE];					\
+									\
+	snprintf(_with_advice, sizeof(_with_advice), "%s; *", sentence);\
+	EXPECT_MATCH(buffer_field(fd, "refusal"), _with_advice);	\
+} while (0)
+
+/* The error that comes with the cause of a refusal. */
+static inline int error_of(__u32 cause)
+{
+	switch (cause) {
+	case CENALLOC_CAUSE_USER ... CENALLOC_CAUSE_REMOVED:
+		return -EINVAL;
+	case CENALLOC_CAUSE_HELD:
+		return -EBUSY;
+	case CENALLOC_CAUSE_CHARGE ... CENALLOC_CAUSE_USERS:
+		return -ENOMEM;
+	case CENALLOC_CAUSE_BOUNCED:
+		return -EIO;
+	case CENALLOC_CAUSE_NO_BUS ... CENALLOC_CAUSE_NO_DMA:
+		return -ENODEV;
+	}
+	return 0;
+}
+
 /*
- * A device with these needs is refused with @error and a reason that matches the
- * shell pattern @reason, and nothing else of the buffer changes.
+ * A device with these needs is refused with @error and a sentence that matches the
+ * shell pattern @reason, QUERY tells the same as debugfs, and nothing else of the
+ * buffer changes.
  */
 static inline void __maybe_unused
 check_refused(struct __test_metadata *_metadata, int importer, int fd, struct importer_add add,
 	      int error, const char *reason)
 {
 	static struct snapshot before, after;
-	char conflict[LINE], text[LINE], line[2 * LINE];
-	unsigned long early = buffer_number(fd, "early");
+	unsigned long late = buffer_number(fd, "late");
+	struct cenalloc_query was = query_fields(fd), now;
+	char text[LINE], line[2 * LINE];
 	int device = add_device(importer, add);
 
 	ASSERT_LE(0, device);
@@ -523,11 +564,18 @@ check_refused(struct __test_metadata *_metadata, int importer, int fd, struct im
 		TH_LOG("expected: %s", reason);
 	}
 	EXPECT_STREQ(before.text, snapshot(fd, &after)->text);
-	EXPECT_EQ(early + (error == -EBUSY), buffer_number(fd, "early"));
-	snprintf(conflict, sizeof(conflict), "%s", buffer_field(fd, "conflict"));
-	EXPECT_MATCH(conflict, reason);
-	snprintf(line, sizeof(line), "buffer %s: %s\n", buffer_field(fd, "id"), conflict);
-	EXPECT_STREQ(line, slurp(DEBUGFS "conflict", text, sizeof(text)));
+	late += error == -EBUSY || error == -ENOMEM;
+	EXPECT_EQ(late, buffer_number(fd, "late"));
+	EXPECT_REFUSAL(fd, reason);
+	snprintf(line, sizeof(line), "buffer %s: %s\n", buffer_field(fd, "id"),
+		 buffer_field(fd, "refusal"));
+	EXPECT_STREQ(line, slurp(DEBUGFS "refusal", text, sizeof(text)));
+	now = query_fields(fd);
+	EXPECT_EQ(error, error_of(now.refusal.cause));
+	EXPECT_EQ(late, now.late_refusals);
+	EXPECT_EQ(was.refusals + 1, now.refusals);
+	EXPECT_EQ(now.refusals, now.refusal.sequence);
+	EXPECT_EQ(now.refusals, buffer_number(fd, "refusals"));
 	EXPECT_EQ(0, call_number(importer, IMPORTER_REMOVE, device));
 }
 

@@ -25,7 +25,6 @@ FIXTURE_TEARDOWN(cma)
 
 #define OF_CMA(...)	NEEDS(.access_mask = CENALLOC_CLASS_CMA, ##__VA_ARGS__)
 
-/* The kernel does not tell where it is. */
 TEST_F(cma, is_where_it_was_put)
 {
 	int fd;
@@ -78,6 +77,23 @@ TEST_F(cma, addresses_that_it_has_in_part)
 	EXPECT_EQ(CENALLOC_TEST_NEVER,
 		  would_be(8 * MIB + PAGE, OF_CMA(.max_address = CMA_START + 8 * MIB - 1)));
 	EXPECT_EQ(CENALLOC_TEST_NEVER, would_be(PAGE, OF_CMA(.max_address = CMA_START - 1)));
+}
+
+/* Whom no area serves is told which one would: it lies below what was asked for. */
+TEST_F(cma, tells_which_area_would_do)
+{
+	struct cenalloc_refusal refusal;
+	__u64 limit = CMA_START - 1;
+	int fd = create(8 * MIB);
+
+	EXPECT_EQ(-EINVAL, declare_until(fd, "", "scanout", OF_CMA(.max_address = limit), 0,
+					 &refusal));
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, refusal.cause);
+	EXPECT_EQ(limit, refusal.max_address);
+	EXPECT_EQ(8 * MIB, refusal.len);
+	EXPECT_MATCH(buffer_field(fd, "refusal"),
+		     "program scanout needs addresses below *; boot with cma=64M@0-*");
+	close(fd);
 }
 
 TEST_F(cma, engine_reads_and_writes_it)

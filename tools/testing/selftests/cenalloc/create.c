@@ -100,7 +100,7 @@ TEST(new_buffer_has_no_needs)
 	ASSERT_LE(0, fd);
 	buffer_line(fd, line);
 	EXPECT_MATCH(line,
-		     "id=[0-9]* name=\"test*\" size=4096 state=empty mask=any below=any segments=any align=1 coherent=0 allocator=- users=0 maps=0 early=0 moves=0 conflict=\"\"");
+		     "id=[0-9]* inode=[0-9]* name=\"test*\" size=4096 state=empty class=any below=any segments=any align=1 coherent=0 allocator=- users=0 maps=0 kernel_maps=0 holders=0 waiting=0 late=0 relocations=0 refusals=0 refusal=\"\"");
 	close(fd);
 }
 
@@ -111,8 +111,25 @@ TEST(identifiers_differ)
 	ASSERT_LE(0, a);
 	ASSERT_LE(0, b);
 	EXPECT_NE(buffer_number(a, "id"), buffer_number(b, "id"));
+	EXPECT_NE(buffer_number(a, "inode"), buffer_number(b, "inode"));
 	close(a);
 	close(b);
+}
+
+TEST(identifier_is_told)
+{
+	struct cenalloc_create create = { .len = PAGE, .fd_flags = O_RDWR, .id = ~0ULL };
+	__u64 last;
+
+	ASSERT_LE(0, create_raw(&create));
+	EXPECT_LT(0, create.id);
+	EXPECT_EQ(create.id, buffer_number(create.fd, "id"));
+	EXPECT_EQ(create.id, query_fields(create.fd).id);
+	close(create.fd);
+	last = create.id;
+	ASSERT_LE(0, create_raw(&create));
+	EXPECT_LT(last, create.id);
+	close(create.fd);
 }
 
 TEST(alignment_up_to_a_page)

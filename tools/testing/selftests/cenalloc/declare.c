@@ -8,6 +8,7 @@
 #include "modules.h"
 
 #define LEN		(256 * KIB)
+#define DECLARE_OF(size)	_IOC(_IOC_READ | _IOC_WRITE, CENALLOC_IOC_MAGIC, 3, size)
 #define BUFFER_LEN	LEN
 #include "buffer_fixture.h"
 
@@ -50,7 +51,8 @@ TEST_F(buffer, device_narrows_as_if_attached)
 	EXPECT_EQ(4, declared.constraints.max_segments);
 	EXPECT_EQ(128 * KIB, declared.constraints.max_segment_size);
 	EXPECT_EQ(8192, declared.constraints.alignment);
-	EXPECT_EQ(0, memcmp(&declared.constraints, &told.query.meet, sizeof(told.query.meet)));
+	EXPECT_EQ(0, memcmp(&declared.constraints, &told.query.combined,
+			    sizeof(told.query.combined)));
 	EXPECT_EQ(CENALLOC_STATE_EMPTY, told.query.state);
 
 	/* Its attachment changes nothing but that it is one. */
@@ -61,22 +63,23 @@ TEST_F(buffer, device_narrows_as_if_attached)
 	EXPECT_EQ(CENALLOC_USER_DECLARED | CENALLOC_USER_ATTACHED, told.users[0].flags);
 	EXPECT_EQ(0, memcmp(&declared.constraints, &told.users[0].constraints,
 			    sizeof(declared.constraints)));
-	EXPECT_EQ(0, memcmp(&declared.constraints, &told.query.meet, sizeof(told.query.meet)));
+	EXPECT_EQ(0, memcmp(&declared.constraints, &told.query.combined,
+			    sizeof(told.query.combined)));
 
 	/* Nor does its going, and it may come back. */
 	ASSERT_EQ(0, detach(self->importer, attachment));
 	ASSERT_EQ(0, query(self->fd, &told));
 	ASSERT_EQ(1, told.query.user_count);
 	EXPECT_EQ(CENALLOC_USER_DECLARED, told.users[0].flags);
-	EXPECT_EQ(LOW(30), told.query.meet.max_address);
+	EXPECT_EQ(LOW(30), told.query.combined.max_address);
 	attachment = attach(self->importer, device, self->fd);
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(self->importer, attachment, &one));
 	EXPECT_LE(last_address(&one), LOW(30));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(1, told.query.user_count);
-	EXPECT_EQ(CENALLOC_USER_DECLARED | CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED,
-		  told.users[0].flags);
+	EXPECT_EQ(CENALLOC_USER_DECLARED | CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED |
+		  CENALLOC_USER_PINNED, told.users[0].flags);
 }
 
 /* Memory came and is in use; who was declared attaches all the same. */
@@ -95,7 +98,7 @@ TEST_F(buffer, declared_device_is_never_too_late)
 	late = attach(self->importer, device, self->fd);
 	ASSERT_LE(0, late);
 	EXPECT_EQ(0, query_fields(self->fd).relocations);
-	EXPECT_EQ(0, query_fields(self->fd).early);
+	EXPECT_EQ(0, query_fields(self->fd).late_refusals);
 	ASSERT_EQ(0, map(self->importer, late, &one));
 	EXPECT_EQ(1, one.count);
 	EXPECT_LE(last_address(&one), LOW(28));
@@ -109,12 +112,12 @@ TEST_F(buffer, needs_come_on_top_of_the_device)
 	ASSERT_LE(0, device);
 	ASSERT_EQ(0, declare_device_with(self->fd, "platform", name,
 					 NEEDS(.max_segments = 1, .max_address = BITS(40))));
-	EXPECT_EQ(1, query_fields(self->fd).meet.max_segments);
-	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(1, query_fields(self->fd).combined.max_segments);
+	EXPECT_EQ(BITS(32), query_fields(self->fd).combined.max_address);
 	/* They bind it when it attaches, too. */
 	ASSERT_LE(0, attach(self->importer, device, self->fd));
 	EXPECT_EQ(1, query_fields(self->fd).user_count);
-	EXPECT_EQ(1, query_fields(self->fd).meet.max_segments);
+	EXPECT_EQ(1, query_fields(self->fd).combined.max_segments);
 }
 
 /* Each declaration is one attachment's; what attaches beyond them is a user of its own. */
@@ -143,7 +146,7 @@ TEST_F(buffer, same_device_declared_twice)
 	/* All of them go with the device. */
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
-	EXPECT_EQ(0, query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(0, query_fields(self->fd).combined.max_address);
 }
 
 TEST_F(buffer, two_buffers_one_device)
@@ -158,7 +161,7 @@ TEST_F(buffer, two_buffers_one_device)
 	ASSERT_EQ(0, declare_device(other, "platform", name));
 	close(other);
 	/* The other's declaration went with it, this one's stays. */
-	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(BITS(32), query_fields(self->fd).combined.max_address);
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 }
@@ -190,9 +193,9 @@ TEST_F(buffer, device_goes_and_comes_back)
 
 	ASSERT_LE(0, device);
 	ASSERT_EQ(0, declare_device(self->fd, "platform", name));
-	EXPECT_EQ(LOW(24), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(LOW(24), query_fields(self->fd).combined.max_address);
 	ASSERT_EQ(0, call_number(self->importer, IMPORTER_REMOVE, device));
-	EXPECT_EQ(0, query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(0, query_fields(self->fd).combined.max_address);
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 	EXPECT_EQ(-ENODEV, declare_device(self->fd, "platform", name));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
@@ -207,10 +210,10 @@ TEST_F(buffer, declaration_goes_when_edu_unbinds)
 
 	ASSERT_STRNE("", edu);
 	ASSERT_EQ(0, declare_device(self->fd, "pci", edu));
-	EXPECT_EQ(edu_reach(), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(edu_reach(), query_fields(self->fd).combined.max_address);
 	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
-	EXPECT_EQ(0, query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(0, query_fields(self->fd).combined.max_address);
 
 	/* Without a driver nobody knows what it needs, and nothing happens for it. */
 	EXPECT_EQ(-ENODEV, declare_device(self->fd, "pci", edu));
@@ -220,25 +223,25 @@ TEST_F(buffer, declaration_goes_when_edu_unbinds)
 	ASSERT_EQ(0, allocate(self->fd));
 	EXPECT_EQ(-ENODEV, declare_device(self->fd, "pci", edu));
 	EXPECT_EQ(0, query_fields(self->fd).relocations);
-	EXPECT_EQ(0, query_fields(self->fd).early);
-	EXPECT_EQ(CENALLOC_WITH_NONE, query_fields(self->fd).conflict_with);
+	EXPECT_EQ(0, query_fields(self->fd).late_refusals);
+	EXPECT_EQ(0, query_fields(self->fd).refusal.cause);
 	close(importer);
 
 	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "bind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 	EXPECT_EQ(0, declare_device(self->fd, "pci", edu));
-	EXPECT_EQ(edu_reach(), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(edu_reach(), query_fields(self->fd).combined.max_address);
 }
 
 TEST_F(buffer, declaration_goes_when_vivid_unbinds)
 {
 	ASSERT_EQ(0, declare_device_with(self->fd, "platform", "vivid.0",
 					 NEEDS(.max_segments = 1)));
-	EXPECT_EQ(1, query_fields(self->fd).meet.max_segments);
-	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(1, query_fields(self->fd).combined.max_segments);
+	EXPECT_EQ(BITS(32), query_fields(self->fd).combined.max_address);
 	ASSERT_EQ(0, rebind("platform", "vivid", "vivid.0", "unbind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
-	EXPECT_EQ(0, query_fields(self->fd).meet.max_segments);
+	EXPECT_EQ(0, query_fields(self->fd).combined.max_segments);
 	EXPECT_EQ(-ENODEV, declare_device(self->fd, "platform", "vivid.0"));
 	ASSERT_EQ(0, rebind("platform", "vivid", "vivid.0", "bind"));
 	EXPECT_EQ(0, declare_device(self->fd, "platform", "vivid.0"));
@@ -257,8 +260,8 @@ TEST_F(buffer, unbinds_while_attached_and_mapped)
 	ASSERT_EQ(0, call(device, EDU_MAP, &edu_map));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(1, told.query.user_count);
-	EXPECT_EQ(CENALLOC_USER_DECLARED | CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED,
-		  told.users[0].flags);
+	EXPECT_EQ(CENALLOC_USER_DECLARED | CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED |
+		  CENALLOC_USER_PINNED, told.users[0].flags);
 	ASSERT_EQ(0, rebind("pci", "cenalloc_edu", edu, "unbind"));
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 	EXPECT_EQ(CENALLOC_STATE_BACKED, query_fields(self->fd).state);
@@ -318,9 +321,9 @@ TEST(camera_and_edu_declared_before_the_cpu)
 
 		EXPECT_STREQ("system-contig", query.allocator);
 		EXPECT_EQ(2, query.user_count);
-		EXPECT_EQ(0, query.early);
+		EXPECT_EQ(0, query.late_refusals);
 		EXPECT_EQ(0, query.relocations);
-		EXPECT_EQ(CENALLOC_WITH_NONE, query.conflict_with);
+		EXPECT_EQ(0, query.refusal.cause);
 	}
 	EXPECT_EQ(0, stream(camera, false));
 	close(edu);
@@ -351,17 +354,17 @@ TEST_F(buffer, needs_without_a_device)
 	EXPECT_STREQ("program an encoder", told.users[0].name);
 	EXPECT_EQ(0, memcmp(&needs, &told.users[0].constraints, sizeof(needs)));
 	EXPECT_EQ(CENALLOC_USER_DECLARED, told.users[0].flags);
-	EXPECT_EQ(0, memcmp(&needs, &told.query.meet, sizeof(needs)));
+	EXPECT_EQ(0, memcmp(&needs, &told.query.combined, sizeof(needs)));
 	/* They stay as long as the buffer, under a name of no importance. */
 	ASSERT_EQ(0, declare_needs(self->fd, "", NEEDS()));
 	ASSERT_EQ(0, declare_needs(self->fd, "an encoder", NEEDS(.max_segments = 8)));
 	EXPECT_EQ(3, query_fields(self->fd).user_count);
-	EXPECT_EQ(8, query_fields(self->fd).meet.max_segments);
+	EXPECT_EQ(8, query_fields(self->fd).combined.max_segments);
 }
 
 /* --- Refusals ------------------------------------------------------------- */
 
-TEST_F(buffer, conflict_tells_both)
+TEST_F(buffer, refusal_tells_both)
 {
 	static struct snapshot before, after;
 	struct cenalloc_query query;
@@ -371,28 +374,28 @@ TEST_F(buffer, conflict_tells_both)
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "second", NEEDS(.access_mask = 2)));
 	EXPECT_STREQ(before.text, snapshot(self->fd, &after)->text);
 	query = query_fields(self->fd);
-	EXPECT_EQ(CENALLOC_WITH_USER, query.conflict_with);
-	EXPECT_EQ(CENALLOC_FIELD_ACCESS_MASK, query.conflict_field);
-	EXPECT_EQ(2, query.conflict_wanted);
-	EXPECT_EQ(1, query.conflict_found);
-	EXPECT_STREQ("program second", query.conflict_who);
-	EXPECT_STREQ("program first", query.conflict_other);
-	EXPECT_MATCH(buffer_field(self->fd, "conflict"),
-		     "program second needs memory of class 0x2, program first needs memory of class 0x1");
+	EXPECT_EQ(CENALLOC_CAUSE_USER, query.refusal.cause);
+	EXPECT_EQ(CENALLOC_FIELD_ACCESS_MASK, query.refusal.field);
+	EXPECT_EQ(2, query.refusal.wanted);
+	EXPECT_EQ(1, query.refusal.found);
+	EXPECT_STREQ("program second", query.refusal.who);
+	EXPECT_STREQ("program first", query.refusal.other);
+	EXPECT_REFUSAL(self->fd,
+		       "program second needs memory of class system-contig, *program first needs memory of class system");
 	/* Nobody came too late. */
-	EXPECT_EQ(0, query.early);
+	EXPECT_EQ(0, query.late_refusals);
 	/* A device is refused for what was declared. */
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.name = "third", .access_mask = 2), -EINVAL,
-		      "*third* needs memory of class 0x2, program first needs memory of class 0x1");
+		      "*third* needs memory of class system-contig, *program first needs memory of class system");
 }
 
 TEST_F(buffer, never_fits_what_allocators_give)
 {
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "exotic", NEEDS(.access_mask = 1ULL << 50)));
-	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, query_fields(self->fd).conflict_with);
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, query_fields(self->fd).refusal.cause);
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "small", NEEDS(.max_address = 8191)));
-	EXPECT_EQ(CENALLOC_WITH_ITSELF, query_fields(self->fd).conflict_with);
+	EXPECT_EQ(CENALLOC_CAUSE_ITSELF, query_fields(self->fd).refusal.cause);
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
 }
 
@@ -408,14 +411,14 @@ TEST_F(buffer, declared_late)
 	ASSERT_EQ(0, map(self->importer, first, NULL));
 	fill_bytes(memory, LEN, 1);
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "late", NEEDS(.access_mask = 2)));
-	EXPECT_EQ(0, query_fields(self->fd).early);
+	EXPECT_EQ(0, query_fields(self->fd).late_refusals);
 	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
 	EXPECT_EQ(-EBUSY, declare_device(self->fd, "platform", low));
 	ASSERT_EQ(0, query(self->fd, &told));
-	EXPECT_EQ(2, told.query.early);
-	EXPECT_EQ(2, told_user(&told, "device")->early);
+	EXPECT_EQ(2, told.query.late_refusals);
+	EXPECT_EQ(2, told_user(&told, "device")->late_refusals);
 	EXPECT_EQ(1, told.query.user_count);
-	EXPECT_EQ(CENALLOC_WITH_MEMORY, told.query.conflict_with);
+	EXPECT_EQ(CENALLOC_CAUSE_HELD, told.query.refusal.cause);
 	ASSERT_EQ(0, unmap(self->importer, first));
 	ASSERT_EQ(0, declare_device(self->fd, "platform", low));
 	EXPECT_EQ(1, query_fields(self->fd).relocations);
@@ -519,8 +522,8 @@ TEST_F(buffer, needs_that_make_no_sense)
 		EXPECT_EQ(-EINVAL, declare_device_with(self->fd, "platform", "vivid.0", bad[i]));
 	}
 	EXPECT_EQ(0, query_fields(self->fd).user_count);
-	/* The caller's nonsense is no conflict between users. */
-	EXPECT_EQ(CENALLOC_WITH_NONE, query_fields(self->fd).conflict_with);
+	/* The caller's nonsense is no refusal. */
+	EXPECT_EQ(0, query_fields(self->fd).refusal.cause);
 }
 
 TEST_F(buffer, wrong_descriptors)
@@ -550,10 +553,10 @@ TEST_F(buffer, unknown_flags_and_sizes)
 		EXPECT_EQ(-EINVAL, call(device, CENALLOC_DECLARE, declares));
 	}
 	declares[0].flags = 0;
-	EXPECT_EQ(-EINVAL, call(device, _IOC(_IOC_WRITE, 'C', 3, size - 8), declares));
-	EXPECT_EQ(0, call(device, _IOC(_IOC_WRITE, 'C', 3, 2 * size), declares));
+	EXPECT_EQ(-EINVAL, call(device, DECLARE_OF(size - 8), declares));
+	EXPECT_EQ(0, call(device, DECLARE_OF(2 * size), declares));
 	declares[1].constraints.max_segments = 1;
-	EXPECT_EQ(-E2BIG, call(device, _IOC(_IOC_WRITE, 'C', 3, 2 * size), declares));
+	EXPECT_EQ(-E2BIG, call(device, DECLARE_OF(2 * size), declares));
 	EXPECT_EQ(-EFAULT, call(device, CENALLOC_DECLARE, NULL));
 	EXPECT_EQ(1, query_fields(self->fd).user_count);
 	close(device);

@@ -192,23 +192,21 @@ TEST_F(edu, late_joiner)
 {
 	int importer = open_importer();
 	int attachment = join(importer, self->fd, DEVICE(.name = "wide"));
-	char reason[LINE];
 
 	ASSERT_LE(0, attachment);
 	ASSERT_EQ(0, map(importer, attachment, NULL));
 	if (edu_translated()) {
 		EXPECT_EQ(0, call_number(self->edu, EDU_ATTACH, self->fd));
 		EXPECT_EQ(2, buffer_number(self->fd, "users"));
-		EXPECT_STREQ("", buffer_field(self->fd, "conflict"));
+		EXPECT_STREQ("", buffer_field(self->fd, "refusal"));
 	} else {
 		EXPECT_EQ(-EBUSY, call_number(self->edu, EDU_ATTACH, self->fd));
 		EXPECT_EQ(1, buffer_number(self->fd, "users"));
-		snprintf(reason, sizeof(reason),
-			 "*edu* 0000:* needs addresses below %s, memory is at 0x*_*_* and mapped by *wide.*",
-			 below(edu_mask()));
-		EXPECT_MATCH(buffer_field(self->fd, "conflict"), reason);
+		EXPECT_EQ(edu_mask(), query_fields(self->fd).refusal.wanted);
+		EXPECT_REFUSAL(self->fd,
+			       "*edu* 0000:* needs addresses below *, the memory is at 0x* *mapped by *wide.*");
 	}
-	EXPECT_EQ(0, buffer_number(self->fd, "moves"));
+	EXPECT_EQ(0, buffer_number(self->fd, "relocations"));
 	close(importer);
 }
 
@@ -304,7 +302,7 @@ TEST_F(edu, an_iommu_makes_one_segment)
 		SKIP(return, UNTRANSLATED);
 	fd = create_for_edu(self->edu, len, NEEDS(.max_segments = 1));
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, query_fields(fd).meet.max_segments);
+	EXPECT_EQ(0, query_fields(fd).combined.max_segments);
 	memory = map_cpu(fd, len);
 	ASSERT_NE(MAP_FAILED, (void *)memory);
 	fill_bytes(memory + len - 4 * PAGE, 4 * PAGE, 5);
@@ -391,6 +389,13 @@ TEST_F(edu, addresses_run_out)
 	EXPECT_EQ(-ENOMEM, ret);
 	EXPECT_LE(2, count);
 	EXPECT_GT(8, count);
+	/* It is addresses that are out, not memory. */
+	EXPECT_EQ(CENALLOC_CAUSE_ADDRESSES, query_fields(fds[count]).refusal.cause);
+	EXPECT_MATCH(query_fields(fds[count]).refusal.who, "*edu*");
+	EXPECT_EQ(40 * MIB, query_fields(fds[count]).refusal.len);
+	EXPECT_EQ(1, query_fields(fds[count]).refusals);
+	EXPECT_EQ(0, query_fields(fds[count]).late_refusals);
+	EXPECT_REFUSAL(fds[count], "*edu* has no 40 MiB of its own addresses left in one range");
 	/* One that gives its addresses back lets the last one in. */
 	close(edus[0]);
 	EXPECT_EQ(0, edu_map(edus[count], &mapping));
@@ -413,10 +418,11 @@ TEST_F(edu, buffer_of_too_many_bytes)
 		EXPECT_EQ(0, call_number(self->edu, EDU_ATTACH, fd));
 		EXPECT_EQ(-ENOMEM, edu_map(self->edu, &(struct mapping){}));
 		EXPECT_EQ(0, buffer_number(fd, "maps"));
+		EXPECT_EQ(CENALLOC_CAUSE_ADDRESSES, query_fields(fd).refusal.cause);
 	} else {
 		EXPECT_EQ(-EINVAL, call_number(self->edu, EDU_ATTACH, fd));
-		EXPECT_MATCH(buffer_field(fd, "conflict"),
-			     "*edu* needs addresses below 2^28, the buffer has 536870912 bytes");
+		EXPECT_REFUSAL(fd,
+			       "*edu* needs addresses below 256 MiB, and the buffer has 512 MiB");
 	}
 	close(fd);
 }

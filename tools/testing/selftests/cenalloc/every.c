@@ -24,6 +24,8 @@ FIXTURE_VARIANT(memory) {
 	__u64 class;
 	__u64 max_address;	/* 0 for any; tells the banks of one class apart */
 	__u64 most;		/* as much as can be had in one buffer of this guest */
+	__u64 area;		/* bytes of the area, 0 where it is none */
+	__u64 start;		/* where that is, 0 where that is not known */
 	bool scattered;
 };
 
@@ -44,6 +46,8 @@ FIXTURE_VARIANT_ADD(memory, cma) {
 	.name = CMA,
 	.class = CENALLOC_CLASS_CMA,
 	.most = CMA_MOST,
+	.area = CMA_LEN,
+	.start = CMA_START,
 };
 
 FIXTURE_VARIANT_ADD(memory, dma_coherent) {
@@ -56,6 +60,7 @@ FIXTURE_VARIANT_ADD(memory, carveout_with_struct_pages) {
 	.name = "ram",
 	.class = CENALLOC_CLASS_CARVEOUT,
 	.most = RAM_LEN,
+	.area = RAM_LEN,
 };
 
 FIXTURE_VARIANT_ADD(memory, carveout_without) {
@@ -63,6 +68,8 @@ FIXTURE_VARIANT_ADD(memory, carveout_without) {
 	.class = CENALLOC_CLASS_CARVEOUT,
 	.max_address = BANK_START + BANK_LEN - 1,
 	.most = BANK_LEN,
+	.area = BANK_LEN,
+	.start = BANK_START,
 };
 
 FIXTURE_SETUP(memory)
@@ -109,7 +116,31 @@ TEST_F(memory, is_in_the_list)
 
 	EXPECT_EQ(variant->class, allocator.access_mask);
 	EXPECT_LE(variant->most, allocator.max_len);
-	EXPECT_EQ(variant->scattered ? 0 : CENALLOC_ALLOCATOR_CONTIGUOUS, allocator.flags);
+	EXPECT_EQ(variant->scattered, !(allocator.flags & CENALLOC_ALLOCATOR_CONTIGUOUS));
+	/* Only an area lies somewhere. */
+	EXPECT_EQ(variant->area, allocator.area_len);
+	EXPECT_EQ(!variant->area, !allocator.start);
+	if (variant->start)
+		EXPECT_EQ(variant->start, allocator.start);
+}
+
+TEST_F(memory, tells_what_is_free)
+{
+	struct cenalloc_allocator_info before = find_allocator(variant->name), now;
+	int fd = take(variant->most, PLACE());
+
+	ASSERT_LE(0, fd);
+	now = find_allocator(variant->name);
+	EXPECT_EQ(variant->class == CENALLOC_CLASS_DMA_COHERENT,
+		  !(now.flags & CENALLOC_ALLOCATOR_KNOWS_FREE));
+	if (now.flags & CENALLOC_ALLOCATOR_KNOWS_FREE) {
+		/* Others take and give back some, too. */
+		EXPECT_GE(before.free - variant->most / 2, now.free);
+		EXPECT_LE(variant->most, before.free);
+	} else {
+		EXPECT_EQ(0, before.free | now.free);
+	}
+	close(fd);
 }
 
 /* What the last who had it left in it is gone. */
@@ -322,10 +353,10 @@ static struct cenalloc_allocator_info refuser(__u64 class)
 					 NEEDS(.access_mask = variant->class,	\
 					       ##__VA_ARGS__)));		\
 	_query = query_fields(_fd);						\
-	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, _query.conflict_with);		\
-	EXPECT_EQ(lacks, _query.conflict_field);				\
-	EXPECT_EQ(finds, _query.conflict_found);				\
-	EXPECT_STREQ(refuser(variant->class).name, _query.conflict_other);	\
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, _query.refusal.cause);		\
+	EXPECT_EQ(lacks, _query.refusal.field);					\
+	EXPECT_EQ(finds, _query.refusal.found);					\
+	EXPECT_STREQ(refuser(variant->class).name, _query.refusal.other);	\
 } while (0)
 
 TEST_F(memory, is_not_longer_than_it_can_be)
@@ -340,7 +371,7 @@ TEST_F(memory, is_not_longer_than_it_can_be)
 	}
 	ASSERT_LE(0, fd);
 	EXPECT_REFUSED(fd, CENALLOC_FIELD_LENGTH, most);
-	EXPECT_REFUSED(fd, CENALLOC_FIELD_MAX_SEGMENTS, 2, .max_segments = 1);
+	EXPECT_REFUSED(fd, CENALLOC_FIELD_CONTIGUOUS, most, .max_segments = 1);
 	EXPECT_EQ(CENALLOC_STATE_EMPTY, query_fields(fd).state);
 	close(fd);
 }
@@ -351,10 +382,10 @@ TEST_F(memory, is_not_more_aligned_than_it_can_be)
 
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-EINVAL, declare_needs(fd, "asks", PLACE(.alignment = 1ULL << 40)));
-	EXPECT_EQ(CENALLOC_FIELD_ALIGNMENT, query_fields(fd).conflict_field);
-	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, query_fields(fd).conflict_with);
-	EXPECT_LT(0, query_fields(fd).conflict_found);
-	EXPECT_GT(1ULL << 40, query_fields(fd).conflict_found);
+	EXPECT_EQ(CENALLOC_FIELD_ALIGNMENT, query_fields(fd).refusal.field);
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, query_fields(fd).refusal.cause);
+	EXPECT_LT(0, query_fields(fd).refusal.found);
+	EXPECT_GT(1ULL << 40, query_fields(fd).refusal.found);
 	close(fd);
 }
 

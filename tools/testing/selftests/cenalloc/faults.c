@@ -219,8 +219,6 @@ static int call_query(struct world *world)
 	query->users = (uintptr_t)told_here.users;
 	query->user_count = USERS;
 	query->user_size = sizeof(told_here.users[0]);
-	query->text = (uintptr_t)told_here.text;
-	query->text_len = sizeof(told_here.text);
 	return call(world->other, CENALLOC_QUERY, query);
 }
 

@@ -84,7 +84,7 @@ struct injected {
 
 struct state {
 	char text[256 * 1024];
-	char conflict[LINE];
+	char refusal[LINE];
 	struct told told;
 };
 
@@ -112,10 +112,11 @@ static inline struct state *read_state(struct world *world, struct state *state)
 
 	at += strlen(slurp(DEBUGFS "buffers", at, end - at));
 	at += strlen(slurp(DEBUGFS "devices", at, end - at));
-	slurp(DEBUGFS "conflict", state->conflict, sizeof(state->conflict));
+	slurp(DEBUGFS "refusal", state->refusal, sizeof(state->refusal));
 	forget_numbers(state->text, "id=");
+	forget_numbers(state->text, "inode=");
 	forget_numbers(state->text, "buffer=");
-	forget_numbers(state->conflict, "buffer ");
+	forget_numbers(state->refusal, "buffer ");
 	at = state->text + strlen(state->text);
 	count = list_allocators(list);
 	for (i = 0; i < count; i++)
@@ -127,9 +128,8 @@ static inline struct state *read_state(struct world *world, struct state *state)
 	if (world->fd >= 0) {
 		query(world->fd, &state->told);
 		state->told.query.id = 0;
+		state->told.query.inode = 0;
 		state->told.query.users = 0;
-		state->told.query.text = 0;
-		forget_numbers(state->told.text, "buffer ");
 	}
 	return state;
 }
@@ -137,40 +137,36 @@ static inline struct state *read_state(struct world *world, struct state *state)
 /* Refusals are remembered: they stand last in every line. */
 static inline void forget_refusals(struct state *state)
 {
-	char *early = state->text, *end;
+	char *late = state->text, *end;
 
-	while ((early = strstr(early, " early="))) {
-		end = early + strcspn(early, "\n");
-		memmove(early, end, strlen(end) + 1);
+	while ((late = strstr(late, " late="))) {
+		end = late + strcspn(late, "\n");
+		memmove(late, end, strlen(end) + 1);
 	}
-	memset(state->conflict, 0, sizeof(state->conflict));
-	memset(state->told.text, 0, sizeof(state->told.text));
-	memset(&state->told.query.early, 0,
-	       sizeof(state->told.query) - offsetof(struct cenalloc_query, early));
-	state->told.query.text_len = 0;
+	memset(state->refusal, 0, sizeof(state->refusal));
+	state->told.query.late_refusals = 0;
+	state->told.query.refusals = 0;
+	memset(&state->told.query.refusal, 0, sizeof(state->told.query.refusal));
 }
 
 static inline bool is_same(const struct state *a, const struct state *b)
 {
-	return !strcmp(a->text, b->text) && !strcmp(a->conflict, b->conflict) &&
+	return !strcmp(a->text, b->text) && !strcmp(a->refusal, b->refusal) &&
 	       !memcmp(&a->told, &b->told, sizeof(a->told));
 }
 
 /*
- * Whether all is as it was, waiting for what is given back a little later: the last
- * close() of a file is. @refused: but for what is remembered of a refusal.
+ * Whether all is as it was but for what is remembered of a refusal, waiting for what is
+ * given back a little later: the last close() of a file is.
  */
-static inline bool settles(struct world *world, struct state *before, struct state *now,
-			   bool refused)
+static inline bool settles(struct world *world, struct state *before, struct state *now)
 {
 	int i;
 
-	if (refused)
-		forget_refusals(before);
+	forget_refusals(before);
 	for (i = 0; i < 200; i++) {
 		read_state(world, now);
-		if (refused)
-			forget_refusals(now);
+		forget_refusals(now);
 		if (is_same(before, now))
 			return true;
 		usleep(5000);
@@ -232,7 +228,7 @@ static inline void check_failure(struct __test_metadata *_metadata,
 		(*behind)--;
 		return;
 	}
-	ASSERT_TRUE(settles(&round->world, &round->before, &round->now, error != -ENOMEM)) {
+	ASSERT_TRUE(settles(&round->world, &round->before, &round->now)) {
 		TH_LOG("there is:\n%sthere was:\n%s", round->now.text, round->before.text);
 	}
 	check_bytes(_metadata, &round->world);
@@ -251,7 +247,7 @@ static inline void finish_round(struct __test_metadata *_metadata,
 		munmap(world->memory, LEN);
 	close_range(round->first, ~0U, 0);
 	world->fd = -1;
-	ASSERT_TRUE(settles(world, &round->empty, &round->now, true)) {
+	ASSERT_TRUE(settles(world, &round->empty, &round->now)) {
 		TH_LOG("there is:\n%sthere was:\n%s", round->now.text, round->empty.text);
 	}
 }

@@ -9,6 +9,7 @@
 #ifndef _CENALLOC_FUZZ_ANY_H
 #define _CENALLOC_FUZZ_ANY_H
 
+#include <assert.h>
 #include <poll.h>
 #include <sys/wait.h>
 
@@ -124,6 +125,17 @@ static void fill_scratch(void)
 	memset(words + 64, one_in(8), 4 * KIB);
 }
 
+/* Who declares waits for a millisecond at most, wherever the argument is. */
+static void wait_little(void)
+{
+	__u32 *words = (__u32 *)me->scratch;
+
+	static_assert(offsetof(struct cenalloc_declare, timeout) == 2 * sizeof(*words));
+	words[2] = pick(1000000);
+	words[3] = 0;
+	words[4] &= ~0xffU;
+}
+
 /* --- Every ioctl, with any bytes ------------------------------------------ */
 
 static const unsigned long requests[] = {
@@ -134,7 +146,8 @@ static const unsigned long requests[] = {
 	EDU_ATTACH, EDU_MAP, EDU_TRANSFER, EDU_UNMAP, EDU_DETACH,
 	C_IMPORTER_RUN, C_IMPORTER_CREATE, C_IMPORTER_TAKE, C_IMPORTER_ATTACH,
 	C_IMPORTER_DETACH, C_IMPORTER_MAP, C_IMPORTER_UNMAP, C_IMPORTER_FILL,
-	C_IMPORTER_PHYS, C_IMPORTER_PAGES, C_IMPORTER_FREE,
+	C_IMPORTER_PHYS, C_IMPORTER_PAGES, C_IMPORTER_FREE, C_IMPORTER_DECLARE,
+	C_IMPORTER_ALLOCATE, C_IMPORTER_VMAP, C_IMPORTER_VUNMAP,
 	DMA_BUF_IOCTL_SYNC, DMA_BUF_SET_NAME_A, DMA_BUF_SET_NAME_B,
 };
 
@@ -144,7 +157,7 @@ static const unsigned long requests[] = {
 static void any_request(void)
 {
 	unsigned long request = requests[pick(ARRAY_SIZE(requests))];
-	const enum kind kind = _IOC_TYPE(request) == 'C' ? DEVICE_FILE :
+	const enum kind kind = _IOC_TYPE(request) == CENALLOC_IOC_MAGIC ? DEVICE_FILE :
 			       _IOC_TYPE(request) == 'H' ? HEAP :
 			       _IOC_TYPE(request) == 'I' ? IMPORTER :
 			       _IOC_TYPE(request) == 'E' ? ENGINE :
@@ -164,6 +177,9 @@ static void any_request(void)
 					  _IOC_NR(request) == _IOC_NR(C_IMPORTER_FREE_FOREIGN)))
 		return;
 	fill_scratch();
+	if (_IOC_TYPE(request) == CENALLOC_IOC_MAGIC &&
+	    _IOC_NR(request) == _IOC_NR(CENALLOC_DECLARE))
+		wait_little();
 	place = size ? any_place(size) : (char *)(long)any_fd();
 	fd = any_of(kind);
 	ret = fuzz_ioctl("any", fd, request, place, ANY_ERRORS);
@@ -172,7 +188,8 @@ static void any_request(void)
 	/* A buffer may have been made, and its descriptor is ours. */
 	if (fd == kinds[HEAP].first)
 		share(BUFFER, ((struct dma_heap_allocation_data *)place)->fd);
-	else if (_IOC_TYPE(request) == 'C' && _IOC_NR(request) == _IOC_NR(CENALLOC_CREATE))
+	else if (_IOC_TYPE(request) == CENALLOC_IOC_MAGIC &&
+		 _IOC_NR(request) == _IOC_NR(CENALLOC_CREATE))
 		share(BUFFER, ((struct cenalloc_create *)place)->fd);
 }
 
@@ -528,7 +545,11 @@ static void any_question(void)
 		.len = PICK(1, PAGE, MIB, any_number()),
 		.constraints = NEEDS(.access_mask = PICK(0, 1, 2, 3), .max_segments = pick(3)),
 	};
-	struct cenalloc_declare declare = { .fd = any_buffer(), .constraints = test.constraints };
+	struct cenalloc_declare declare = {
+		.fd = any_buffer(),
+		.timeout = one_in(4) ? pick(1000000) : 0,
+		.constraints = test.constraints,
+	};
 	struct cenalloc_allocate allocate = { .fd = any_buffer() };
 	int device = open_device("/dev/cenalloc");
 
@@ -539,8 +560,6 @@ static void any_question(void)
 		.users = (uintptr_t)told.users,
 		.user_count = USERS,
 		.user_size = sizeof(told.users[0]),
-		.text = (uintptr_t)told.text,
-		.text_len = sizeof(told.text),
 	};
 	switch (pick(4)) {
 	case 0:
@@ -571,7 +590,7 @@ static void any_reading(void)
 {
 	static __thread char text[64 * KIB];
 	const char *const files[] = {
-		DEBUGFS "buffers", DEBUGFS "devices", DEBUGFS "conflict",
+		DEBUGFS "buffers", DEBUGFS "devices", DEBUGFS "refusal",
 		"/sys/kernel/debug/dma_buf/bufinfo", "/sys/module/cenalloc/refcnt",
 	};
 	const char *path = files[pick(ARRAY_SIZE(files))];

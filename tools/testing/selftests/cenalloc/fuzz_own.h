@@ -34,6 +34,7 @@ struct own {
 	char *memory;	/* NULL where it is not mapped */
 	__u64 seed;	/* of its bytes, which are zero where this is */
 	__u32 backed;
+	bool is_told;	/* a driver has seen where it is */
 	__u32 declared;
 	/* Of the creator and of all who were declared. */
 	struct limits base;
@@ -100,12 +101,38 @@ static __u32 count_users(const struct own *own)
 	return count;
 }
 
+/* Who holds the memory: what the thread maps and pins. */
+static void own_holders(const struct own *own, const struct cenalloc_query *query)
+{
+	__u32 holds = 0, holders = 0;
+	int i;
+
+	for (i = 0; i < OWN_USERS; i++) {
+		const struct own_user *user = &own->users[i];
+
+		if (user->device < 0)
+			continue;
+		if (user->pins)
+			holds |= CENALLOC_HOLDER_PIN;
+		else if (user->is_mapped && !user->is_dynamic)
+			holds |= CENALLOC_HOLDER_MAPPING;
+		holders += user->pins || (user->is_mapped && !user->is_dynamic);
+	}
+	if (own->is_told) {
+		holds |= CENALLOC_HOLDER_ADDRESS;
+		holders++;
+	}
+	if (query->holds != holds || query->holders != holders)
+		fail("%u hold it, by %#x, not %u by %#x", query->holders, query->holds, holders,
+		     holds);
+}
+
 /* Asks the driver, and compares with what is known. */
 static void own_query(struct own *own)
 {
 	struct cenalloc_query query = { .fd = own->fd };
 	struct limits limits = together(own);
-	const struct cenalloc_constraints *meet = &query.meet;
+	const struct cenalloc_constraints *meet = &query.combined;
 	int ret;
 
 	begin("QUERY", own->fd, 0, 0);
@@ -119,6 +146,14 @@ static void own_query(struct own *own)
 		fail("the buffer is in state %u, not %u", query.state, own->backed);
 	if (!!query.allocator[0] != own->backed)
 		fail("state %u with allocator '%s'", query.state, query.allocator);
+	if (!!query.ranges != own->backed || !!query.caching != own->backed)
+		fail("state %u with %u ranges, caching %u", query.state, query.ranges,
+		     query.caching);
+	own_holders(own, &query);
+	if (query.refusal.sequence != query.refusals || !query.refusals != !query.refusal.cause ||
+	    query.late_refusals > query.refusals)
+		fail("refusal %llu of %llu, %u late, is by cause %u", query.refusal.sequence,
+		     query.refusals, query.late_refusals, query.refusal.cause);
 	if ((meet->access_mask ? meet->access_mask : ~0ULL) != limits.access_mask)
 		fail("all need classes %#llx, not %#llx", meet->access_mask, limits.access_mask);
 	if ((meet->max_address ? meet->max_address : ~0ULL) != limits.max_address)
@@ -282,8 +317,15 @@ static void own_verdict(struct own *own, const struct limits *limits, int ret)
 	if (!ret && !(all.access_mask & limits->access_mask))
 		fail("classes %#llx and %#llx are together", all.access_mask,
 		     limits->access_mask);
-	if (ret == -EBUSY && !own->backed)
-		fail("EBUSY, and no memory");
+	if ((ret == -EBUSY || ret == -ENOMEM) && !own->backed && !me->is_failing)
+		fail("%d, and no memory", ret);
+}
+
+/* What a call that failed tells is why; one that did not tells nothing. */
+static void own_refusal(const struct cenalloc_refusal *refusal, int ret)
+{
+	if (!me->is_failing && error_of(refusal->cause) != ret)
+		fail("cause %u with %d", refusal->cause, ret);
 }
 
 static void own_declare(struct own *own)
@@ -291,14 +333,17 @@ static void own_declare(struct own *own)
 	struct limits limits = any_limits();
 	struct cenalloc_declare declare = {
 		.fd = own->fd,
+		/* Nobody will let go: this thread waits itself. */
+		.timeout = one_in(8) ? pick(1000000) : 0,
 		.constraints = needs_for(&limits),
 	};
 	int device = open_device("/dev/cenalloc");
 	int ret = fuzz_ioctl("DECLARE", device, CENALLOC_DECLARE, &declare,
-			     ERRORS(EINVAL, EBUSY));
+			     ERRORS(EINVAL, EBUSY, ENOMEM));
 
 	close(device);
 	own_verdict(own, &limits, ret);
+	own_refusal(&declare.refusal, ret);
 	if (!ret) {
 		narrow(&own->base, &limits);
 		own->declared++;
@@ -340,7 +385,7 @@ static void own_join(struct own *own)
 	attach.device = add.device;
 	attach.flags = one_in(3) ? IMPORTER_DYNAMIC : 0;
 	ret = fuzz_ioctl("ATTACH", me->importer, IMPORTER_ATTACH, &attach,
-			 ERRORS(EINVAL, EBUSY));
+			 ERRORS(EINVAL, EBUSY, ENOMEM));
 	own_verdict(own, &limits, ret);
 	if (ret) {
 		sure_ioctl("REMOVE", me->importer, IMPORTER_REMOVE, add.device, ERRORS(0));
@@ -445,6 +490,7 @@ static void own_allocate(struct own *own)
 	int ret = fuzz_ioctl("ALLOCATE", device, CENALLOC_ALLOCATE, &allocate, ERRORS(ENOMEM));
 
 	close(device);
+	own_refusal(&allocate.refusal, ret);
 	if (own->backed && ret)
 		fail("ALLOCATE returned %d, and there is memory", ret);
 	if (!ret)
@@ -497,6 +543,7 @@ static void own_driver(struct own *own)
 	sure_ioctl("TAKE", driver, C_IMPORTER_TAKE, own->fd, ERRORS(0));
 	ret = fuzz_ioctl("PAGES", driver, C_IMPORTER_PAGES, &pages, ERRORS(ENOMEM, ENODATA));
 	close(driver);
+	own->is_told |= !ret;
 	if (own->backed == (ret == -ENODATA))
 		fail("a driver is told %d, state %u", ret, own->backed);
 	for (at = 0; !ret && at < PAGE / sizeof(*bytes); at++) {

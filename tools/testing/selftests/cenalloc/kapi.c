@@ -136,6 +136,10 @@ TEST_F(driver, wrong_pointers)
 	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_SG_TABLE_ERROR));
 	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_CREATE_NULL));
 	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_CREATE_ERROR));
+	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_DECLARE_NULL));
+	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_DECLARE_ERROR));
+	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_ALLOCATE_NULL));
+	EXPECT_EQ(-EINVAL, driver_misuse(self->driver, C_IMPORTER_ALLOCATE_ERROR));
 	EXPECT_EQ(self->buffers, count_buffers());
 }
 
@@ -172,6 +176,132 @@ TEST_F(driver, flags_are_those_of_the_descriptor)
 		ASSERT_EQ(0, driver_free(self->driver));
 	}
 }
+
+TEST_F(driver, names)
+{
+	const struct {
+		const char *name;
+		int ret;
+	} cases[] = {
+		{ "", 0 }, { "a frame", 0 }, { "1234567890123456789012345678901", 0 },
+		{ "12345678901234567890123456789012", -EINVAL }, { "a\nb", -EINVAL },
+		{ "a\"b", -EINVAL }, { "\xff", -EINVAL },
+	};
+	size_t i;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct c_importer_create create = { .len = PAGE, .flags = O_RDWR };
+
+		snprintf(create.name, sizeof(create.name), "%s", cases[i].name);
+		ASSERT_EQ(cases[i].ret, call(self->driver, C_IMPORTER_CREATE, &create)) {
+			TH_LOG("name '%s'", cases[i].name);
+		}
+		if (cases[i].ret)
+			continue;
+		fd = driver_export(self->driver);
+		EXPECT_STREQ(cases[i].name, query_fields(fd).name);
+		EXPECT_STREQ(cases[i].name, buffer_field(fd, "name"));
+		close(fd);
+		ASSERT_EQ(0, driver_free(self->driver));
+	}
+	EXPECT_EQ(self->buffers, settled_buffers(self->buffers));
+}
+
+/* --- Declare and allocate ------------------------------------------------- */
+
+/* As CENALLOC_DECLARE: what the kernel knows of a device, and what else it needs. */
+TEST_F(driver, declares_its_devices)
+{
+	struct cenalloc_constraints needs = NEEDS(.max_address = BITS(30));
+	struct cenalloc_refusal refusal;
+	static struct told told;
+	int fd;
+
+	ASSERT_EQ(0, driver_create(self->driver, LEN, 0, O_RDWR));
+	fd = driver_export(self->driver);
+	ASSERT_EQ(0, driver_declare(self->driver, C_IMPORTER_DISPLAY, NULL, &refusal));
+	EXPECT_EQ(0, refusal.cause);
+	ASSERT_EQ(0, query(fd, &told));
+	ASSERT_EQ(1, told.query.user_count);
+	EXPECT_NE(NULL, strstr(told.users[0].name, "cenalloc-display"));
+	EXPECT_EQ(CENALLOC_USER_DECLARED, told.users[0].flags);
+	EXPECT_EQ(1, told.query.combined.max_segments);
+	EXPECT_EQ(BITS(32), told.query.combined.max_address);
+	ASSERT_EQ(0, driver_declare(self->driver, C_IMPORTER_CODEC, &needs, &refusal));
+	EXPECT_EQ(BITS(30), query_fields(fd).combined.max_address);
+	/* Both attach as those that were declared. */
+	ASSERT_EQ(0, driver_attach(self->driver, C_IMPORTER_DISPLAY));
+	ASSERT_EQ(0, driver_attach(self->driver, C_IMPORTER_CODEC));
+	EXPECT_EQ(2, query_fields(fd).user_count);
+	close(fd);
+}
+
+TEST_F(driver, is_told_why_it_is_refused)
+{
+	struct cenalloc_constraints none = NEEDS(.access_mask = 1ULL << 50);
+	struct cenalloc_refusal refusal, last;
+	int fd;
+
+	ASSERT_EQ(0, driver_create(self->driver, LEN, 0, O_RDWR));
+	fd = driver_export(self->driver);
+	EXPECT_EQ(-EINVAL, driver_declare(self->driver, C_IMPORTER_CODEC, &none, &refusal));
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, refusal.cause);
+	EXPECT_EQ(CENALLOC_FIELD_ACCESS_MASK, refusal.field);
+	EXPECT_NE(NULL, strstr(refusal.who, "cenalloc-codec"));
+	last = query_fields(fd).refusal;
+	EXPECT_EQ(0, memcmp(&refusal, &last, sizeof(last)));
+	/* One that comes too late: the memory is high, and mapped. */
+	ASSERT_EQ(0, driver_attach(self->driver, C_IMPORTER_CODEC));
+	ASSERT_EQ(0, driver_map(self->driver, C_IMPORTER_CODEC, NULL));
+	EXPECT_EQ(-EBUSY, driver_declare(self->driver, C_IMPORTER_DISPLAY, NULL, &refusal));
+	EXPECT_EQ(CENALLOC_CAUSE_HELD, refusal.cause);
+	EXPECT_EQ(CENALLOC_HOLDER_MAPPING, refusal.holder);
+	EXPECT_NE(NULL, strstr(refusal.other, "cenalloc-codec"));
+	/* A driver may know where memory lies. */
+	EXPECT_NE(0, refusal.found);
+	close(fd);
+}
+
+TEST_F(driver, allocates)
+{
+	struct cenalloc_refusal refusal;
+	int fd = create(LOW_MEMORY);
+
+	ASSERT_EQ(0, driver_create(self->driver, LEN, 0, O_RDWR));
+	ASSERT_EQ(0, driver_allocate(self->driver, &refusal));
+	EXPECT_EQ(0, refusal.cause);
+	ASSERT_EQ(0, driver_free(self->driver));
+
+	ASSERT_EQ(0, declare_needs(fd, "low", NEEDS(.max_address = LOW(24))));
+	ASSERT_EQ(0, driver_take(self->driver, fd));
+	EXPECT_EQ(-ENOMEM, driver_allocate(self->driver, &refusal));
+	EXPECT_EQ(CENALLOC_CAUSE_SHORTAGE, refusal.cause);
+	EXPECT_EQ(1, refusal.sequence);
+	/* Who does not ask for it is told nothing. */
+	EXPECT_EQ(-ENOMEM, driver_allocate(self->driver, NULL));
+	EXPECT_EQ(2, query_fields(fd).refusals);
+	close(fd);
+}
+
+/* Buffers of other exporters are not of cenalloc. */
+TEST_F(driver, declares_no_other_buffers)
+{
+	struct cenalloc_refusal refusal;
+	int exporter = open_device("/dev/cenalloc_c_exporter");
+	struct exporter_create create = { .len = PAGE };
+
+	ASSERT_EQ(0, call(exporter, EXPORTER_CREATE, &create));
+	ASSERT_EQ(0, driver_take(self->driver, create.fd));
+	EXPECT_EQ(-EINVAL, driver_declare(self->driver, C_IMPORTER_CODEC, NULL, &refusal));
+	EXPECT_EQ(0, refusal.cause);
+	EXPECT_EQ(-EINVAL, driver_allocate(self->driver, &refusal));
+	EXPECT_EQ(0, refusal.cause);
+	close(create.fd);
+	close(exporter);
+}
+
+/* --- References ----------------------------------------------------------- */
 
 TEST_F(driver, a_descriptor_keeps_the_buffer)
 {
@@ -239,8 +369,8 @@ TEST_F(driver, userspace_sees_the_same_buffer)
 	ASSERT_EQ(0, query(fd, &told));
 	EXPECT_EQ(CENALLOC_STATE_EMPTY, told.query.state);
 	EXPECT_EQ(LEN, told.query.len);
-	EXPECT_EQ(1, told.query.meet.max_segments);
-	EXPECT_EQ(BITS(32), told.query.meet.max_address);
+	EXPECT_EQ(1, told.query.combined.max_segments);
+	EXPECT_EQ(BITS(32), told.query.combined.max_address);
 	EXPECT_EQ(2, told.query.user_count);
 	EXPECT_NE(NULL, told_user(&told, "cenalloc-display"));
 	ASSERT_NE(NULL, told_user(&told, "cenalloc-codec"));
@@ -417,7 +547,7 @@ TEST_F(driver, stays_after_sg_table)
 	ASSERT_EQ(0, driver_pages(self->driver, 0, NULL, &before));
 	ASSERT_LE(1ULL << 32, before.seen.last_address);
 	check_refused(_metadata, self->importer, fd, NARROW, -EBUSY,
-		      "*low.* needs addresses below 2^32, memory is at *");
+		      "*low.* needs addresses below 4 GiB, the memory is at *");
 	ASSERT_EQ(0, driver_pages(self->driver, 0, NULL, &after));
 	EXPECT_EQ(0, memcmp(&before, &after, sizeof(before)));
 	EXPECT_EQ(0, query_fields(fd).relocations);
@@ -439,7 +569,7 @@ TEST_F(driver, stays_after_phys)
 	ASSERT_EQ(0, driver_phys(self->driver, &before));
 	ASSERT_LE(1ULL << 32, before.addr);
 	check_refused(_metadata, self->importer, fd, NARROW, -EBUSY,
-		      "*low.* needs addresses below 2^32, memory is at *");
+		      "*low.* needs addresses below 4 GiB, the memory is at *");
 	ASSERT_EQ(0, driver_phys(self->driver, &after));
 	EXPECT_EQ(before.addr, after.addr);
 	/* Until it is freed: that the driver gave up its reference changes nothing. */

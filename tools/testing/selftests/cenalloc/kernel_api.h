@@ -89,6 +89,39 @@ static inline int driver_pages(int driver, __u64 offset, void *bytes,
 	return call(driver, C_IMPORTER_PAGES, pages);
 }
 
+/* Without @needs, those that the kernel knows of alone. */
+static inline int driver_declare(int driver, int device, const struct cenalloc_constraints *needs,
+				 struct cenalloc_refusal *refusal)
+{
+	struct c_importer_declare declare = { .device = device, .has_needs = !!needs };
+	int ret;
+
+	if (needs) {
+		declare.access_mask = needs->access_mask;
+		declare.max_address = needs->max_address;
+		declare.max_segments = needs->max_segments;
+	}
+	ret = call(driver, C_IMPORTER_DECLARE, &declare);
+	*refusal = declare.refusal;
+	return ret;
+}
+
+/* @refusal may be NULL. */
+static inline int driver_allocate(int driver, struct cenalloc_refusal *refusal)
+{
+	return call(driver, C_IMPORTER_ALLOCATE, refusal);
+}
+
+static inline int driver_vmap(int driver)
+{
+	return call_number(driver, C_IMPORTER_VMAP, 0);
+}
+
+static inline int driver_vunmap(int driver)
+{
+	return call_number(driver, C_IMPORTER_VUNMAP, 0);
+}
+
 static inline int driver_free(int driver)
 {
 	return call_number(driver, C_IMPORTER_FREE, 0);

@@ -75,7 +75,7 @@ TEST_F(log, refused_late_joiners_are_limited)
 	ASSERT_EQ(0, map(self->importer, first, NULL));
 	for (i = 0; i < TIMES; i++)
 		ASSERT_EQ(-EBUSY, attach(self->importer, device, self->fd));
-	EXPECT_EQ(TIMES, buffer_number(self->fd, "early"));
+	EXPECT_EQ(TIMES, buffer_number(self->fd, "late"));
 	EXPECT_GE(20, new_lines(self->kmsg));
 }
 
@@ -88,7 +88,8 @@ TEST_F(log, wrong_calls_say_nothing)
 		struct cenalloc_create create = { .len = i % 2 ? 0 : -1ULL, .align = i };
 
 		EXPECT_NE(0, call(self->device, CENALLOC_CREATE, &create));
-		EXPECT_NE(0, call(self->device, _IOC(3, 'C', 3 + i % 200, i), memory));
+		EXPECT_NE(0, call(self->device,
+				  _IOC(3, CENALLOC_IOC_MAGIC, 3 + i % 200, i % 500), memory));
 		EXPECT_NE(0, call(self->device, CENALLOC_CREATE, (void *)(uintptr_t)i));
 		EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, self->fd, 0));
 	}
@@ -117,7 +118,7 @@ TEST_F(log, want_of_memory_says_little)
 	for (i = 0; i < 20; i++)
 		ASSERT_EQ(-ENOMEM, map(self->importer, low, NULL));
 	close(fd);
-	EXPECT_GE(10, new_lines(self->kmsg));
+	EXPECT_GE(20, new_lines(self->kmsg));
 }
 
 TEST_HARNESS_MAIN

@@ -33,7 +33,7 @@ TEST_F(buffer, device_of_28_bits_is_told_why)
 {
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.name = "narrow", .max_address = BITS(28)), -EINVAL,
-		      "*narrow.* needs addresses below 2^28, * gives from 0x4000_0000 on");
+		      "*narrow.* needs addresses below 256 MiB, and * gives from 0x40000000 on");
 	EXPECT_EQ(0, buffer_number(self->fd, "users"));
 	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "narrow", NEEDS(.max_address = BITS(28))));
 	EXPECT_EQ(0, buffer_number(self->fd, "users"));

@@ -290,11 +290,11 @@ TEST_F(outside, limits_are_looked_at_first)
 	self->fd = create(LEN);
 	EXPECT_EQ(-EINVAL, join(self->importer, self->fd, ONLY_OUTSIDE(.dma_mask = BITS(32))));
 	told = query_fields(self->fd);
-	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, told.conflict_with);
-	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.conflict_field);
-	EXPECT_EQ(BITS(32), told.conflict_wanted);
-	EXPECT_EQ(1ULL << 32, told.conflict_found);
-	EXPECT_STREQ("outside", told.conflict_other);
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, told.refusal.cause);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.refusal.field);
+	EXPECT_EQ(BITS(32), told.refusal.wanted);
+	EXPECT_EQ(1ULL << 32, told.refusal.found);
+	EXPECT_STREQ("outside", told.refusal.other);
 	EXPECT_LE(0, join(self->importer, self->fd, ONLY_OUTSIDE(.dma_mask = BITS(33))));
 	EXPECT_EQ(0, calls_of(self->outside, handle, C_ALLOCATOR_ALLOCATE));
 }
@@ -514,12 +514,12 @@ TEST_F(outside, refused_by_match)
 	self->fd = create(LEN);
 	ASSERT_LE(0, join(self->importer, self->fd, ONLY_OUTSIDE(.name = "wanted")));
 	check_refused(_metadata, self->importer, self->fd, DEVICE(.name = "unwanted"), -EINVAL,
-		      "* unwanted.* needs an allocator that serves it, outside does not");
+		      "* unwanted.* needs an allocator that serves it, and outside does not");
 	told = query_fields(self->fd);
-	EXPECT_EQ(CENALLOC_WITH_ALLOCATOR, told.conflict_with);
-	EXPECT_EQ(CENALLOC_FIELD_DEVICE, told.conflict_field);
-	EXPECT_NE(NULL, strstr(told.conflict_who, " unwanted."));
-	EXPECT_STREQ("outside", told.conflict_other);
+	EXPECT_EQ(CENALLOC_CAUSE_ALLOCATOR, told.refusal.cause);
+	EXPECT_EQ(CENALLOC_FIELD_DEVICE, told.refusal.field);
+	EXPECT_NE(NULL, strstr(told.refusal.who, " unwanted."));
+	EXPECT_STREQ("outside", told.refusal.other);
 	/* Who was refused does not count for those who come later. */
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "also")));
 	ASSERT_EQ(0, allocate(self->fd));
@@ -557,7 +557,7 @@ TEST_F(outside, match_and_memory_that_is_there)
 	ASSERT_STREQ("outside", buffer_field(self->fd, "allocator"));
 	/* It is in use: it came too late. */
 	EXPECT_EQ(-EBUSY, join(self->importer, self->fd, DEVICE(.name = "unwanted")));
-	EXPECT_EQ(1, buffer_number(self->fd, "early"));
+	EXPECT_EQ(1, buffer_number(self->fd, "late"));
 	/* It is not: there is memory that serves both. */
 	ASSERT_EQ(0, unmap(self->importer, first));
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.name = "unwanted")));

@@ -337,7 +337,7 @@ TEST_F(memory, moves_in)
 	other = join(self->importer, fd, DEVICE(.access_mask = OUTSIDE_CLASS));
 	ASSERT_LE(0, other);
 	EXPECT_STREQ("outside", buffer_field(fd, "allocator"));
-	EXPECT_EQ(1, buffer_number(fd, "moves"));
+	EXPECT_EQ(1, buffer_number(fd, "relocations"));
 	EXPECT_EQ(0, wrong_bytes(memory, LEN, 13));
 	munmap(memory, LEN);
 }
@@ -367,7 +367,7 @@ TEST_F(memory, does_not_move_while_it_is_mapped)
 	fill_bytes(memory, LEN, 19);
 	ASSERT_EQ(0, map(self->importer, first, NULL));
 	check_refused(_metadata, self->importer, self->fd, DEVICE(.dma_mask = BITS(32)), -EBUSY,
-		      "*needs addresses below 2^32, memory is at *");
+		      "*needs addresses below 4 GiB, the memory is at *");
 	EXPECT_EQ(0, wrong_bytes(memory, LEN, 19));
 	EXPECT_EQ(1, CALLS(ALLOCATE));
 	munmap(memory, LEN);

@@ -206,7 +206,7 @@ TEST_F(policy, a_live_buffer_keeps_what_was_valid)
 	ASSERT_EQ(0, unmap(self->importer, attachment));
 	late = attach(self->importer, 0, fd);
 	ASSERT_LE(0, late);
-	EXPECT_EQ(1, buffer_number(fd, "moves"));
+	EXPECT_EQ(1, buffer_number(fd, "relocations"));
 
 	/* What it attached with stays when the entry goes, until it detaches. */
 	ASSERT_EQ(0, remove_policy(self->policy));

@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a buffer tells of itself: CENALLOC_QUERY. */
 
-#include <linux/capability.h>
-#include <sys/syscall.h>
-
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
 
 #define LEN		(200 * KIB)
+#define QUERY_OF(size)	_IOC(_IOC_READ | _IOC_WRITE, CENALLOC_IOC_MAGIC, 6, size)
 #define BUFFER_LEN	LEN
 #include "buffer_fixture.h"
 
 static struct told told;
 
-/* What QUERY and debugfs tell of a buffer is the same line. */
-static void check_text(struct __test_metadata *_metadata, int fd)
+/* What QUERY told is what debugfs tells. */
+static void check_debugfs(struct __test_metadata *_metadata, int fd)
 {
+	const struct cenalloc_query *query = &told.query;
 	char line[LINE];
 
-	EXPECT_STREQ(buffer_line(fd, line), told.text);
-	EXPECT_EQ(strlen(line), told.query.text_len);
+	buffer_line(fd, line);
+	EXPECT_EQ(query->id, strtoull(field(line, "id"), NULL, 10));
+	EXPECT_EQ(query->inode, strtoull(field(line, "inode"), NULL, 10));
+	EXPECT_STREQ(query->name, field(line, "name"));
+	EXPECT_EQ(query->len, strtoull(field(line, "size"), NULL, 10));
+	EXPECT_STREQ(query->state ? "backed" : "empty", field(line, "state"));
+	EXPECT_STREQ(below(query->combined.max_address), field(line, "below"));
+	EXPECT_STREQ(query->allocator[0] ? query->allocator : "-", field(line, "allocator"));
+	EXPECT_EQ(query->user_count, strtoul(field(line, "users"), NULL, 10));
+	EXPECT_EQ(query->kernel_maps, strtoul(field(line, "kernel_maps"), NULL, 10));
+	EXPECT_EQ(query->holders, strtoul(field(line, "holders"), NULL, 10));
+	EXPECT_EQ(query->waiting, strtoul(field(line, "waiting"), NULL, 10));
+	EXPECT_EQ(query->late_refusals, strtoul(field(line, "late"), NULL, 10));
+	EXPECT_EQ(query->relocations, strtoul(field(line, "relocations"), NULL, 10));
+	EXPECT_EQ(query->refusals, strtoull(field(line, "refusals"), NULL, 10));
+	EXPECT_EQ(!query->refusal.cause, !*field(line, "refusal"));
 }
 
 TEST_F(buffer, new_buffer)
@@ -35,18 +48,24 @@ TEST_F(buffer, new_buffer)
 	EXPECT_EQ(0, told.query.user_count);
 	EXPECT_EQ(sizeof(struct cenalloc_user), told.query.user_size);
 	/* A page is what everybody needs. */
-	told.query.meet.alignment = 0;
-	EXPECT_EQ(0, memcmp(&any, &told.query.meet, sizeof(any)));
+	told.query.combined.alignment = 0;
+	EXPECT_EQ(0, memcmp(&any, &told.query.combined, sizeof(any)));
 	EXPECT_STREQ("", told.query.allocator);
-	EXPECT_EQ(0, told.query.early);
+	EXPECT_EQ(0, told.query.late_refusals);
 	EXPECT_EQ(0, told.query.relocations);
-	EXPECT_EQ(CENALLOC_WITH_NONE, told.query.conflict_with);
-	EXPECT_EQ(0, told.query.conflict_field);
-	EXPECT_EQ(0, told.query.conflict_wanted);
-	EXPECT_EQ(0, told.query.conflict_found);
-	EXPECT_STREQ("", told.query.conflict_who);
-	EXPECT_STREQ("", told.query.conflict_other);
-	check_text(_metadata, self->fd);
+	EXPECT_EQ(0, told.query.refusal.cause);
+	EXPECT_EQ(0, told.query.refusal.field);
+	EXPECT_EQ(0, told.query.refusal.wanted);
+	EXPECT_EQ(0, told.query.refusal.found);
+	EXPECT_STREQ("", told.query.refusal.who);
+	EXPECT_STREQ("", told.query.refusal.other);
+	EXPECT_EQ(0, told.query.refusals | told.query.refusal.sequence);
+	EXPECT_EQ(CENALLOC_CACHING_NONE, told.query.caching);
+	EXPECT_EQ(0, told.query.ranges | told.query.holds | told.query.holders);
+	EXPECT_EQ(0, told.query.kernel_maps | told.query.waiting | told.query.left_segments);
+	EXPECT_EQ(0, told.query.recycled);
+	EXPECT_STREQ("", told.query.left);
+	check_debugfs(_metadata, self->fd);
 }
 
 TEST(length_in_whole_pages)
@@ -70,14 +89,20 @@ TEST_F(buffer, life_of_a_buffer)
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(CENALLOC_STATE_BACKED, told.query.state);
 	EXPECT_STREQ("system", told.query.allocator);
-	check_text(_metadata, self->fd);
+	EXPECT_NE(CENALLOC_CACHING_NONE, told.query.caching);
+	EXPECT_LE(1, told.query.ranges);
+	EXPECT_EQ(CENALLOC_HOLDER_MAPPING, told.query.holds);
+	EXPECT_EQ(1, told.query.holders);
+	check_debugfs(_metadata, self->fd);
 	ASSERT_EQ(0, detach(self->importer, attachment));
 	EXPECT_STREQ("system", query_fields(self->fd).allocator);
 	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_STREQ("system-contig", told.query.allocator);
 	EXPECT_EQ(1, told.query.relocations);
-	check_text(_metadata, self->fd);
+	EXPECT_EQ(1, told.query.ranges);
+	EXPECT_EQ(0, told.query.holds | told.query.holders);
+	check_debugfs(_metadata, self->fd);
 }
 
 /* Each with its own needs, and all of them together. */
@@ -119,12 +144,12 @@ TEST_F(buffer, users_and_what_they_need)
 	ASSERT_EQ(0, declare_needs(self->fd, "declared", second));
 	ASSERT_EQ(0, query(self->fd, &told));
 	ASSERT_EQ(2, told.query.user_count);
-	EXPECT_EQ(0, memcmp(&together, &told.query.meet, sizeof(together)));
+	EXPECT_EQ(0, memcmp(&together, &told.query.combined, sizeof(together)));
 	user = told_user(&told, "attached");
 	ASSERT_NE(NULL, user);
 	EXPECT_EQ(0, memcmp(&first, &user->constraints, sizeof(first)));
 	EXPECT_EQ(CENALLOC_USER_ATTACHED, user->flags);
-	EXPECT_EQ(0, user->early);
+	EXPECT_EQ(0, user->late_refusals);
 	user = told_user(&told, "declared");
 	ASSERT_NE(NULL, user);
 	EXPECT_STREQ("program declared", user->name);
@@ -133,7 +158,7 @@ TEST_F(buffer, users_and_what_they_need)
 	ASSERT_EQ(0, detach(self->importer, attachment));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_EQ(1, told.query.user_count);
-	EXPECT_EQ(0, memcmp(&second, &told.query.meet, sizeof(second)));
+	EXPECT_EQ(0, memcmp(&second, &told.query.combined, sizeof(second)));
 }
 
 TEST_F(buffer, flags_of_users)
@@ -150,7 +175,8 @@ TEST_F(buffer, flags_of_users)
 	ASSERT_EQ(0, map(self->importer, fixed, NULL));
 	ASSERT_EQ(0, map(self->importer, moving, NULL));
 	ASSERT_EQ(0, query(self->fd, &told));
-	EXPECT_EQ(CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED, told_user(&told, "fixed")->flags);
+	EXPECT_EQ(CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED | CENALLOC_USER_PINNED,
+		  told_user(&told, "fixed")->flags);
 	EXPECT_EQ(CENALLOC_USER_ATTACHED | CENALLOC_USER_MAPPED | CENALLOC_USER_DYNAMIC,
 		  told_user(&told, "moving")->flags);
 	ASSERT_EQ(0, unmap(self->importer, fixed));
@@ -159,162 +185,7 @@ TEST_F(buffer, flags_of_users)
 	EXPECT_EQ(CENALLOC_USER_ATTACHED, told_user(&told, "fixed")->flags);
 }
 
-/* --- Refusals ------------------------------------------------------------- */
-
-#define EXPECT_CONFLICT(fd, with, field, wanted, found, who, other) do {	\
-	struct cenalloc_query _query = query_fields(fd);			\
-										\
-	EXPECT_EQ(with, _query.conflict_with);					\
-	EXPECT_EQ(field, _query.conflict_field);				\
-	EXPECT_EQ(wanted, _query.conflict_wanted);				\
-	EXPECT_EQ(found, _query.conflict_found);				\
-	EXPECT_MATCH(_query.conflict_who, who);					\
-	EXPECT_MATCH(_query.conflict_other, other);				\
-} while (0)
-
-TEST_F(buffer, conflict_with_a_user)
-{
-	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.name = "first", .access_mask = 1)));
-	EXPECT_EQ(-EINVAL, join(self->importer, self->fd,
-				DEVICE(.name = "second", .access_mask = 6)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_USER, CENALLOC_FIELD_ACCESS_MASK, 6, 1,
-			"*second.*", "*first.*");
-	EXPECT_EQ(0, query_fields(self->fd).early);
-}
-
-TEST_F(buffer, conflict_with_the_creator)
-{
-	int fd = create_aligned(LEN, 64 * KIB);
-
-	EXPECT_EQ(-EINVAL, declare_needs(fd, "many", NEEDS(.segment_boundary_mask = 4095,
-							   .alignment = 64 * KIB)));
-	EXPECT_CONFLICT(fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_SEGMENT_BOUNDARY, 4095, 64 * KIB,
-			"program many", "");
-	close(fd);
-}
-
-/* No two of them conflict. */
-TEST_F(buffer, conflict_with_all_others)
-{
-	ASSERT_EQ(0, declare_needs(self->fd, "a", NEEDS(.access_mask = 0x3)));
-	ASSERT_EQ(0, declare_needs(self->fd, "b", NEEDS(.access_mask = 0x6)));
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "c", NEEDS(.access_mask = 0x5)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_OTHERS, CENALLOC_FIELD_ACCESS_MASK, 5, 2,
-			"program c", "");
-}
-
-TEST_F(buffer, conflict_with_itself)
-{
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "narrow", NEEDS(.max_address = LEN - 2)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_MAX_ADDRESS, LEN - 2, LEN,
-			"program narrow", "");
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "few", NEEDS(.max_segment_size = 4096,
-								.max_segments = 2)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_MAX_SEGMENTS, 2, LEN / PAGE,
-			"program few", "");
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "odd", NEEDS(.max_segment_size = 4096,
-								.alignment = 8192)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ITSELF, CENALLOC_FIELD_MAX_SEGMENT_SIZE, 4096, 8192,
-			"program odd", "");
-}
-
-TEST_F(buffer, conflict_with_an_allocator)
-{
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "exotic", NEEDS(.access_mask = 1ULL << 45)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ACCESS_MASK, 1ULL << 45,
-			CENALLOC_CLASS_DMA_COHERENT, "program exotic", "dma-coherent");
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "coarse", NEEDS(.alignment = 1ULL << 40)));
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_ALIGNMENT, 1ULL << 40,
-			256 * KIB, "program coarse", "dma-coherent");
-}
-
-/* Takes CAP_SYS_ADMIN from this process, which stays root otherwise. */
-static int drop_admin(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	if (syscall(SYS_capget, &header, data))
-		return -errno;
-	data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
-	return syscall(SYS_capset, &header, data) ? -errno : 0;
-}
-
-/* Where memory lies is for those who may read that of their own pages. */
-TEST_F(buffer, conflict_without_an_address)
-{
-	int first = join(self->importer, self->fd, DEVICE(.name = "first"));
-
-	ASSERT_LE(0, first);
-	ASSERT_EQ(0, map(self->importer, first, NULL));
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
-	ASSERT_EQ(0, query(self->fd, &told));
-	EXPECT_LT(0, told.query.conflict_found);
-	EXPECT_MATCH(told.text, "*memory is at 0x[1-9a-f]*");
-	check_text(_metadata, self->fd);
-
-	ASSERT_EQ(0, drop_admin());
-	ASSERT_EQ(0, query(self->fd, &told));
-	EXPECT_EQ(CENALLOC_WITH_MEMORY, told.query.conflict_with);
-	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.query.conflict_field);
-	EXPECT_EQ(LOW(28), told.query.conflict_wanted);
-	EXPECT_EQ(0, told.query.conflict_found);
-	EXPECT_MATCH(told.text, "*late needs * memory is at 0x0 and mapped by *first.*");
-	EXPECT_EQ(strlen(told.text), told.query.text_len);
-
-	/* What is no address stays. */
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "narrow", NEEDS(.max_address = LEN - 2)));
-	EXPECT_EQ(LEN, query_fields(self->fd).conflict_found);
-}
-
-/* A length is nobody's need: no user is blamed for it. */
-TEST_F(buffer, conflict_of_a_length)
-{
-	int fd = create(8 * MIB);
-
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, declare_needs(fd, "innocent", NEEDS()));
-	EXPECT_EQ(-EINVAL, declare_needs(fd, "narrow",
-					 NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG)));
-	EXPECT_CONFLICT(fd, CENALLOC_WITH_ALLOCATOR, CENALLOC_FIELD_LENGTH, 8 * MIB, 4 * MIB,
-			"program narrow", "system-contig");
-	ASSERT_EQ(0, query(fd, &told));
-	EXPECT_MATCH(told.text,
-		     "*\"program narrow needs 8388608 bytes, system-contig gives at most 4194304\"*");
-	close(fd);
-}
-
-TEST_F(buffer, conflict_with_memory)
-{
-	static struct mapping mapping;
-	int first = join(self->importer, self->fd,
-			 DEVICE(.name = "first", .access_mask = CENALLOC_CLASS_SYSTEM,
-				.max_segment_size = 8192));
-	int i;
-
-	ASSERT_LE(0, first);
-	ASSERT_EQ(0, map(self->importer, first, &mapping));
-	for (i = 1; i <= 3; i++) {
-		EXPECT_EQ(-EBUSY, declare_needs(self->fd, "late", NEEDS(.max_address = LOW(28))));
-		ASSERT_EQ(0, query(self->fd, &told));
-		EXPECT_EQ(i, told.query.early);
-		EXPECT_EQ(i, told_user(&told, "first")->early);
-		check_text(_metadata, self->fd);
-	}
-	EXPECT_CONFLICT(self->fd, CENALLOC_WITH_MEMORY, CENALLOC_FIELD_MAX_ADDRESS, LOW(28),
-			address_of(&mapping, 0), "program late", "*first.*");
-	EXPECT_EQ(-EBUSY, declare_needs(self->fd, "later", NEEDS(.max_address = LOW(28))));
-	EXPECT_MATCH(query_fields(self->fd).conflict_who, "program later");
-}
-
-/* What came right later does not undo that somebody was refused. */
-TEST_F(buffer, last_conflict_stays)
-{
-	EXPECT_EQ(-EINVAL, declare_needs(self->fd, "a", NEEDS(.max_address = 8191)));
-	ASSERT_EQ(0, declare_needs(self->fd, "b", NEEDS()));
-	ASSERT_EQ(0, allocate(self->fd));
-	EXPECT_STREQ("program a", query_fields(self->fd).conflict_who);
-}
+/* --- Names ---------------------------------------------------------------- */
 
 /* Names are as long as the driver keeps them, and end. */
 TEST_F(buffer, long_names)
@@ -329,11 +200,58 @@ TEST_F(buffer, long_names)
 	EXPECT_EQ(0, strncmp("program ", told.users[0].name, strlen("program ")));
 	EXPECT_EQ(0, strncmp(name, told.users[0].name + strlen("program "),
 			     strlen(told.users[0].name) - strlen("program ")));
-	EXPECT_STREQ(told.users[0].name, told.query.conflict_who);
-	EXPECT_STREQ(told.users[0].name, told.query.conflict_other);
+	EXPECT_STREQ(told.users[0].name, told.query.refusal.who);
+	EXPECT_STREQ(told.users[0].name, told.query.refusal.other);
 }
 
-/* --- Arrays and text ------------------------------------------------------ */
+/* What a program calls its dma-buf later counts, and leads to who has it open. */
+TEST_F(buffer, name_and_inode)
+{
+	unsigned int lines = count_buffers();
+	struct stat stat;
+	char text[LINE];
+
+	ASSERT_EQ(0, fstat(self->fd, &stat));
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_EQ(stat.st_ino, told.query.inode);
+	EXPECT_MATCH(told.query.name, "test*");
+	check_debugfs(_metadata, self->fd);
+	ASSERT_EQ(0, call(self->fd, DMA_BUF_SET_NAME_B, "frame 7"));
+	ASSERT_EQ(0, query(self->fd, &told));
+	EXPECT_STREQ("frame 7", told.query.name);
+	check_debugfs(_metadata, self->fd);
+	/* This call lets anything be a name, which forges no line. */
+	ASSERT_EQ(0, call(self->fd, DMA_BUF_SET_NAME_B, "a\"b\nid=1\xff\x1b"));
+	EXPECT_EQ(lines, count_buffers());
+	EXPECT_STREQ("empty", buffer_field(self->fd, "state"));
+	EXPECT_EQ(told.query.id, buffer_number(self->fd, "id"));
+	EXPECT_NULL(strpbrk(buffer_line(self->fd, text), "\x1b\xff"));
+	EXPECT_NE(0, query_fields(self->fd).len);
+}
+
+/* Who has its path alone keeps a buffer whose file is gone. */
+TEST_F(buffer, path_without_a_file)
+{
+	char path[64], before[LINE], after[LINE];
+	int fd, i;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->fd);
+	fd = open(path, O_PATH);
+	ASSERT_LE(0, fd);
+	buffer_line(fd, before);
+	EXPECT_MATCH(before, "id=* name=\"test*");
+	ASSERT_EQ(0, close(self->fd));
+	self->fd = -1;
+	/* Others get what was the file's. */
+	for (i = 0; i < 100; i++) {
+		close(create(LEN));
+		usleep(1000);
+	}
+	EXPECT_STREQ(before, buffer_line(fd, after));
+	close(fd);
+}
+
+/* --- Arrays ----------------------------------------------------------------- */
 
 #define MARK	0xa5
 
@@ -410,39 +328,6 @@ TEST_F(buffer, sizes_of_an_entry)
 	EXPECT_EQ(2, query.user_count);
 }
 
-TEST_F(buffer, text_is_cut)
-{
-	char text[LINE], whole[LINE];
-	struct cenalloc_query query = { .fd = self->fd, .text = (uintptr_t)whole,
-					.text_len = sizeof(whole) };
-	__u32 len, room;
-
-	ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
-	len = query.text_len;
-	ASSERT_EQ(len, strlen(whole));
-	EXPECT_MATCH(whole, "id=* size=204800 state=empty *");
-	for (room = 0; room <= len + 2; room++) {
-		memset(text, MARK, sizeof(text));
-		query.text = (uintptr_t)text;
-		query.text_len = room;
-		ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
-		ASSERT_EQ(room ? len : 0, query.text_len);
-		if (room) {
-			__u32 fits = room - 1 < len ? room - 1 : len;
-
-			ASSERT_EQ(0, memcmp(text, whole, fits));
-			ASSERT_EQ('\0', text[fits]);
-			ASSERT_EQ(MARK, (__u8)text[fits + 1]);
-		} else {
-			ASSERT_EQ(MARK, (__u8)text[0]);
-		}
-	}
-	query.text = 0;
-	query.text_len = 100;
-	ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
-	EXPECT_EQ(0, query.text_len);
-}
-
 /* --- Wrong calls ---------------------------------------------------------- */
 
 TEST_F(buffer, bad_addresses)
@@ -465,13 +350,6 @@ TEST_F(buffer, bad_addresses)
 	query.users = ~0ULL - 8;
 	EXPECT_EQ(-EFAULT, ask(CENALLOC_QUERY, &query));
 	query.users = 0;
-	query.text = 8;
-	query.text_len = 10;
-	EXPECT_EQ(-EFAULT, ask(CENALLOC_QUERY, &query));
-	query.text = ~0ULL;
-	query.text_len = ~0U;
-	EXPECT_EQ(-EFAULT, ask(CENALLOC_QUERY, &query));
-	query.text = 0;
 	/* The last byte of the structure is not there. */
 	at = (void *)(pages + PAGE - sizeof(query) + 1);
 	memcpy(at, &query, sizeof(query) - 1);
@@ -499,10 +377,10 @@ TEST_F(buffer, wrong_calls)
 		EXPECT_EQ(-EINVAL, call(device, CENALLOC_QUERY, queries));
 	}
 	queries[0].flags = 0;
-	EXPECT_EQ(-EINVAL, call(device, _IOC(_IOC_READ | _IOC_WRITE, 'C', 6, size - 8), queries));
-	EXPECT_EQ(0, call(device, _IOC(_IOC_READ | _IOC_WRITE, 'C', 6, 2 * size), queries));
+	EXPECT_EQ(-EINVAL, call(device, QUERY_OF(size - 8), queries));
+	EXPECT_EQ(0, call(device, QUERY_OF(2 * size), queries));
 	queries[1].fd = 1;
-	EXPECT_EQ(-E2BIG, call(device, _IOC(_IOC_READ | _IOC_WRITE, 'C', 6, 2 * size), queries));
+	EXPECT_EQ(-E2BIG, call(device, QUERY_OF(2 * size), queries));
 	queries[0].fd = -1;
 	EXPECT_EQ(-EBADF, call(device, CENALLOC_QUERY, queries));
 	queries[0].fd = device;

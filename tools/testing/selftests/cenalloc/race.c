@@ -324,7 +324,7 @@ static void *readers_and_writers(void *data)
 			CHECK(me, !detach(me->importer, attachment));
 		} else {
 			slurp(DEBUGFS "devices", text[me->number], sizeof(text[0]));
-			slurp(DEBUGFS "conflict", text[me->number], sizeof(text[0]));
+			slurp(DEBUGFS "refusal", text[me->number], sizeof(text[0]));
 			slurp(DEBUGFS "buffers", text[me->number], sizeof(text[0]));
 			CHECK(me, !*text[me->number] || !strncmp(text[me->number], "id=", 3));
 		}

@@ -171,7 +171,9 @@ static void declare_one(struct worker *me, int fd)
 	device = add_device(me->importer, add);
 	MUST(me, device >= 0);
 	MUST(me, find_device("platform", add.name, name, sizeof(name)));
-	if (!MAY_FAIL(me, declare_device(fd, "platform", name), -EBUSY, -EINVAL) && pick(me, 2)) {
+	/* Some wait for a millisecond. */
+	if (!MAY_FAIL(me, declare_until(fd, "platform", name, NEEDS(), pick(me, 2) * 1000000, NULL),
+		      -EBUSY, -EINVAL) && pick(me, 2)) {
 		int attachment = attach(me->importer, device, fd);
 
 		/* Never refused for what was declared. */
@@ -190,11 +192,11 @@ static void ask_about(struct worker *me, int fd)
 
 	MUST(me, !query(fd, &told));
 	MUST(me, told.query.len == LEN);
-	MUST(me, strlen(told.text) == told.query.text_len);
+	MUST(me, told.query.refusal.sequence == told.query.refusals);
 	MUST(me, told.query.state == CENALLOC_STATE_BACKED || !told.query.allocator[0]);
 	MUST(me, !ask(CENALLOC_TEST, &test));
 	MUST(me, test.result == CENALLOC_TEST_OK);
-	slurp(DEBUGFS "conflict", text, sizeof(text));
+	slurp(DEBUGFS "refusal", text, sizeof(text));
 }
 
 /* A buffer of its own, through its life, while devices and allocators are busy. */

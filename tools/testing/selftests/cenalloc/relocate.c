@@ -9,8 +9,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#include <drm/vgem_drm.h>
-
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
@@ -18,27 +16,10 @@
 #include "vgem.h"
 
 #define LEN	(300 * KIB)
+#include "holders.h"
 
-static struct mapping one, two;
+static struct mapping two;
 static struct told told;
-
-/* What memory above 4 GiB is not: below 4 GiB and in one run. */
-#define LATE	DEVICE(.name = "late", .dma_mask = BITS(32), .max_segments = 1)
-
-/* Memory above 4 GiB with bytes in it, seen by the CPU; all who attached are gone. */
-static char *back_high(struct __test_metadata *_metadata, int importer, int fd)
-{
-	int attachment = join(importer, fd, DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM));
-	char *memory = map_cpu(fd, LEN);
-
-	ASSERT_LE(0, attachment);
-	ASSERT_NE(MAP_FAILED, memory);
-	ASSERT_EQ(0, map(importer, attachment, &one));
-	ASSERT_LE(1ULL << 32, address_of(&one, 0));
-	fill_bytes(memory, LEN, 1);
-	ASSERT_EQ(0, detach(importer, attachment));
-	return memory;
-}
 
 FIXTURE(high) {
 	int fd;
@@ -64,115 +45,6 @@ FIXTURE_TEARDOWN(high)
 
 /* --- Conditions ----------------------------------------------------------- */
 
-/* Somebody for whose sake memory stays. */
-struct holder {
-	int fd;
-	int importer;
-	int attachment;
-	int device;	/* a camera or a card */
-	__u32 handle;
-	__u32 fence;
-};
-
-/* Returns 0, or a negative errno. */
-typedef int (*action_t)(struct holder *me);
-
-static int hold_static(struct holder *me)
-{
-	me->attachment = join(me->importer, me->fd, DEVICE(.name = "static"));
-	return me->attachment < 0 ? me->attachment : map(me->importer, me->attachment, NULL);
-}
-
-static int let_go_mapped(struct holder *me)
-{
-	return unmap(me->importer, me->attachment);
-}
-
-static int hold_pinned(struct holder *me)
-{
-	me->attachment = join_dynamic(me->importer, me->fd, DEVICE(.name = "dynamic"));
-	return me->attachment < 0 ? me->attachment : pin(me->importer, me->attachment);
-}
-
-static int let_go_pinned(struct holder *me)
-{
-	return unpin(me->importer, me->attachment);
-}
-
-/* Pinned twice and mapped: one pin is enough to hold it. */
-static int hold_pinned_mapped(struct holder *me)
-{
-	int ret = hold_pinned(me);
-
-	if (!ret)
-		ret = pin(me->importer, me->attachment);
-	if (!ret)
-		ret = map(me->importer, me->attachment, NULL);
-	if (!ret)
-		ret = unmap(me->importer, me->attachment);
-	return ret ? ret : unpin(me->importer, me->attachment);
-}
-
-/* Pinned, and then gone without a word. */
-static int let_go_detached(struct holder *me)
-{
-	return detach(me->importer, me->attachment);
-}
-
-static int hold_kernel_address(struct holder *me)
-{
-	int ret;
-
-	me->device = open_camera(1);
-	ret = set_up(me->device, RED);
-	if (ret > 0)
-		ret = request(me->device, 2);
-	return ret ? ret : queue(me->device, 0, me->fd);
-}
-
-static int let_go_kernel_address(struct holder *me)
-{
-	int ret = request(me->device, 0);
-
-	close(me->device);
-	return ret;
-}
-
-static int attach_fence(struct holder *me, __u32 flags)
-{
-	struct drm_prime_handle prime = { .fd = me->fd };
-	struct drm_vgem_fence_attach fence = { .flags = flags };
-	int ret;
-
-	me->device = open_vgem();
-	ret = call(me->device, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
-	me->handle = prime.handle;
-	fence.handle = prime.handle;
-	if (!ret)
-		ret = call(me->device, DRM_IOCTL_VGEM_FENCE_ATTACH, &fence);
-	me->fence = fence.out_fence;
-	return ret;
-}
-
-static int hold_reader(struct holder *me)
-{
-	return attach_fence(me, 0);
-}
-
-static int hold_writer(struct holder *me)
-{
-	return attach_fence(me, VGEM_FENCE_WRITE);
-}
-
-static int let_go_fence(struct holder *me)
-{
-	struct drm_vgem_fence_signal signal = { .fence = me->fence };
-	int ret = call(me->device, DRM_IOCTL_VGEM_FENCE_SIGNAL, &signal);
-
-	/* The importer that is attached is none that holds memory. */
-	return ret;
-}
-
 FIXTURE(fenced) {
 	struct holder holder;
 };
@@ -188,82 +60,16 @@ FIXTURE_TEARDOWN(fenced)
 	close(self->holder.fd);
 }
 
-FIXTURE(held) {
-	struct holder holder;
-	char *memory;
-};
-
-FIXTURE_VARIANT(held) {
-	action_t hold;
-	action_t let_go;
-};
-
-FIXTURE_VARIANT_ADD(held, static_mapping) {
-	.hold = hold_static,
-	.let_go = let_go_mapped,
-};
-
-FIXTURE_VARIANT_ADD(held, static_mapping_of_one_that_goes) {
-	.hold = hold_static,
-	.let_go = let_go_detached,
-};
-
-FIXTURE_VARIANT_ADD(held, pin) {
-	.hold = hold_pinned,
-	.let_go = let_go_pinned,
-};
-
-FIXTURE_VARIANT_ADD(held, pin_after_a_mapping) {
-	.hold = hold_pinned_mapped,
-	.let_go = let_go_pinned,
-};
-
-FIXTURE_VARIANT_ADD(held, pin_of_one_that_goes) {
-	.hold = hold_pinned,
-	.let_go = let_go_detached,
-};
-
-FIXTURE_VARIANT_ADD(held, kernel_address) {
-	.hold = hold_kernel_address,
-	.let_go = let_go_kernel_address,
-};
-
-FIXTURE_VARIANT_ADD(held, fence_of_a_reader) {
-	.hold = hold_reader,
-	.let_go = let_go_fence,
-};
-
-FIXTURE_VARIANT_ADD(held, fence_of_a_writer) {
-	.hold = hold_writer,
-	.let_go = let_go_fence,
-};
-
-FIXTURE_SETUP(held)
-{
-	self->holder.fd = create(LEN);
-	ASSERT_LE(0, self->holder.fd);
-	self->holder.importer = open_importer();
-	ASSERT_LE(0, self->holder.importer);
-	self->memory = back_high(_metadata, self->holder.importer, self->holder.fd);
-}
-
-FIXTURE_TEARDOWN(held)
-{
-	munmap(self->memory, LEN);
-	close(self->holder.importer);
-	close(self->holder.fd);
-}
-
 TEST_F(held, memory_stays)
 {
 	int fd = self->holder.fd, importer = self->holder.importer, late;
 
 	ASSERT_EQ(0, variant->hold(&self->holder));
 	check_refused(_metadata, importer, fd, LATE, -EBUSY,
-		      "*late.* needs addresses below 2^32, memory is at *");
+		      "*late.* needs addresses below 4 GiB, the memory is at *");
 	EXPECT_EQ(-EBUSY, declare_needs(fd, "late", NEEDS(.max_address = LOW(28))));
 	EXPECT_EQ(0, query_fields(fd).relocations);
-	EXPECT_EQ(2, query_fields(fd).early);
+	EXPECT_EQ(2, query_fields(fd).late_refusals);
 	EXPECT_STREQ("system", query_fields(fd).allocator);
 	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
 	/* Who can take memory as it is may join all the same. */
@@ -277,7 +83,7 @@ TEST_F(held, memory_stays)
 	late = join(importer, fd, LATE);
 	ASSERT_LE(0, late);
 	EXPECT_EQ(1, query_fields(fd).relocations);
-	EXPECT_EQ(2, query_fields(fd).early);
+	EXPECT_EQ(2, query_fields(fd).late_refusals);
 	EXPECT_STREQ("system-contig", query_fields(fd).allocator);
 	EXPECT_EQ(0, wrong_bytes(self->memory, LEN, 1));
 	ASSERT_EQ(0, map(importer, late, &one));
@@ -570,14 +376,15 @@ static void check_stays(struct __test_metadata *_metadata, int importer, int fd,
 			struct importer_add needs, int error)
 {
 	int moving = join_dynamic(importer, fd, DEVICE()), again;
-	__u32 early = query_fields(fd).early;
+	__u32 late = query_fields(fd).late_refusals;
 
 	ASSERT_LE(0, moving);
 	ASSERT_EQ(0, map(importer, moving, &one));
 	EXPECT_EQ(error, join(importer, fd, needs));
 	EXPECT_EQ(0, count_moves(importer, moving));
 	EXPECT_EQ(0, query_fields(fd).relocations);
-	EXPECT_EQ(early + (error == -EBUSY), query_fields(fd).early);
+	late += error == -EBUSY || error == -ENOMEM;
+	EXPECT_EQ(late, query_fields(fd).late_refusals);
 	again = join(importer, fd, DEVICE());
 	ASSERT_LE(0, again);
 	ASSERT_EQ(0, map(importer, again, &two));
@@ -613,7 +420,7 @@ TEST(no_memory_to_move_to)
 	ASSERT_NE(MAP_FAILED, memory);
 	fill_bytes(memory, LEN, 5);
 	fill_bytes(memory + LOW_MEMORY - LEN, LEN, 6);
-	check_stays(_metadata, importer, fd, DEVICE(.LIMIT = LOW(24)), -EBUSY);
+	check_stays(_metadata, importer, fd, DEVICE(.LIMIT = LOW(24)), -ENOMEM);
 	EXPECT_EQ(used + LOW_MEMORY, find_allocator("system").used);
 	EXPECT_EQ(0, wrong_bytes(memory, LEN, 5));
 	EXPECT_EQ(0, wrong_bytes(memory + LOW_MEMORY - LEN, LEN, 6));

@@ -20,10 +20,10 @@ cd "$(dirname "$0")" || exit 1
 heaps=../dmabuf-heaps/dmabuf-heap
 [ -x $heaps ] || heaps=
 calls="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
-	exporters allocate would declare query policy second_choice relocate account trace
+	exporters allocate would declare query refusals wait policy second_choice relocate account trace
 	kunit.sh $heaps leak"
 races="race_all kapi outside outside_memory race_outside rust_api fuzz log race removable module
-	leak vivid_refused"
+	probe leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
 case ${1:-all} in
 calls) set -- $calls ;;
@@ -47,7 +47,7 @@ load() {
 # Those that use symbols of cenalloc keep it loaded, and add an allocator. The
 # tests that are about them load them.
 for module in cenalloc_c_importer cenalloc_c_allocator cenalloc_rust_allocator cenalloc_bugs \
-	cenalloc_c_driver cenalloc_plain cenalloc_removable; do
+	cenalloc_c_driver cenalloc_plain cenalloc_removable cenalloc_probe; do
 	rmmod "$module" 2>/dev/null
 done
 for module in dma_buf_constraints cenalloc cenalloc_importer cenalloc_edu cenalloc_c_exporter; do

@@ -92,16 +92,16 @@ TEST_F(pool, says_what_it_cannot)
 	EXPECT_EQ(-EINVAL, join(self->importer, create(POOL + PAGE), ONLY_POOL()));
 	EXPECT_EQ(-EINVAL, join(self->importer, fd, ONLY_POOL(.alignment = 2 * PAGE)));
 	told = query_fields(fd);
-	EXPECT_EQ(CENALLOC_FIELD_ALIGNMENT, told.conflict_field);
-	EXPECT_EQ(PAGE, told.conflict_found);
+	EXPECT_EQ(CENALLOC_FIELD_ALIGNMENT, told.refusal.field);
+	EXPECT_EQ(PAGE, told.refusal.found);
 	EXPECT_EQ(-EINVAL, join(self->importer, fd, ONLY_POOL(.max_segments = 1)));
 	told = query_fields(fd);
-	EXPECT_EQ(CENALLOC_FIELD_MAX_SEGMENTS, told.conflict_field);
-	EXPECT_EQ(2, told.conflict_found);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_SEGMENTS, told.refusal.field);
+	EXPECT_EQ(2, told.refusal.found);
 	EXPECT_EQ(-EINVAL, join(self->importer, fd, ONLY_POOL(.max_address = BITS(24))));
 	told = query_fields(fd);
-	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.conflict_field);
-	EXPECT_STREQ("rust-pool", told.conflict_other);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, told.refusal.field);
+	EXPECT_STREQ("rust-pool", told.refusal.other);
 	EXPECT_LE(0, join(self->importer, fd, ONLY_POOL(.max_segments = 2)));
 }
 

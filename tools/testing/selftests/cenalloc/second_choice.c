@@ -39,7 +39,7 @@ static const char *second_choices(int fd)
 
 static __u64 classes(int fd)
 {
-	return query_fields(fd).meet.access_mask;
+	return query_fields(fd).combined.access_mask;
 }
 
 /* --- No ancestor that counts for more -------------------------------------- */
@@ -49,7 +49,7 @@ TEST_F(buffer, strangers_have_no_second_choice)
 	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.access_mask = CONTIG, .priority = 9), -EINVAL,
-		      "* needs memory of class 0x2, * needs memory of class 0x1");
+		      "* needs memory of class system-contig, * needs memory of class system");
 	EXPECT_STREQ("-", second_choices(self->fd));
 }
 
@@ -61,13 +61,13 @@ TEST_F(buffer, equal_priorities_are_incompatible)
 	/* As high as the parent's, or higher, and lower. */
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = OTHER, .priority = 7), -EINVAL,
-		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
+		      "*two.* needs memory of class bit-40, *one.* needs memory of class system");
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = OTHER, .priority = 65535), -EINVAL,
-		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
+		      "*two.* needs memory of class bit-40, *one.* needs memory of class system");
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = OTHER, .priority = 6), -EINVAL,
-		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
+		      "*two.* needs memory of class bit-40, *one.* needs memory of class system");
 	EXPECT_EQ(SYSTEM, classes(self->fd));
 }
 
@@ -98,7 +98,7 @@ TEST_F(buffer, needs_without_a_device_have_no_second_choice)
 	ASSERT_EQ(0, declare_needs(self->fd, "client", NEEDS(.access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "part", .access_mask = OTHER), -EINVAL,
-		      "*part.* needs memory of class 0x10000000000, program client needs memory of class 0x1");
+		      "*part.* needs memory of class bit-40, *program client needs memory of class system");
 	close(self->fd);
 	self->fd = create(BUFFER_LEN);
 	ASSERT_EQ(0, declare_needs(self->fd, "client", NEEDS(.access_mask = CONTIG)));
@@ -128,17 +128,17 @@ TEST_F(buffer, the_parents_class_serves_both)
 	ASSERT_LE(0, two);
 
 	ASSERT_EQ(0, query(self->fd, &told));
-	EXPECT_EQ(CONTIG, told.query.meet.access_mask);
+	EXPECT_EQ(CONTIG, told.query.combined.access_mask);
 	/* What else is said of the parts and of the parent counts, too. */
-	EXPECT_EQ(9, told.query.meet.max_segments);
-	EXPECT_EQ(8 * PAGE, told.query.meet.alignment);
-	EXPECT_EQ(7, told.query.meet.priority);
+	EXPECT_EQ(9, told.query.combined.max_segments);
+	EXPECT_EQ(8 * PAGE, told.query.combined.alignment);
+	EXPECT_EQ(7, told.query.combined.priority);
 	EXPECT_EQ(SYSTEM | CONTIG, told.users[0].constraints.access_mask);
 	EXPECT_EQ(4 * PAGE, told.users[0].constraints.alignment);
 	EXPECT_EQ(7, told.users[0].constraints.priority);
 	EXPECT_EQ(OTHER | CONTIG, told.users[1].constraints.access_mask);
 	EXPECT_STREQ("ss", second_choices(self->fd));
-	EXPECT_STREQ("0x2", buffer_field(self->fd, "mask"));
+	EXPECT_STREQ("system-contig", buffer_field(self->fd, "class"));
 	device_lines(self->fd, lines, sizeof(lines));
 	EXPECT_STREQ("7", field(lines, "priority"));
 	EXPECT_STREQ("1", field(lines, "second"));
@@ -160,7 +160,7 @@ TEST_F(buffer, facts_bind_all_the_same)
 	ASSERT_LE(0, one);
 	ASSERT_LE(0, join(self->importer, self->fd,
 			  PART(.access_mask = CONTIG, .dma_mask = BITS(33))));
-	EXPECT_EQ(BITS(32), query_fields(self->fd).meet.max_address);
+	EXPECT_EQ(BITS(32), query_fields(self->fd).combined.max_address);
 	ASSERT_EQ(0, map(self->importer, one, &mapping));
 	EXPECT_GE(BITS(32), last_address(&mapping));
 	EXPECT_LE(8, mapping.count);
@@ -220,10 +220,10 @@ TEST_F(buffer, three_users)
 	/* Refused by whom second choices do not help to share with it. */
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.name = "stranger", .access_mask = SYSTEM), -EINVAL,
-		      "*stranger.* needs memory of class 0x1, * needs memory of class 0x10000000000");
+		      "*stranger.* needs memory of class system, * needs memory of class bit-40");
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "high", .access_mask = SYSTEM, .priority = 3), -EINVAL,
-		      "*high.* needs memory of class 0x1, * needs memory of class 0x10000000000");
+		      "*high.* needs memory of class system, * needs memory of class bit-40");
 	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.access_mask = CONTIG)));
 	EXPECT_STREQ("sss-", second_choices(self->fd));
 }
@@ -237,7 +237,7 @@ TEST_F(buffer, who_would_be_left_out_stands_against_it)
 	ASSERT_LE(0, join(self->importer, self->fd, PART(.name = "one", .access_mask = SYSTEM)));
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = OTHER), -EINVAL,
-		      "*two.* needs memory of class 0x10000000000, *one.* needs memory of class 0x1");
+		      "*two.* needs memory of class bit-40, *one.* needs memory of class system");
 	EXPECT_STREQ("--", second_choices(self->fd));
 }
 
@@ -274,7 +274,7 @@ TEST_F(buffer, in_any_order)
 			if (j == 0 && one == 1)
 				EXPECT_EQ(OTHER | CONTIG, classes(fd));
 		}
-		now = query_fields(fd).meet;
+		now = query_fields(fd).combined;
 		EXPECT_EQ(CONTIG, now.access_mask);
 		EXPECT_EQ(9, now.max_segments);
 		EXPECT_EQ(4 * PAGE, now.alignment);
@@ -335,7 +335,7 @@ TEST_F(buffer, who_inherits_shares_with_the_others)
 	self->fd = create(BUFFER_LEN);
 	ASSERT_TRUE(find_device("platform", "silent.", device, sizeof(device)));
 	ASSERT_EQ(0, declare_device_with(self->fd, "platform", device, NEEDS(.max_segments = 1)));
-	EXPECT_EQ(1, query_fields(self->fd).meet.max_segments);
+	EXPECT_EQ(1, query_fields(self->fd).combined.max_segments);
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = SYSTEM)));
 	EXPECT_EQ(CONTIG, classes(self->fd));
 }
@@ -486,7 +486,7 @@ TEST_F(buffer, memory_that_suits_the_parent_stays)
 	EXPECT_STREQ("ss", second_choices(self->fd));
 	ASSERT_EQ(0, map(self->importer, two, &second));
 	EXPECT_TRUE(same_memory(&first, &second));
-	EXPECT_EQ(0, buffer_number(self->fd, "moves"));
+	EXPECT_EQ(0, buffer_number(self->fd, "relocations"));
 }
 
 /* A table that was cut for the device's own needs is not used again. */
@@ -528,7 +528,7 @@ TEST_F(buffer, idle_memory_moves_to_what_suits_the_parent)
 	bytes[5] = 55;
 	two = join(self->importer, self->fd, PART(.access_mask = OTHER));
 	ASSERT_LE(0, two);
-	EXPECT_EQ(1, buffer_number(self->fd, "moves"));
+	EXPECT_EQ(1, buffer_number(self->fd, "relocations"));
 	EXPECT_STREQ("system-contig", buffer_field(self->fd, "allocator"));
 	EXPECT_EQ(55, bytes[5]);
 	ASSERT_EQ(0, map(self->importer, one, &first));
@@ -548,7 +548,7 @@ TEST_F(buffer, memory_that_is_held_stays_and_so_do_needs)
 	ASSERT_EQ(0, map(self->importer, one, NULL));
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = CONTIG), -EBUSY,
-		      "*two.* needs memory of class 0x2, memory is of class 0x1 and mapped by *one.*");
+		      "*two.* needs memory of class system-contig, the memory is *class system *mapped by *one.*");
 	EXPECT_STREQ("-", second_choices(self->fd));
 	ASSERT_EQ(0, unmap(self->importer, one));
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
@@ -572,7 +572,7 @@ TEST_F(buffer, memory_has_to_suit_those_who_are_there)
 	ASSERT_EQ(0, map(self->importer, one, NULL));
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = CONTIG), -EBUSY,
-		      "*two.* needs at most 6 segments, memory is in 8 segments and mapped by *one.*");
+		      "*two.* needs at most 6 segments, the memory has 8 segments *mapped by *one.*");
 	EXPECT_STREQ("-", second_choices(self->fd));
 }
 
@@ -586,7 +586,7 @@ TEST_F(buffer, a_second_choice_has_to_be_possible)
 	check_refused(_metadata, self->importer, self->fd,
 		      PART(.name = "two", .access_mask = CONTIG, .parms_max_segment_size = PAGE),
 		      -EINVAL,
-		      "*two.* needs memory of class 0x2, *one.* needs memory of class 0x1");
+		      "*two.* needs memory of class system-contig, *one.* needs memory of class system");
 	EXPECT_STREQ("-", second_choices(self->fd));
 	EXPECT_LE(0, join(self->importer, self->fd, PART(.access_mask = CONTIG)));
 	EXPECT_STREQ("-s", second_choices(self->fd));
@@ -697,7 +697,7 @@ TEST_F(buffer, coherence_costs_nothing_where_it_is_given)
 	int attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_COHERENT));
 
 	ASSERT_LE(0, attachment);
-	EXPECT_EQ(0, query_fields(self->fd).meet.flags);
+	EXPECT_EQ(0, query_fields(self->fd).combined.flags);
 	EXPECT_STREQ("0", buffer_field(self->fd, "coherent"));
 	EXPECT_EQ(0, map(self->importer, attachment, NULL));
 }
@@ -709,7 +709,7 @@ TEST_F(buffer, coherence_without_a_device)
 	struct cenalloc_test test = { .len = PAGE, .constraints = needs };
 
 	EXPECT_EQ(ALWAYS_COHERENT ? 0 : -EINVAL, declare_needs(self->fd, "coherent", needs));
-	EXPECT_EQ(0, query_fields(self->fd).meet.flags);
+	EXPECT_EQ(0, query_fields(self->fd).combined.flags);
 	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
 	EXPECT_EQ(ALWAYS_COHERENT ? CENALLOC_TEST_OK : CENALLOC_TEST_NEVER, test.result);
 }
@@ -723,7 +723,7 @@ TEST_F(buffer, device_that_needs_cache_maintenance)
 	check_refused(_metadata, self->importer, self->fd,
 		      DEVICE(.name = "uncached", .flags = IMPORTER_NONCOHERENT | IMPORTER_COHERENT),
 		      -EINVAL,
-		      "*uncached.* needs memory without cache maintenance, * gives cached memory");
+		      "*uncached.* needs memory without cache maintenance, and * gives cached memory");
 	/* If it may have that, it can share. */
 	attachment = join(self->importer, self->fd, DEVICE(.flags = IMPORTER_NONCOHERENT));
 	ASSERT_LE(0, attachment);

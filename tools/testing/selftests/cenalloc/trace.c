@@ -21,7 +21,7 @@ static struct told told;
 
 /* All events, in the order of a buffer's life. */
 static const char *const events[] = {
-	"create", "declare", "attach", "allocate", "map", "early", "relocate", "refuse", "unmap",
+	"create", "declare", "attach", "allocate", "map", "late", "relocate", "refuse", "unmap",
 	"detach", "release",
 };
 
@@ -168,7 +168,7 @@ TEST_F(trace, life_of_a_buffer)
 	ASSERT_EQ(0, query(fd, &told));
 	line = event(self->instance, "attach", id);
 	EXPECT_STREQ(told.users[0].name, field(line, "device"));
-	EXPECT_EQ(0x7, number(line, "mask"));
+	EXPECT_EQ(0x7, number(line, "class"));
 	EXPECT_EQ(BITS(40), number(line, "last"));
 	EXPECT_EQ(500, number(line, "segments"));
 	EXPECT_EQ(4 * PAGE, number(line, "align"));
@@ -181,8 +181,8 @@ TEST_F(trace, life_of_a_buffer)
 	line = event(self->instance, "allocate", id);
 	EXPECT_STREQ(told.query.allocator, field(line, "allocator"));
 	EXPECT_EQ(LEN, number(line, "len"));
-	EXPECT_LE(1, number(line, "runs"));
-	EXPECT_GE(one.count, number(line, "runs"));
+	EXPECT_LE(1, number(line, "ranges"));
+	EXPECT_GE(one.count, number(line, "ranges"));
 	EXPECT_EQ(0, number(line, "error"));
 	line = event(self->instance, "map", id);
 	EXPECT_STREQ(told.users[0].name, field(line, "device"));
@@ -212,7 +212,7 @@ TEST_F(trace, needs_of_nothing)
 	device = add_device(self->importer, DEVICE(.flags = IMPORTER_NO_DMA));
 	ASSERT_LE(0, attach(self->importer, device, fd));
 	line = event(self->instance, "attach", id);
-	EXPECT_EQ(0, number(line, "mask"));
+	EXPECT_EQ(0, number(line, "class"));
 	EXPECT_EQ(0, number(line, "last"));
 	EXPECT_EQ(0, number(line, "segments"));
 	EXPECT_EQ(0, number(line, "align"));
@@ -242,7 +242,7 @@ TEST_F(trace, mappings)
 		EXPECT_EQ(LEN / PAGE, number(line, "segments"));
 		ASSERT_EQ(0, unmap(self->importer, attachment));
 	}
-	EXPECT_EQ(1, number(event(self->instance, "allocate", id), "runs"));
+	EXPECT_EQ(1, number(event(self->instance, "allocate", id), "ranges"));
 	EXPECT_STREQ("system-contig", field(event(self->instance, "allocate", id), "allocator"));
 	close(fd);
 }
@@ -266,7 +266,7 @@ TEST_F(trace, failures)
 	line = event(self->instance, "allocate", id);
 	EXPECT_EQ((__u64)-ENOMEM, number(line, "error"));
 	EXPECT_STREQ("", field(line, "allocator"));
-	EXPECT_EQ(0, number(line, "runs"));
+	EXPECT_EQ(0, number(line, "ranges"));
 	EXPECT_EQ(LOW_MEMORY, number(line, "len"));
 	EXPECT_EQ((__u64)-ENOMEM, number(nth_event(self->instance, "map", id, 1), "error"));
 	close(fd);
@@ -304,22 +304,41 @@ TEST_F(trace, declared)
 
 /* --- Who is refused, and who is in the way -------------------------------- */
 
-/* The @nth refusal of a buffer is its last: it tells what QUERY tells, and what the log says. */
-#define EXPECT_REFUSED(fd, nth, error, field_name, with_name) do {		\
-	const char *_line;							\
-	int _fd = (fd);								\
-										\
-	ASSERT_EQ(0, query(_fd, &told));					\
-	_line = nth_event(self->instance, "refuse", told.query.id, nth);	\
-	EXPECT_STREQ(told.query.conflict_who, field(_line, "device"));		\
-	EXPECT_STREQ(field_name, field(_line, "field"));			\
-	EXPECT_EQ(told.query.conflict_wanted, number(_line, "wanted"));		\
-	EXPECT_EQ(told.query.conflict_found, number(_line, "found"));		\
-	EXPECT_STREQ(with_name, field(_line, "with"));				\
-	EXPECT_STREQ(told.query.conflict_other, field(_line, "other"));		\
-	EXPECT_EQ((__u64)(error), number(_line, "error"));			\
-	EXPECT_STREQ(buffer_field(_fd, "conflict"), field(_line, "reason"));	\
-} while (0)
+/* The names of causes and fields, by their numbers. */
+static const char *const causes[] = {
+	"", "user", "others", "itself", "allocator", "removed", "held", "charge", "shortage",
+	"addresses", "bookkeeping", "users", "bounced",
+};
+
+static const char *const fields[] = {
+	"none", "class", "last", "segments", "segsize", "boundary", "align", "coherent", "len",
+	"contiguous", "device",
+};
+
+/* The @nth refusal of a buffer is its last: it tells what QUERY tells. */
+static void check_traced(struct __test_metadata *_metadata, const char *instance, int fd, __u64 nth,
+			 __u32 cause, __u32 about)
+{
+	const char *line;
+
+	ASSERT_EQ(0, query(fd, &told));
+	line = nth_event(instance, "refuse", told.query.id, nth);
+	EXPECT_EQ((__u64)error_of(cause), number(line, "error"));
+	EXPECT_EQ(cause, told.query.refusal.cause);
+	EXPECT_STREQ(causes[cause], field(line, "cause"));
+	EXPECT_EQ(about, told.query.refusal.field);
+	EXPECT_STREQ(fields[about], field(line, "field"));
+	EXPECT_EQ(told.query.refusal.wanted, number(line, "wanted"));
+	EXPECT_EQ(told.query.refusal.found, number(line, "found"));
+	EXPECT_STREQ(told.query.refusal.who, field(line, "who"));
+	EXPECT_STREQ(told.query.refusal.other, field(line, "other"));
+	EXPECT_EQ(told.query.refusal.holder, number(line, "holder"));
+	EXPECT_EQ(told.query.refusal.holders, number(line, "holders"));
+	EXPECT_EQ(nth + 1, told.query.refusals);
+}
+
+#define EXPECT_REFUSED(fd, nth, cause, field)					\
+	check_traced(_metadata, self->instance, fd, nth, cause, field)
 
 TEST_F(trace, refused_by_another)
 {
@@ -329,12 +348,12 @@ TEST_F(trace, refused_by_another)
 	ASSERT_LE(0, join(self->importer, fd, DEVICE(.name = "first", .access_mask = 0x1)));
 	ASSERT_EQ(-EINVAL, join(self->importer, fd,
 				DEVICE(.name = "second", .access_mask = 0x2)));
-	EXPECT_REFUSED(fd, 0, -EINVAL, "mask", "user");
+	EXPECT_REFUSED(fd, 0, CENALLOC_CAUSE_USER, CENALLOC_FIELD_ACCESS_MASK);
 	EXPECT_EQ(0x2, number(event(self->instance, "refuse", id), "wanted"));
 	EXPECT_EQ(0x1, number(event(self->instance, "refuse", id), "found"));
 	EXPECT_EQ(-EINVAL, declare_needs(fd, "needs", NEEDS(.max_address = 0xffff)));
-	EXPECT_REFUSED(fd, 1, -EINVAL, "last", "itself");
-	/* Whoever was refused has not attached, and nobody was too early. */
+	EXPECT_REFUSED(fd, 1, CENALLOC_CAUSE_ITSELF, CENALLOC_FIELD_MAX_ADDRESS);
+	/* Who was refused has not attached, and nobody came too late. */
 	EXPECT_STREQ("create attach refuse refuse",
 		     story(self->instance, id));
 	close(fd);
@@ -345,12 +364,12 @@ TEST_F(trace, refused_by_the_allocators)
 	int fd = create(8 * MIB);
 
 	ASSERT_EQ(-EINVAL, join(self->importer, fd, DEVICE(.max_segments = 1)));
-	EXPECT_REFUSED(fd, 0, -EINVAL, "segments", "allocator");
+	EXPECT_REFUSED(fd, 0, CENALLOC_CAUSE_ALLOCATOR, CENALLOC_FIELD_CONTIGUOUS);
 	close(fd);
 }
 
-/* The longest names there are: the reason is whole. */
-TEST_F(trace, long_reason)
+/* The longest names there are: the sentence is whole. */
+TEST_F(trace, long_names)
 {
 	char longest[sizeof(((struct cenalloc_declare *)0)->device)];
 	int fd = create(LEN);
@@ -361,13 +380,14 @@ TEST_F(trace, long_reason)
 	longest[0] = 'y';
 	ASSERT_EQ(-EINVAL, declare_needs(fd, longest,
 					 NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM)));
-	EXPECT_REFUSED(fd, 0, -EINVAL, "segments", "allocator");
-	EXPECT_LE(2 * sizeof(longest), strlen(buffer_field(fd, "conflict")));
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_REFUSED(fd, 0, CENALLOC_CAUSE_ALLOCATOR, told.query.refusal.field);
+	EXPECT_LE(2 * sizeof(longest), strlen(buffer_field(fd, "refusal")));
 	close(fd);
 }
 
 /* Memory that a device of 32 bits does not reach, held by another; one who is there as well. */
-TEST_F(trace, early_map)
+TEST_F(trace, late_refusals)
 {
 	int fd = create(LEN), first, other, i;
 	__u64 id = query_fields(fd).id;
@@ -381,22 +401,22 @@ TEST_F(trace, early_map)
 	ASSERT_EQ(0, map(self->importer, first, &one));
 	ASSERT_LE(1ULL << 32, address_of(&one, 0));
 	for (i = 0; i < 3; i++) {
-		const char *early;
+		const char *late;
 
 		ASSERT_EQ(-EBUSY, join(self->importer, fd,
 				       DEVICE(.name = "late", .dma_mask = BITS(32))));
-		EXPECT_REFUSED(fd, i, -EBUSY, "last", "memory");
-		early = nth_event(self->instance, "early", id, i);
-		EXPECT_STREQ(told_user(&told, "first")->name, field(early, "device"));
-		EXPECT_EQ(i + 1, number(early, "early"));
-		EXPECT_EQ(i + 1, buffer_number(fd, "early"));
+		EXPECT_REFUSED(fd, i, CENALLOC_CAUSE_HELD, CENALLOC_FIELD_MAX_ADDRESS);
+		late = nth_event(self->instance, "late", id, i);
+		EXPECT_STREQ(told_user(&told, "first")->name, field(late, "device"));
+		EXPECT_EQ(i + 1, number(late, "late"));
+		EXPECT_EQ(i + 1, buffer_number(fd, "late"));
 		device_lines(fd, lines, sizeof(lines));
 		ASSERT_TRUE(find_line(lines, "first.", line, sizeof(line)));
-		EXPECT_EQ(i + 1, number(line, "early"));
+		EXPECT_EQ(i + 1, number(line, "late"));
 		ASSERT_TRUE(find_line(lines, "other.", line, sizeof(line)));
-		EXPECT_EQ(0, number(line, "early"));
+		EXPECT_EQ(0, number(line, "late"));
 	}
-	EXPECT_STREQ("", nth_event(self->instance, "early", id, 3));
+	EXPECT_STREQ("", nth_event(self->instance, "late", id, 3));
 	EXPECT_STREQ("", event(self->instance, "relocate", id));
 	close(fd);
 }

@@ -50,7 +50,7 @@ TEST_F(vgem, import_narrows_nothing)
 	ASSERT_EQ(0, import(self->vgem, self->fd, &handle));
 	EXPECT_STREQ("any", buffer_field(self->fd, "below"));
 	EXPECT_STREQ("any", buffer_field(self->fd, "segments"));
-	EXPECT_STREQ("any", buffer_field(self->fd, "mask"));
+	EXPECT_STREQ("any", buffer_field(self->fd, "class"));
 }
 
 TEST_F(vgem, same_buffer_same_handle)

@@ -181,7 +181,7 @@ TEST_F(vivid, late_joiner_that_fits)
 	ASSERT_EQ(0, request(self->dma, FRAMES));
 	check_frames(_metadata, self->dma, self->fds, self->len, 0);
 	EXPECT_EQ(2, buffer_number(self->fds[0], "users"));
-	EXPECT_EQ(0, buffer_number(self->fds[0], "early"));
+	EXPECT_EQ(0, buffer_number(self->fds[0], "late"));
 }
 
 TEST_F(vivid, too_short_a_buffer)

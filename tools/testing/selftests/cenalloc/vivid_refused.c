@@ -24,10 +24,10 @@ TEST(late_joiner_that_does_not_fit)
 	ASSERT_EQ(0, map(importer, attachment, NULL));
 	ASSERT_EQ(0, request(dma, 2));
 	EXPECT_EQ(-EBUSY, queue(dma, 0, fd));
-	EXPECT_MATCH(buffer_field(fd, "conflict"),
-		     "vivid.0 needs addresses below 2^32, memory is at 0x*_*_* and mapped by *early.*");
+	EXPECT_REFUSAL(fd,
+		       "vivid.0 needs addresses below 4 GiB, the memory is at 0x* *mapped by *early.*");
 	EXPECT_EQ(1, buffer_number(fd, "users"));
-	EXPECT_EQ(1, buffer_number(fd, "early"));
+	EXPECT_EQ(1, buffer_number(fd, "late"));
 	/* The camera that needs no address is fine with it. */
 	ASSERT_EQ(0, request(cpu, 2));
 	EXPECT_EQ(0, queue(cpu, 0, fd));

@@ -7,6 +7,8 @@
 #include "cenalloc_test.h"
 #include "calls.h"
 
+#define TEST_OF(size)	_IOC(_IOC_READ | _IOC_WRITE, CENALLOC_IOC_MAGIC, 5, size)
+
 static struct cenalloc_test would(__u64 len, struct cenalloc_constraints needs)
 {
 	struct cenalloc_test test = { .len = len, .constraints = needs };
@@ -35,13 +37,14 @@ FIXTURE_TEARDOWN(would)
 	EXPECT_EQ(self->buffers, count_buffers());
 }
 
+static const struct cenalloc_refusal none;
+
 #define EXPECT_GETS(name, len, ...) do {				\
 	struct cenalloc_test _test = would(len, NEEDS(__VA_ARGS__));	\
 									\
 	EXPECT_EQ(CENALLOC_TEST_OK, _test.result);			\
 	EXPECT_STREQ(name, _test.allocator);				\
-	EXPECT_EQ(0, _test.field | _test.wanted | _test.found);		\
-	EXPECT_EQ(0, _test.reserved);					\
+	EXPECT_EQ(0, memcmp(&none, &_test.refusal, sizeof(none)));	\
 } while (0)
 
 TEST_F(would, be_the_first_that_fits)
@@ -90,19 +93,35 @@ TEST_F(would, be_out_of_memory_now)
 	struct cenalloc_test test = would(find_allocator("system").max_len, NEEDS());
 
 	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
-	EXPECT_EQ(0, test.field | test.wanted | test.found);
+	EXPECT_STREQ("", test.allocator);
+	EXPECT_EQ(CENALLOC_CAUSE_SHORTAGE, test.refusal.cause);
+	EXPECT_EQ(0, test.refusal.field);
+	EXPECT_EQ(test.len, test.refusal.len);
+	EXPECT_EQ(~0ULL, test.refusal.max_address);
+	EXPECT_NE(0, test.refusal.classes & CENALLOC_CLASS_SYSTEM);
+	EXPECT_STREQ("system", test.refusal.other);
+	EXPECT_EQ(0, test.refusal.sequence);
 	/* A little of it is. */
 	EXPECT_GETS("system", 4 * KIB, .max_address = LOW(24));
 }
 
-#define EXPECT_NEVER(name, lacks, wants, finds, len, ...) do {		\
-	struct cenalloc_test _test = would(len, NEEDS(__VA_ARGS__));	\
+/* For its own other needs, or what @name, which comes nearest, gives. */
+#define EXPECT_NEVER(name, lacks, wants, finds, _len, ...) do {		\
+	struct cenalloc_test _test = would(_len, NEEDS(__VA_ARGS__));	\
+	const char *_name = (name);					\
 									\
 	EXPECT_EQ(CENALLOC_TEST_NEVER, _test.result);			\
-	EXPECT_STREQ(name, _test.allocator);				\
-	EXPECT_EQ(lacks, _test.field);					\
-	EXPECT_EQ(wants, _test.wanted);					\
-	EXPECT_EQ(finds, _test.found);					\
+	EXPECT_STREQ("", _test.allocator);				\
+	EXPECT_EQ(*_name ? CENALLOC_CAUSE_ALLOCATOR : CENALLOC_CAUSE_ITSELF,	\
+		  _test.refusal.cause);					\
+	EXPECT_MATCH(_test.refusal.other, _name);			\
+	EXPECT_STREQ("", _test.refusal.who);				\
+	EXPECT_STREQ("", _test.refusal.behind);				\
+	EXPECT_EQ(lacks, _test.refusal.field);				\
+	EXPECT_EQ(wants, _test.refusal.wanted);				\
+	EXPECT_EQ(finds, _test.refusal.found);				\
+	EXPECT_EQ(_test.len, _test.refusal.len);			\
+	EXPECT_EQ(0, _test.refusal.sequence);				\
 } while (0)
 
 TEST_F(would, never_be_for_any_allocator)
@@ -123,11 +142,11 @@ TEST_F(would, never_be_for_lack_of_an_allocator)
 {
 	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_ACCESS_MASK, 1ULL << 40,
 		     CENALLOC_CLASS_DMA_COHERENT, 1 * MIB, .access_mask = 1ULL << 40);
-	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_MAX_SEGMENTS, 1, 2, 8 * MIB,
+	EXPECT_NEVER("system-contig", CENALLOC_FIELD_CONTIGUOUS, 8 * MIB, 4 * MIB, 8 * MIB,
 		     .max_segments = 1);
 	EXPECT_NEVER("system", CENALLOC_FIELD_MAX_SEGMENTS, 1, 2, 1 * MIB,
 		     .access_mask = CENALLOC_CLASS_SYSTEM, .max_segments = 1);
-	EXPECT_NEVER("dma-coherent", CENALLOC_FIELD_ALIGNMENT, 1 * GIB, 1 * MIB, 1 * MIB,
+	EXPECT_NEVER("system", CENALLOC_FIELD_ALIGNMENT, 1 * GIB, 1 * MIB, 1 * MIB,
 		     .alignment = 1 * GIB);
 }
 
@@ -177,19 +196,18 @@ TEST_F(would, never_be_called_wrongly)
 	EXPECT_EQ(-EINVAL, call(device, CENALLOC_TEST, &tests[0]));
 	tests[0].flags = 0;
 	EXPECT_EQ(-EFAULT, call(device, CENALLOC_TEST, NULL));
-	EXPECT_EQ(-EINVAL, call(device, _IOC(_IOC_READ | _IOC_WRITE, 'C', 5,
-					     sizeof(tests[0]) - 8), &tests[0]));
-	EXPECT_EQ(0, call(device, _IOC(_IOC_READ | _IOC_WRITE, 'C', 5, sizeof(tests)), tests));
+	EXPECT_EQ(-EINVAL, call(device, TEST_OF(sizeof(tests[0]) - 8), &tests[0]));
+	EXPECT_EQ(0, call(device, TEST_OF(sizeof(tests)), tests));
 	EXPECT_STREQ("system", tests[0].allocator);
 	tests[1].len = 1;
-	EXPECT_EQ(-E2BIG, call(device, _IOC(_IOC_READ | _IOC_WRITE, 'C', 5, sizeof(tests)),
+	EXPECT_EQ(-E2BIG, call(device, TEST_OF(sizeof(tests)),
 			       tests));
 	/* What it tells back is no obstacle to asking again. */
 	tests[0] = would(2 * MIB, NEEDS(.max_address = BITS(20)));
 	tests[0].constraints.max_address = 0;
 	EXPECT_EQ(0, call(device, CENALLOC_TEST, &tests[0]));
 	EXPECT_EQ(CENALLOC_TEST_OK, tests[0].result);
-	EXPECT_EQ(0, tests[0].field | tests[0].wanted | tests[0].found);
+	EXPECT_EQ(0, memcmp(&none, &tests[0].refusal, sizeof(none)));
 	close(device);
 }
 
