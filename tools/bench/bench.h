@@ -107,6 +107,7 @@ void settle(int round);
 void test_zeroing(int count, int most);
 void test_life(int count, int most);
 void test_users(int rounds);
+void test_ask(int rounds);
 void test_live(int count, int rounds);
 void test_contiguous(__u64 most);
 

@@ -60,6 +60,7 @@ static void measure(int most, int size_count, int live)
 	test_zeroing(size_count, most);
 	test_life(size_count, most);
 	test_users(most < 21 ? most : 21);
+	test_ask(most < 21 ? most : 21);
 	test_live(live, most < 21 ? most : 21);
 }
 

@@ -134,6 +134,13 @@ def users(samples):
                   for exporter in samples.exporters))
 
 
+def ask(samples):
+    """What asking and telling costs, by number of users."""
+    heading('(j) calls on a buffer with so many users', OURS)
+    for step, count in (('declare', 1), ('declare, refused', 1), ('query', 2), ('query', 16)):
+        row(count, step, f'{samples.median("ask", OURS, count, step):,}')
+
+
 def live(samples):
     """Costs by number of buffers, and what they take."""
     heading('(f) one more buffer of 4 KiB, beside so many', *samples.exporters)
@@ -206,6 +213,7 @@ def main(source, medians, picture):
     live(samples)
     contiguous(samples)
     compare(samples, f'(i) {TOUCH[0]} of a buffer that has memory', TOUCH)
+    ask(samples)
     write_medians(samples, medians)
     draw(samples, picture)
 

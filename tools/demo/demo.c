@@ -87,7 +87,7 @@ static void say_head(void)
 
 static bool same_needs(const struct needs *a, const struct needs *b)
 {
-	return !strcmp(a->access_mask, b->access_mask) &&
+	return !strcmp(a->classes, b->classes) &&
 	       !strcmp(a->below, b->below) && !strcmp(a->segments, b->segments);
 }
 
@@ -95,7 +95,7 @@ static bool same_needs(const struct needs *a, const struct needs *b)
 static void check_refusal(int importer, __u32 device, int fd, int expected)
 {
 	struct buffer before = watch_buffer(NAME), after;
-	char reason[256];
+	char reason[512];
 	__u32 attachment;
 	int error;
 
@@ -103,7 +103,7 @@ static void check_refusal(int importer, __u32 device, int fd, int expected)
 	if (error != expected)
 		die("the device should get \"%s\", and gets \"%s\"",
 		    strerror(expected), strerror(error));
-	watch_conflict(reason, sizeof(reason));
+	watch_refusal(reason, sizeof(reason));
 	after = watch_buffer(NAME);
 	if (!same_needs(&before.needs, &after.needs) ||
 	    before.users != after.users || strcmp(before.state, after.state))
@@ -437,7 +437,7 @@ static void move(int fd, int importer, __u32 device, const __u8 *pixels)
 	    (unsigned long long)address, 1ULL << 24);
 	say("The CPU's mapping is still valid: CRC-32 before %08x, after %s%08x%s", before,
 	    after == before ? good : bad, after, plain);
-	if (buffer.moves != 1 || address + FRAME > 1ULL << 24 || after != before)
+	if (buffer.relocations != 1 || address + FRAME > 1ULL << 24 || after != before)
 		die("this is not what was asked for");
 }
 

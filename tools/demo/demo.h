@@ -21,7 +21,7 @@ __noreturn void die_errno(const char *what);
 
 /* watch.c: what cenalloc tells of a buffer, read from the running kernel */
 struct needs {
-	char access_mask[24];
+	char classes[64];
 	char below[24];
 	char segments[16];
 };
@@ -32,7 +32,7 @@ struct buffer {
 	char allocator[32];
 	struct needs needs;
 	unsigned int users;
-	unsigned int moves;
+	unsigned int relocations;
 };
 
 struct user {
@@ -42,7 +42,7 @@ struct user {
 
 struct buffer watch_buffer(const char *name);
 struct user watch_newest_user(unsigned long buffer);
-void watch_conflict(char *line, size_t size);
+void watch_refusal(char *line, size_t size);
 unsigned int watch_count(void);
 const char *words(const struct needs *needs);
 

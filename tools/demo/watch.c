@@ -70,7 +70,7 @@ static unsigned long number(const char *line, const char *key)
 
 static void read_needs(const char *line, struct needs *needs)
 {
-	value(line, "mask", needs->access_mask, sizeof(needs->access_mask));
+	value(line, "class", needs->classes, sizeof(needs->classes));
 	value(line, "below", needs->below, sizeof(needs->below));
 	value(line, "segments", needs->segments, sizeof(needs->segments));
 }
@@ -91,7 +91,7 @@ struct buffer watch_buffer(const char *name)
 		value(line, "allocator", buffer.allocator,
 		      sizeof(buffer.allocator));
 		buffer.users = number(line, "users");
-		buffer.moves = number(line, "moves");
+		buffer.relocations = number(line, "relocations");
 		read_needs(line, &buffer.needs);
 	}
 	if (!buffer.id)
@@ -117,9 +117,9 @@ struct user watch_newest_user(unsigned long buffer)
 }
 
 /* The last refusal, in the kernel's words. */
-void watch_conflict(char *line, size_t size)
+void watch_refusal(char *line, size_t size)
 {
-	char *words = read_file(DEBUGFS "conflict");
+	char *words = read_file(DEBUGFS "refusal");
 
 	words[strcspn(words, "\n")] = '\0';
 	if (!*words)
@@ -162,9 +162,9 @@ const char *words(const struct needs *needs)
 				comma, needs->segments);
 		comma = ", ";
 	}
-	if (strcmp(needs->access_mask, "any")) {
+	if (strcmp(needs->classes, "any")) {
 		len += snprintf(line + len, size - len, "%smemory of class %s",
-				comma, needs->access_mask);
+				comma, needs->classes);
 		comma = ", ";
 	}
 	if (!len)
