@@ -180,11 +180,12 @@ def run(command, **options):
 
 
 def files():
-    """Every file of the tree that git would know."""
+    """Every file of the tree that git would know; what links lead to, once."""
     out = subprocess.run(['git', '-c', 'safe.directory=*', 'ls-files', '-z', '--cached',
                           '--others', '--exclude-standard'], cwd=REPO, check=True,
                          capture_output=True, text=True).stdout
-    return sorted(f for f in set(out.split('\0')) if f and os.path.isfile(f'{REPO}/{f}'))
+    return sorted(f for f in set(out.split('\0')) if f and
+                  os.path.isfile(f'{REPO}/{f}') and not os.path.islink(f'{REPO}/{f}'))
 
 
 # --- Steps on the sources ----------------------------------------------------

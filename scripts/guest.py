@@ -113,6 +113,7 @@ if [ "$FULL" = 1 ]; then
 	mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work root /new ||
 		finish 125
 	share /new/share || finish 125
+	[ ! -e "/new$TOOL" ] || ln -s "$TOOL" /new/usr/bin/
 	for dir in proc sys dev; do mount --move /$dir /new/$dir; done
 	mount -t tmpfs tmpfs /new/run
 	cp -r "/new$MODROOT/updates" "/new$MODROOT"/modules.* "/new/usr/lib/modules/$(uname -r)/"
@@ -407,6 +408,7 @@ def ram_disk(args, modules, load, modroot):
         'LOAD': ' '.join(load),
         'MODROOT': modroot or '',
         'SHELL': '/bin/bash' if args.full else '/bin/sh',
+        'TOOL': f'{REPO}/build/tool/cenalloc',
         'DIRECTORY': REPO if args.full else '/payload' if args.payload else '/',
         'INTERACTIVE': '0' if args.command else '1',
         'SLOWER': str(SLOWER),

@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: rust-analyzer compile_commands.json
-.PHONY: help setup modules guest check check-all kunit demo bench fuzz mutants fmt docs in-tree patches clean
+.PHONY: help setup modules tool guest check check-all kunit demo bench fuzz mutants fmt docs in-tree patches clean
 
 # Recipes take the user's words from the environment, as they were written: make
 # would take the dollar signs of a command for its own.
@@ -25,10 +25,11 @@ help:
 	@echo 'make mutants    change the model in one place after the other, and see that its'
 	@echo '                tests notice'
 	@echo 'make modules    build the modules, into build/modules'
+	@echo 'make tool       build the command cenalloc, into build/tool'
 	@echo "make guest CMD='...'"
-	@echo '                boot the stock kernel with the modules and run CMD; without'
-	@echo '                CMD a shell. Also: SHARE=directory (seen as /share), MEM=3G,'
-	@echo "                CPUS=2, APPEND='kernel arguments', QEMU='arguments'"
+	@echo '                boot the stock kernel with the modules and that command, and'
+	@echo '                run CMD; without CMD a shell. Also: SHARE=directory (seen as'
+	@echo "                /share), MEM=3G, CPUS=2, APPEND='kernel arguments', QEMU='arguments'"
 	@echo 'make fmt        format the Rust files'
 	@echo 'make rust-analyzer'
 	@echo '                write rust-project.json and compile_commands.json, for editors'
@@ -51,8 +52,12 @@ setup:
 modules:
 	@scripts/modules
 
+tool:
+	@scripts/tool
+
 guest:
 	@scripts/modules >&2
+	@scripts/tool >&2
 	@scripts/guest $${SHARE:+--share "$$SHARE"} $${MEM:+--mem "$$MEM"} \
 		$${CPUS:+--cpus "$$CPUS"} $${APPEND:+--append "$$APPEND"} \
 		$${QEMU:+--qemu "$$QEMU"} -- $${GUEST_CMD:+"$$GUEST_CMD"}

@@ -14,7 +14,7 @@ use std::{
 fn main() -> ExitCode {
     let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let header = source.join("src/abi.h");
-    let uapi = source.join("../../../include/uapi/linux/cenalloc.h");
+    let uapi = source.join("src/cenalloc.h");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("abi.rs");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", header.display());
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .args(["--default-enum-style", "consts", "--no-prepend-enum-name"])
         .args(["--no-doc-comments", "--no-recursive-allowlist"])
         .args(["--allowlist-type", "cenalloc_.*|dma_buf_sync"])
-        .args(["--allowlist-type", "__[us](16|32|64)"])
+        .args(["--allowlist-type", "__[us](8|16|32|64)"])
         .args(["--allowlist-var", "CENALLOC_.*|DMA_BUF_SYNC_.*|CALL_.*"])
         .arg("--output")
         .arg(&out);

@@ -2,26 +2,17 @@
 
 //! The command line.
 
-use cenalloc::{debugfs::Debugfs, Classes, Constraints, Device, Limit, Size};
-use clap::{Parser, Subcommand, ValueHint};
+use crate::{complete, manual};
+use cenalloc::{debugfs::Debugfs, procfs::Procfs, Classes, Constraints, Device, Limit, Size};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 use std::{path::PathBuf, time::Duration};
-
-const EXIT_STATUS: &str = "\
-Exit status: 0 for success, 1 for an error, 2 for a command line that makes no sense; of \
-`cenalloc test` also 3 where there will never be such memory, and 4 where there is none now.";
-
-const NUMBERS: &str = "\
-Sizes are numbers of bytes: 4096, 0x1000, 8M, 64KiB, 2^20. Limits are what lies just above, as a \
-power of two or a size with a unit (2^32, 4GiB), or the last that can be reached, as a plain \
-number (0xffffffff). Classes of memory are names, bits and numbers between commas: system, \
-system-contig, cma, dma-coherent, carveout, bit-32, 0x5. Bits 32 to 63 are for allocators \
-outside the kernel tree.";
 
 /// Shows buffers of cenalloc, and says in words why somebody was refused.
 ///
 /// cenalloc makes buffers for devices to share, whose memory is chosen when all users are known.
 #[derive(Debug, Parser)]
-#[command(name = "cenalloc", version, after_long_help = EXIT_STATUS)]
+#[command(name = "cenalloc", version, after_long_help = manual::ALL)]
 pub(crate) struct Args {
     /// Print JSON; `watch` prints a line of it each time
     #[arg(long, global = true)]
@@ -37,6 +28,11 @@ pub(crate) struct Args {
           default_value = Device::PATH)]
     pub(crate) device: PathBuf,
 
+    /// The directory of processes, or one that looks the same
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath,
+          default_value = Procfs::PATH)]
+    pub(crate) procfs: PathBuf,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -44,27 +40,42 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List all buffers and their users
+    #[command(after_long_help = manual::LIST)]
     List(List),
     /// Show all buffers and their users, again and again
+    ///
+    /// On a terminal q ends it; the last picture stays.
+    #[command(after_long_help = manual::WATCH)]
     Watch(Watch),
     /// Say why somebody was refused, and what can be done about it
     ///
     /// Without arguments: the last refusal of all.
+    #[command(after_long_help = manual::WHY)]
     Why(Which),
-    /// Tell all that there is to tell of one buffer, by a descriptor
-    Query(ByDescriptor),
+    /// Tell all that there is to tell of one buffer
+    ///
+    /// By its number that is what debugfs has, and more if a process has the buffer open whose
+    /// descriptor can be taken.
+    #[command(after_long_help = manual::QUERY)]
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["buffer", "fd"])))]
+    Query(Which),
     /// Tell which allocator would provide memory, or why none
     ///
-    /// The memory is taken and given back.
-    #[command(after_long_help = NUMBERS)]
+    /// No memory is taken.
+    #[command(after_long_help = manual::TEST)]
     Test(Test),
     /// List the allocators, in the order in which they are tried
+    #[command(after_long_help = manual::ALLOCATORS)]
     Allocators,
     /// Tell which device on a bus is behind a device file (/dev/video0, /dev/dri/card0)
+    #[command(after_long_help = manual::DEVICE)]
     Device(Devices),
     /// Load and save what the administrator knows of devices' needs
     Policy(Policy),
     /// Print the completion script of a shell
+    ///
+    /// It completes numbers of buffers and classes of memory, too: by asking this program.
+    #[command(after_long_help = manual::COMPLETION)]
     Completion {
         /// Which
         shell: clap_complete::Shell,
@@ -81,8 +92,67 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     /// Only these buffers, by their numbers
-    #[arg(value_name = "BUFFER")]
+    #[arg(value_name = "BUFFER", add = ArgValueCompleter::new(complete::buffers))]
     pub(crate) buffers: Vec<u64>,
+
+    /// Tell which processes have a buffer open or mapped
+    #[arg(short, long)]
+    pub(crate) pids: bool,
+
+    /// What comes first: the largest number, or the first name; for the id that is the newest
+    #[arg(short, long, value_name = "COLUMN", default_value = "id")]
+    pub(crate) sort: Column,
+
+    /// The other way round
+    #[arg(short, long)]
+    pub(crate) reverse: bool,
+
+    /// Only these columns, between commas, without the users of each buffer
+    #[arg(short = 'o', long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) columns: Vec<Column>,
+}
+
+impl List {
+    pub(crate) fn wants_processes(&self) -> bool {
+        self.pids || self.sort == Column::Pids || self.columns.contains(&Column::Pids)
+    }
+}
+
+/// A column of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Column {
+    /// The buffer's number
+    Id,
+    /// The number of its inode
+    Inode,
+    /// Its name
+    Name,
+    /// Its length
+    Size,
+    /// Whether it has memory
+    State,
+    /// Who provided the memory
+    Allocator,
+    /// How many users there are
+    Users,
+    /// How many of them have it mapped
+    Maps,
+    /// How many mappings of the kernel there are
+    KernelMaps,
+    /// How many hold the memory where it is
+    Holders,
+    /// How many declarations wait for it
+    Waiting,
+    /// How often a user came too late
+    Late,
+    /// How often the memory was relocated
+    Relocations,
+    /// How many refusals there were
+    Refusals,
+    /// What all users need together
+    Needs,
+    /// Which processes have it open or mapped
+    Pids,
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,29 +170,19 @@ pub(crate) struct Watch {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "no number of seconds")?;
-    if (0.01..=86_400.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("not between 0.01 and 86400 seconds".to_owned())
+    match text.parse() {
+        Ok(seconds) if (0.01..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!(
+            "\"{text}\" is no number of seconds from 0.01 to 86400"
+        )),
     }
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ByDescriptor {
-    /// The number of a descriptor of the buffer
-    #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
-    pub(crate) fd: i32,
-
-    /// The process whose descriptor it is; without it, one that this program was given
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
-    pub(crate) pid: Option<i32>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
     /// The number of the buffer
-    #[arg(value_name = "BUFFER", conflicts_with_all = ["fd", "pid"])]
+    #[arg(value_name = "BUFFER", conflicts_with_all = ["fd", "pid"],
+          add = ArgValueCompleter::new(complete::buffers))]
     pub(crate) buffer: Option<u64>,
 
     /// The number of a descriptor of the buffer
@@ -147,7 +207,7 @@ pub(crate) struct Test {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Needs {
     /// Only memory of these classes
-    #[arg(long, value_name = "CLASSES")]
+    #[arg(long, value_name = "CLASSES", add = ArgValueCompleter::new(complete::classes))]
     access_mask: Option<Classes>,
 
     /// No address beyond this
@@ -170,7 +230,7 @@ pub(crate) struct Needs {
     #[arg(long, value_name = "COUNT")]
     max_segments: Option<u32>,
 
-    /// One contiguous run: the same as --max-segments 1
+    /// One contiguous range: the same as --max-segments 1
     #[arg(long, conflicts_with = "max_segments")]
     contiguous: bool,
 
@@ -214,13 +274,19 @@ pub(crate) struct Policy {
           default_value = crate::policy::CONFIGFS)]
     pub(crate) configfs: PathBuf,
 
+    /// Where sysfs is, which tells what devices there are
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath,
+          default_value = "/sys")]
+    pub(crate) sysfs: PathBuf,
+
     #[command(subcommand)]
     pub(crate) command: PolicyCommand,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Show the policy that holds now
+    /// Show the policy that holds now, and which entries match a device
+    #[command(after_long_help = manual::POLICY_SHOW)]
     Show,
     /// Save the policy that holds now as TOML
     Save {
@@ -231,8 +297,9 @@ pub(crate) enum PolicyCommand {
     /// Load a policy from TOML
     ///
     /// The whole file is checked first. A device's fields that are not in the file become "don't
-    /// care". It binds devices that attach from then on.
-    #[command(after_long_help = NUMBERS)]
+    /// care". It binds devices that attach from then on. What changes is printed: with a minus what
+    /// held before, with a plus what holds then, and whether there is such a device now.
+    #[command(after_long_help = manual::POLICY_LOAD)]
     Load {
         /// Where from; standard input without it
         #[arg(value_hint = ValueHint::FilePath)]
@@ -303,6 +370,9 @@ mod tests {
             "cenalloc query",
             "cenalloc query --fd -1",
             "cenalloc query --fd 1 --pid 0",
+            "cenalloc query 1 --fd 2",
+            "cenalloc list --sort odd",
+            "cenalloc list --columns id,odd",
             "cenalloc watch --interval 0",
             "cenalloc watch --interval NaN",
             "cenalloc device",

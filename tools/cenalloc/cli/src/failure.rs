@@ -73,7 +73,7 @@ fn hint(error: &cenalloc::Error) -> Option<String> {
                 .to_owned()
         }
         Error::File { errno, .. } if *errno == Errno::ACCESS || *errno == Errno::PERM => {
-            "That takes root.".to_owned()
+            "That takes root, or a right to the file.".to_owned()
         }
         Error::Unsupported { .. } => {
             "The module is older than this program, or the file is another device.".to_owned()

@@ -7,8 +7,10 @@
 
 mod args;
 mod buffers;
+mod complete;
 mod failure;
 mod generate;
+mod manual;
 mod policy;
 mod query;
 mod table;
@@ -23,6 +25,7 @@ use serde::Serialize;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
+    generate::answer();
     let args = Args::parse();
     match run(&args) {
         Ok(code) => ExitCode::from(code),

@@ -17,7 +17,7 @@ use crate::{
     failure::{Failure, Result},
     show,
     table::{Align, Table},
-    view::{PolicyDevice, PolicyDevices},
+    view::{PolicyChange, PolicyChanges, PolicyDevice, PolicyDevices},
 };
 use cenalloc::{Classes, Constraints, Field, Limit, Size};
 use serde::{Deserialize, Serialize};
@@ -88,26 +88,82 @@ pub(crate) trait Store {
 
     /// Makes it `wanted`; with `prune`, without any other device. The result tells what was done,
     /// or, with `dry_run`, what would be.
-    fn apply(&mut self, wanted: &Needs, prune: bool, dry_run: bool) -> Result<Vec<String>> {
+    fn apply(&mut self, wanted: &Needs, prune: bool, dry_run: bool) -> Result<Vec<Change>> {
         let now = self.all()?;
         let mut done = Vec::new();
         for (device, needs) in wanted {
-            if now.get(device) != Some(needs) {
+            let before = now.get(device).copied();
+            if before != Some(*needs) {
                 if !dry_run {
                     self.set(device, needs)?;
                 }
-                done.push(format!("{device}: {needs}"));
+                done.push(Change {
+                    device: device.clone(),
+                    before,
+                    after: Some(*needs),
+                });
             }
         }
-        for device in now.keys() {
-            if prune && !wanted.contains_key(device) {
+        for (device, needs) in now {
+            if prune && !wanted.contains_key(&device) {
                 if !dry_run {
-                    self.remove(device)?;
+                    self.remove(&device)?;
                 }
-                done.push(format!("{device}: removed"));
+                done.push(Change {
+                    device,
+                    before: Some(needs),
+                    after: None,
+                });
             }
         }
         Ok(done)
+    }
+}
+
+/// A change of what is set for a device; `None` is nothing at all.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Change {
+    device: DeviceId,
+    before: Option<Constraints>,
+    after: Option<Constraints>,
+}
+
+/// Whether an entry is of a device now.
+#[derive(Debug, PartialEq)]
+enum Match {
+    /// Its bus is not there, and may never be.
+    NoBus,
+    NoDevice,
+    NoDriver,
+    Driver(String),
+}
+
+impl Match {
+    fn of(sysfs: &Path, device: &DeviceId) -> Self {
+        let bus = sysfs.join("bus").join(&device.bus);
+        let path = bus.join("devices").join(&device.name);
+        if !bus.exists() {
+            return Self::NoBus;
+        }
+        if !path.exists() {
+            return Self::NoDevice;
+        }
+        let driver = fs::canonicalize(path.join("driver"));
+        match driver.as_deref().map(Path::file_name) {
+            Ok(Some(driver)) => Self::Driver(driver.to_string_lossy().into_owned()),
+            _ => Self::NoDriver,
+        }
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBus => f.write_str("no such bus"),
+            Self::NoDevice => f.write_str("no device now"),
+            Self::NoDriver => f.write_str("a device without a driver"),
+            Self::Driver(driver) => write!(f, "driver {driver}"),
+        }
     }
 }
 
@@ -390,7 +446,9 @@ pub(crate) fn policy(args: &Args, policy: &Policy) -> Result<()> {
     match &policy.command {
         PolicyCommand::Show => {
             let needs = store.all()?;
-            show(args, &view(&needs), || text(&needs))
+            show(args, &view(&policy.sysfs, &needs), || {
+                text(&policy.sysfs, &needs)
+            })
         }
         PolicyCommand::Save { file } => {
             let needs = store.all()?;
@@ -423,36 +481,94 @@ pub(crate) fn policy(args: &Args, policy: &Policy) -> Result<()> {
                 message: format!("{name}: {}", failure.message),
                 ..failure
             })?;
+            let warnings = warnings(&policy.sysfs, &needs);
+            if !args.json {
+                for warning in &warnings {
+                    eprintln!("cenalloc: warning: {}", crate::plain(warning));
+                }
+            }
             let done = store.apply(&needs, *prune, *dry_run)?;
-            show(args, &serde_json::json!({ "changes": done }), || {
-                done.iter().map(|line| crate::plain(line) + "\n").collect()
-            })
+            let view = PolicyChanges {
+                changes: done.iter().map(Into::into).collect(),
+                warnings,
+            };
+            show(args, &view, || changes(&policy.sysfs, &done))
         }
     }
 }
 
-fn view(needs: &Needs) -> PolicyDevices {
-    let devices = needs.iter().map(|(device, needs)| PolicyDevice {
-        bus: device.bus.clone(),
-        device: device.name.clone(),
-        needs: needs.into(),
+/// What may be a slip of the pen: a bus can also come with a module that is loaded later.
+fn warnings(sysfs: &Path, needs: &Needs) -> Vec<String> {
+    needs
+        .keys()
+        .filter(|device| Match::of(sysfs, device) == Match::NoBus)
+        .map(|device| format!("{device}: there is no bus \"{}\" in /sys/bus", device.bus))
+        .collect()
+}
+
+/// Returns changes as lines: what held before with a minus, what holds then with a plus.
+fn changes(sysfs: &Path, done: &[Change]) -> String {
+    let mut lines = Vec::new();
+    for change in done {
+        let device = &change.device;
+        if let Some(before) = &change.before {
+            lines.push(format!("- {device}: {before}"));
+        }
+        if let Some(after) = &change.after {
+            let now = Match::of(sysfs, device);
+            lines.push(format!("+ {device}: {after} ({now})"));
+        }
+    }
+    lines.iter().map(|line| crate::plain(line) + "\n").collect()
+}
+
+impl From<&Change> for PolicyChange {
+    fn from(change: &Change) -> Self {
+        Self {
+            bus: change.device.bus.clone(),
+            device: change.device.name.clone(),
+            before: change.before.as_ref().map(Into::into),
+            after: change.after.as_ref().map(Into::into),
+        }
+    }
+}
+
+fn view(sysfs: &Path, needs: &Needs) -> PolicyDevices {
+    let devices = needs.iter().map(|(device, needs)| {
+        let now = Match::of(sysfs, device);
+        PolicyDevice {
+            bus: device.bus.clone(),
+            device: device.name.clone(),
+            needs: needs.into(),
+            present: matches!(now, Match::NoDriver | Match::Driver(_)),
+            driver: match now {
+                Match::Driver(driver) => Some(driver),
+                _ => None,
+            },
+        }
     });
     PolicyDevices {
         devices: devices.collect(),
     }
 }
 
-fn text(needs: &Needs) -> String {
+fn text(sysfs: &Path, needs: &Needs) -> String {
     if needs.is_empty() {
         return "no policy\n".to_owned();
     }
     let mut table = Table::new(&[
         ("BUS", Align::Left),
         ("DEVICE", Align::Left),
+        ("NOW", Align::Left),
         ("NEEDS", Align::Left),
     ]);
     for (device, needs) in needs {
-        table.row([device.bus.clone(), device.name.clone(), needs.to_string()]);
+        table.row(vec![
+            device.bus.clone(),
+            device.name.clone(),
+            Match::of(sysfs, device).to_string(),
+            needs.to_string(),
+        ]);
     }
     table.to_string()
 }

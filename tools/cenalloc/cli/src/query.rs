@@ -3,15 +3,19 @@
 //! What `/dev/cenalloc` and sysfs tell.
 
 use crate::{
-    args::{Args, ByDescriptor, Devices, Test},
+    args::{Args, Devices, Test, Which},
     buffers,
     failure::{Failure, Result},
     plain, show,
-    table::{about, Align, Table},
-    view::{self, AllocatorEntry, Allocators, FileDevice, FileDevices, Refusal},
+    table::{Align, Table},
+    view::{self, AllocatorEntry, Allocators, Buffer, FileDevice, FileDevices, Refusal},
     why,
 };
-use cenalloc::{Classes, Device, Query, Size, TestOutcome, UserDevice};
+use cenalloc::{
+    debugfs::{BufferLine, Debugfs},
+    procfs::{DmaBufs, Procfs},
+    Classes, Device, Query, Size, TestOutcome, UserDevice,
+};
 use rustix::process::{pidfd_getfd, pidfd_open, Pid, PidfdFlags, PidfdGetfdFlags};
 use std::{
     fs::OpenOptions,
@@ -30,7 +34,15 @@ fn open(args: &Args) -> Result<Device> {
     Ok(Device::open_at(&args.device)?)
 }
 
-/// A descriptor of another process, or one that this program was given.
+/// A descriptor of a buffer.
+struct ByDescriptor {
+    /// Its number.
+    fd: i32,
+    /// The process whose it is; without it, this one.
+    pid: Option<i32>,
+}
+
+/// Takes a descriptor of another process, or one that this program was given.
 fn take(which: &ByDescriptor) -> Result<OwnedFd> {
     let own = rustix::process::getpid();
     let pid = which.pid.and_then(Pid::from_raw).unwrap_or(own);
@@ -54,23 +66,113 @@ fn take(which: &ByDescriptor) -> Result<OwnedFd> {
     })
 }
 
-pub(crate) fn by_descriptor(args: &Args, which: &ByDescriptor) -> Result<Query> {
+/// Queries a buffer by a descriptor.
+fn by_descriptor(args: &Args, which: &ByDescriptor) -> Result<Query> {
     let fd = take(which)?;
     Ok(open(args)?.query(fd.as_fd())?)
 }
 
-/// `cenalloc query`.
-pub(crate) fn query(args: &Args, which: &ByDescriptor) -> Result<()> {
-    let buffer = view::Buffer::from(&by_descriptor(args, which)?);
-    show(args, &buffer, || {
-        buffers::text(std::slice::from_ref(&buffer))
+/// Finds a buffer by its number; `None` if it is not there.
+///
+/// Debugfs has less of it than QUERY, which takes a descriptor: one of a process that has it
+/// open, if there is one and this process may have it.
+pub(crate) fn by_number(args: &Args, id: u64) -> Result<Option<Buffer>> {
+    let debugfs = Debugfs::new(&args.debugfs);
+    let lines = debugfs.buffers()?;
+    let Some(line) = lines.iter().find(|line| line.id == id) else {
+        return Ok(None);
+    };
+    let found = Procfs::new(&args.procfs).dma_bufs().unwrap_or_default();
+    if let Some(query) = through_process(args, line, &found) {
+        return Ok(Some((&query).into()));
+    }
+    Ok(Some(Buffer::new(line, &debugfs.users()?)))
+}
+
+/// Queries a buffer by a descriptor of a process that has it open.
+fn through_process(args: &Args, line: &BufferLine, found: &DmaBufs) -> Option<Query> {
+    let mut descriptors = found.of(line.inode).iter().flat_map(|process| {
+        let pid = Some(process.pid);
+        process
+            .fds
+            .iter()
+            .map(move |fd| ByDescriptor { fd: *fd, pid })
+    });
+    // The process may have ended, and its number may be another one's.
+    descriptors.find_map(|which| {
+        let query = by_descriptor(args, &which).ok();
+        query.filter(|query| query.id == line.id)
     })
+}
+
+/// The newest buffer that a device left at once, if QUERY tells of one.
+pub(crate) fn left(args: &Args) -> Result<Option<u64>> {
+    let mut lines = Debugfs::new(&args.debugfs).buffers()?;
+    lines.sort_by_key(|line| std::cmp::Reverse(line.id));
+    let found = Procfs::new(&args.procfs).dma_bufs().unwrap_or_default();
+    let line = lines
+        .iter()
+        .find(|line| through_process(args, line, &found).is_some_and(|query| query.left.is_some()));
+    Ok(line.map(|line| line.id))
+}
+
+/// Finds a buffer by its number, or by a descriptor.
+pub(crate) fn buffer(args: &Args, which: &Which) -> Result<Buffer> {
+    if let Some(fd) = which.fd {
+        let pid = which.pid;
+        return Ok((&by_descriptor(args, &ByDescriptor { fd, pid })?).into());
+    }
+    let id = which.buffer.unwrap_or(0);
+    by_number(args, id)?.ok_or_else(|| Failure::new(format!("there is no buffer {id}")))
+}
+
+/// `cenalloc query`.
+pub(crate) fn query(args: &Args, which: &Which) -> Result<()> {
+    let mut buffer = buffer(args, which)?;
+    let found = Procfs::new(&args.procfs).dma_bufs().unwrap_or_default();
+    let processes = found.of(buffer.inode);
+    buffer.processes = Some(processes.iter().map(Into::into).collect());
+    show(args, &buffer, || buffer_text(&buffer))
+}
+
+/// Returns all of a buffer in lines.
+fn buffer_text(buffer: &Buffer) -> String {
+    let mut lines = vec![
+        why::title(buffer),
+        format!("  inode {}", buffer.inode),
+        format!("  needs together: {}", buffer.combined),
+    ];
+    if let Some(caching) = buffer.caching.filter(|_| buffer.is_backed()) {
+        lines.push(format!("  caching: {caching}"));
+    }
+    if let Some(recycled @ 1..) = buffer.recycled {
+        lines.push(format!("  from a pool: {}", Size(recycled).about()));
+    }
+    if buffer.kernel_maps > 0 {
+        lines.push(format!("  mappings of the kernel: {}", buffer.kernel_maps));
+    }
+    let users = buffer.users.iter().map(buffers::user_text);
+    lines.extend(users.map(|user| format!("  user {user}")));
+    let processes = buffer.processes.as_deref().unwrap_or_default();
+    lines.push(format!("  {}", buffers::processes_text(processes)));
+    if let Some(refusal) = &buffer.refusal {
+        lines.push(format!(
+            "  last refusal of {}, as it was then: {}",
+            buffer.refusals, refusal.text
+        ));
+    }
+    lines.extend(
+        why::facts(buffer)
+            .into_iter()
+            .map(|fact| format!("  {fact}")),
+    );
+    lines.iter().map(|line| plain(line) + "\n").collect()
 }
 
 /// `cenalloc test`. The result is the exit status.
 pub(crate) fn test(args: &Args, test: &Test) -> Result<u8> {
     if test.len.0 == 0 {
-        return Err(Failure::new("a buffer has at least one byte"));
+        return Err(Failure::new("--len is 0: a buffer has at least one byte"));
     }
     let outcome = open(args)?.test(test.len.0, &test.needs.constraints())?;
     let (view, text, status) = tell(outcome)?;
@@ -80,44 +182,32 @@ pub(crate) fn test(args: &Args, test: &Test) -> Result<u8> {
 
 /// What a test found: for programs, for people, and as exit status.
 fn tell(outcome: TestOutcome) -> Result<(view::Test, String, u8)> {
-    Ok(match outcome {
+    let (result, refusal, status) = match outcome {
         TestOutcome::Fits { allocator } => {
             let text = format!("{} would provide it\n", plain(&allocator));
             let view = view::Test {
                 result: "ok",
                 allocator: Some(allocator),
-                conflict: None,
+                refusal: None,
             };
-            (view, text, 0)
+            return Ok((view, text, 0));
         }
-        TestOutcome::NoMemory { nearest } => {
-            let text = match &nearest {
-                Some(name) => format!("out of memory now; {} could provide it\n", plain(name)),
-                None => "out of memory now\n".to_owned(),
-            };
-            let view = view::Test {
-                result: "no-memory",
-                allocator: nearest,
-                conflict: None,
-            };
-            (view, text, NO_MEMORY)
-        }
-        TestOutcome::Never(conflict) => {
-            let refusal = Refusal::new(conflict.to_string(), &conflict);
-            let text = format!("never: {}", why::refusal_text(&refusal));
-            let view = view::Test {
-                result: "never",
-                allocator: conflict.with.name().map(str::to_owned),
-                conflict: Some(refusal),
-            };
-            (view, text, NEVER)
-        }
+        TestOutcome::NoMemory(reason) => ("no-memory", Refusal::from(&reason), NO_MEMORY),
+        TestOutcome::Never(reason) => ("never", Refusal::from(&reason), NEVER),
         _ => {
             return Err(Failure::new(
                 "the kernel's answer is unknown to this program",
             ))
         }
-    })
+    };
+    let when = if status == NEVER { "never" } else { "not now" };
+    let text = format!("{when}: {}\n", plain(&refusal.text));
+    let view = view::Test {
+        result,
+        allocator: None,
+        refusal: Some(refusal),
+    };
+    Ok((view, text, status))
 }
 
 /// `cenalloc allocators`.
@@ -136,15 +226,29 @@ fn allocators_text(allocators: &[AllocatorEntry]) -> String {
         ("CONTIGUOUS", Align::Left),
         ("LONGEST", Align::Right),
         ("USED", Align::Right),
+        ("FREE", Align::Right),
+        ("AREA", Align::Left),
     ]);
+    let about = |bytes| Size(bytes).about().to_string();
     for allocator in allocators {
-        table.row([
+        let area = match (allocator.start, allocator.area_len) {
+            (Some(start), Some(len)) => {
+                format!(
+                    "{start:#x}-{:#x}",
+                    start.saturating_add(len).saturating_sub(1)
+                )
+            }
+            _ => "-".to_owned(),
+        };
+        table.row(vec![
             allocator.name.clone(),
             Classes(allocator.access_mask).to_string(),
             allocator.priority.to_string(),
             if allocator.contiguous { "yes" } else { "no" }.to_owned(),
-            about(Size(allocator.max_len)),
-            about(Size(allocator.used)),
+            about(allocator.max_len),
+            about(allocator.used),
+            allocator.free.map_or_else(|| "-".to_owned(), about),
+            area,
         ]);
     }
     table.to_string()
@@ -184,8 +288,8 @@ pub(crate) fn devices(args: &Args, devices: &Devices) -> Result<()> {
             ("DRIVER", Align::Left),
         ]);
         for device in &view.devices {
-            table
-                .row([&device.file, &device.bus, &device.device, &device.driver].map(Clone::clone));
+            let cells = [&device.file, &device.bus, &device.device, &device.driver];
+            table.row(cells.map(Clone::clone).to_vec());
         }
         table.to_string()
     })
@@ -194,7 +298,7 @@ pub(crate) fn devices(args: &Args, devices: &Devices) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cenalloc::{Conflict, Field, Party};
+    use cenalloc::{Cause, Field, Name, Reason};
 
     #[test]
     fn answers_of_test() {
@@ -203,65 +307,86 @@ mod tests {
         assert_eq!((view.result, status), ("ok", 0));
         assert_eq!(text, "cma would provide it\n");
 
-        let nearest = Some("cma".to_owned());
-        let (view, text, status) = tell(TestOutcome::NoMemory { nearest }).unwrap();
+        let shortage = Reason::Known(Box::new(cenalloc::Refusal {
+            len: 8 << 20,
+            classes: Classes::CMA.0,
+            ..cenalloc::Refusal::new(Cause::Shortage)
+        }));
+        let (view, text, status) = tell(TestOutcome::NoMemory(shortage)).unwrap();
         assert_eq!((view.result, status), ("no-memory", NO_MEMORY));
-        assert_eq!(view.allocator.as_deref(), Some("cma"));
-        assert_eq!(text, "out of memory now; cma could provide it\n");
+        assert!(text.starts_with("not now: 8 MiB "), "{text}");
+        assert_eq!(view.refusal.unwrap().cause, Some("shortage"));
 
-        let conflict = Conflict {
-            who: "such a user".to_owned(),
-            field: Field::MaxSegments,
+        let never = Reason::Known(Box::new(cenalloc::Refusal {
+            field: Some(Field::MaxSegments),
             wanted: 1,
             found: 9,
-            with: Party::Allocator {
-                name: "system".to_owned(),
-                behind: None,
-            },
-        };
-        let (view, text, status) = tell(TestOutcome::Never(conflict)).unwrap();
+            other: Name::new(b"system"),
+            len: 8 << 20,
+            ..cenalloc::Refusal::new(Cause::Allocator)
+        }));
+        let (view, text, status) = tell(TestOutcome::Never(never)).unwrap();
         assert_eq!((view.result, status), ("never", NEVER));
-        assert_eq!(view.allocator.as_deref(), Some("system"));
-        assert!(text.starts_with("never: such a user needs one contiguous segment, system "));
-        assert!(text.contains("behind an IOMMU"));
-        assert_eq!(view.conflict.unwrap().field, Some("max_segments"));
+        assert_eq!(
+            text,
+            "never: the buffer needs one contiguous range, and system gives no fewer than 9 \
+             segments; boot with cma=64M if class cma is allowed\n"
+        );
+        let refusal = view.refusal.unwrap();
+        assert_eq!(refusal.field, Some("max_segments"));
+        assert_eq!(refusal.advice.as_deref(), Some("boot with cma=64M"));
+        assert_eq!((refusal.who, refusal.max_address), (None, None));
     }
 
     #[test]
     fn a_table_of_allocators() {
-        // As on a machine with every kind, two areas and a module that adds one.
+        let area = (0x490_0000, 32 << 20);
+        // As on a machine with every kind and a module that adds one.
         let machine = [
-            ("system", 1, 500, 2925 << 20, 12_288),
-            ("system-contig", 2, 400, 4 << 20, 0),
-            ("reserved", 4, 300, 32 << 20, 8 << 20),
-            ("isp@90000000", 4, 300, 16 << 20, 0),
-            ("dma-coherent", 8, 200, 32 << 20, 0),
-            ("ram", 16, 100, 8 << 20, 0),
-            ("bank", 16, 100, 16 << 20, 0),
-            ("plain", 1 << 32, 50, 4 << 20, 0),
+            (
+                "system",
+                1,
+                500,
+                2925 << 20,
+                12_288,
+                Some(2_000_000_000),
+                None,
+            ),
+            ("system-contig", 2, 400, 4 << 20, 0, None, None),
+            (
+                "reserved",
+                4,
+                300,
+                32 << 20,
+                8 << 20,
+                Some(24 << 20),
+                Some(area),
+            ),
+            ("dma-coherent", 8, 200, 32 << 20, 0, None, None),
+            ("plain", 1 << 32, 50, 4 << 20, 0, Some(0), None),
         ];
-        let entries = machine.map(
-            |(name, access_mask, priority, max_len, used)| AllocatorEntry {
+        let entries = machine.map(|(name, access_mask, priority, max_len, used, free, area)| {
+            AllocatorEntry {
                 name: name.to_owned(),
                 access_mask,
                 priority,
                 contiguous: access_mask != 1,
                 max_len,
                 used,
-            },
-        );
+                free,
+                start: area.map(|(start, _)| start),
+                area_len: area.map(|(_, len)| len),
+            }
+        });
         assert_eq!(
             allocators_text(&entries),
             "\
-NAME           CLASS          PRIORITY  CONTIGUOUS   LONGEST    USED
-system         system              500  no          2925 MiB  12 KiB
-system-contig  system-contig       400  yes            4 MiB     0 B
-reserved       cma                 300  yes           32 MiB   8 MiB
-isp@90000000   cma                 300  yes           16 MiB     0 B
-dma-coherent   dma-coherent        200  yes           32 MiB     0 B
-ram            carveout            100  yes            8 MiB     0 B
-bank           carveout            100  yes           16 MiB     0 B
-plain          bit-32               50  yes            4 MiB     0 B
+NAME           CLASS          PRIORITY  CONTIGUOUS  LONGEST     USED     FREE  AREA
+system         system              500  no          2.9 GiB   12 KiB  1.9 GiB  -
+system-contig  system-contig       400  yes           4 MiB  0 bytes        -  -
+reserved       cma                 300  yes          32 MiB    8 MiB   24 MiB  0x4900000-0x68fffff
+dma-coherent   dma-coherent        200  yes          32 MiB  0 bytes        -  -
+plain          bit-32               50  yes           4 MiB  0 bytes  0 bytes  -
 "
         );
     }

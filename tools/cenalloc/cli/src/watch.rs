@@ -9,7 +9,7 @@ use crate::{
 };
 use rustix::{
     event::{poll, PollFd, PollFlags, Timespec},
-    termios::{isatty, tcgetwinsize},
+    termios::{isatty, tcgetattr, tcgetwinsize, tcsetattr, LocalModes, OptionalActions, Termios},
 };
 use signal_hook::{
     consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH},
@@ -25,12 +25,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `cenalloc watch`: until it has looked often enough, or a signal ends it.
+/// `cenalloc watch`: until it has looked often enough, or a signal or q ends it.
 pub(crate) fn watch(args: &Args, watch: &Watch) -> Result<()> {
     let mut signals =
         Signals::new().map_err(|error| Failure::from_io("signal handlers", &error))?;
     let stdout = std::io::stdout();
-    let mut screen = None;
+    let mut screen: Option<Screen> = None;
     let mut looks = 0;
     while !signals.stop() {
         let next = Instant::now() + watch.interval;
@@ -39,12 +39,13 @@ pub(crate) fn watch(args: &Args, watch: &Watch) -> Result<()> {
             let line = serde_json::to_string(&buffers).map_err(|e| Failure::new(e.to_string()))?;
             emit(&(line + "\n"))?;
         } else {
-            let text = buffers::text(&buffers.buffers);
+            let text = buffers::text(&buffers, &watch.list);
             if isatty(&stdout) {
-                let _ = screen.get_or_insert_with(Screen::enter);
+                let screen = screen.get_or_insert_with(Screen::enter);
                 let size = tcgetwinsize(&stdout).ok();
                 let (columns, rows) = size.map_or((80, 24), |size| (size.ws_col, size.ws_row));
                 emit(&frame(&text, columns.into(), rows.into()))?;
+                screen.last = text;
             } else {
                 emit(&(text + "\n"))?;
             }
@@ -53,33 +54,59 @@ pub(crate) fn watch(args: &Args, watch: &Watch) -> Result<()> {
         if watch.count == Some(looks) {
             break;
         }
-        signals.wait(next);
+        // What is no terminal would never let it wait at its end.
+        let has_keys = screen
+            .as_ref()
+            .is_some_and(|screen| screen.keyboard.is_some());
+        if signals.wait(next, has_keys) == Some(b'q') {
+            break;
+        }
         if signals.suspend() {
             // Its own screen is not what the shell should show meanwhile.
-            screen = None;
+            if let Some(mut screen) = screen.take() {
+                screen.last.clear();
+            }
             let _ = low_level::emulate_default_handler(SIGTSTP);
         }
     }
     Ok(())
 }
 
-/// The terminal's second screen, without a cursor, until it is dropped.
+/// The terminal's second screen, without a cursor and with keys that are seen at once, until it is
+/// dropped. What it showed last is then written to the first one.
 #[derive(Debug)]
-struct Screen;
+struct Screen {
+    last: String,
+    /// What the keyboard's terminal was set to, if standard input is one.
+    keyboard: Option<Termios>,
+}
 
 impl Screen {
     const ENTER: &'static str = "\x1b[?1049h\x1b[?25l";
     const LEAVE: &'static str = "\x1b[?25h\x1b[?1049l";
 
     fn enter() -> Self {
+        let stdin = std::io::stdin();
+        let keyboard = tcgetattr(&stdin).ok();
+        if let Some(mut keys) = keyboard.clone() {
+            keys.local_modes
+                .remove(LocalModes::ICANON | LocalModes::ECHO);
+            let _ = tcsetattr(&stdin, OptionalActions::Now, &keys);
+        }
         let _ = emit(Self::ENTER);
-        Self
+        Self {
+            last: String::new(),
+            keyboard,
+        }
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        let _ = emit(Self::LEAVE);
+        if let Some(keyboard) = &self.keyboard {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, keyboard);
+        }
+        let _ = emit(&format!("{}{}", Self::LEAVE, self.last));
     }
 }
 
@@ -138,14 +165,22 @@ impl Signals {
         self.suspend.swap(false, Ordering::Relaxed)
     }
 
-    /// Waits for a signal, until `end`.
-    fn wait(&mut self, end: Instant) {
+    /// Waits for a signal, or for a key if `has_keys`, until `end`. Returns the key.
+    fn wait(&mut self, end: Instant, has_keys: bool) -> Option<u8> {
+        let stdin = std::io::stdin();
         let left = end.saturating_duration_since(Instant::now());
-        let _ = poll(
-            &mut [PollFd::new(&self.wake, PollFlags::IN)],
-            Some(&timespec(left)),
-        );
+        let mut files = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        if has_keys {
+            files.push(PollFd::new(&stdin, PollFlags::IN));
+        }
+        let _ = poll(&mut files, Some(&timespec(left)));
+        let has_key = files
+            .get(1)
+            .is_some_and(|file| file.revents().contains(PollFlags::IN));
         let _ = self.wake.read(&mut [0; 64]);
+        let mut key = [0];
+        let is_read = has_key && rustix::io::read(&stdin, &mut key) == Ok(1);
+        is_read.then_some(key[0])
     }
 }
 

@@ -2,12 +2,12 @@
 
 //! A buffer from its beginning to a refusal: `tour [DEVICE-FILE]...`
 //!
-//! Declares the devices behind the files and a display that takes one contiguous run below 4 GiB,
-//! allocates, writes and reads, and then has somebody join who comes too late. At the end it
-//! waits until its standard input ends, so that `cenalloc query --pid PID --fd FD` can look.
+//! Declares the devices behind the files and a display that takes one contiguous range below 4 GiB,
+//! allocates, writes and reads, and then has somebody join who is refused. At the end it waits
+//! until its standard input ends, so that `cenalloc query BUFFER` and others can look.
 
 use cenalloc::{Constraints, Declaration, Device, Error, Limit};
-use std::{fs::File, io::Read, os::fd::AsRawFd};
+use std::{fs::File, io::Read};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::open()?;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let buffer = device.create(100_000).name("tour").build()?;
-    println!("{} bytes", buffer.len());
+    println!("buffer {}: {} bytes", buffer.id(), buffer.len());
 
     for path in std::env::args().skip(1) {
         let user = buffer.declare_file(File::open(&path)?)?;
@@ -41,21 +41,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // No memory has such a class.
     let late = Declaration::from(Constraints::ANY.classes(cenalloc::Classes(1 << 63)));
     match buffer.declare(late.name("stranger")) {
-        Err(error @ (Error::Never { .. } | Error::TooLate { .. })) => {
-            println!("{error}");
-            for advice in error
-                .reason()
-                .iter()
-                .flat_map(|reason| reason.conflict.advice())
-            {
-                println!("  {advice}");
-            }
-        }
+        Err(Error::Refused { reason, .. }) => println!("{reason}"),
         other => println!("not refused: {other:?}"),
     }
 
-    println!("{}", buffer.query()?.text);
-    println!("pid {} fd {}", std::process::id(), buffer.as_raw_fd());
+    println!("{:#?}", buffer.query()?);
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

@@ -4,7 +4,7 @@
  * calls as constants, which macros of C are not for others.
  */
 
-#include "../../../../include/uapi/linux/cenalloc.h"
+#include "cenalloc.h"
 #include <linux/dma-buf.h>
 
 enum {

@@ -4,12 +4,21 @@
 
 use crate::{
     abi,
-    conflict::{Conflict, Party},
-    constraints::Field,
     error::{Error, Result},
+    reason::Reason,
     sys,
+    units::Classes,
 };
 use rustix::io::Errno;
+
+/// A range of physical addresses from which an allocator gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Its first address.
+    pub start: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}
 
 /// One allocator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,38 +26,37 @@ use rustix::io::Errno;
 pub struct Allocator {
     /// Its name.
     pub name: String,
-    /// Its class: one bit of access masks.
-    pub access_mask: u64,
+    /// Its class of memory.
+    pub class: Classes,
     /// Among those that fit, the highest is tried first.
     pub priority: u32,
-    /// Whether what it gives is always one run.
+    /// Whether what it gives is always one contiguous range.
     pub contiguous: bool,
     /// The most bytes it can give to one buffer.
     pub max_len: u64,
     /// Bytes that buffers have from it now.
     pub used: u64,
+    /// Bytes it has free now, not all of them in one range, if that is known. Memory that others
+    /// use and can give up counts.
+    pub free: Option<u64>,
+    /// Where it lies. `None` for what is no area, and without CAP_SYS_ADMIN.
+    pub area: Option<Area>,
 }
 
 /// What TEST tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TestOutcome {
-    /// Memory was there.
+    /// Memory seems to be there.
     Fits {
         /// The allocator that would be chosen.
         allocator: String,
     },
-    /// Memory could be, but not now.
-    NoMemory {
-        /// The allocator that comes nearest.
-        nearest: Option<String>,
-    },
-    /// There will never be such memory: what is lacking.
-    Never(Conflict),
+    /// Memory could be, but not now: why.
+    NoMemory(Reason),
+    /// There will never be such memory: why.
+    Never(Reason),
 }
-
-/// What TEST is asked for, in words.
-const TESTED: &str = "such a user";
 
 const FIRST_ROOM: usize = 16;
 const ATTEMPTS: usize = 16;
@@ -67,8 +75,8 @@ pub(crate) fn allocators(
         };
         call(&mut raw).map_err(|errno| Error::from_call("ALLOCATORS", errno))?;
         let count = raw.count as usize;
-        if count <= room {
-            return Ok(entries[..count].iter().map(from_raw).collect());
+        if let Some(entries) = entries.get(..count) {
+            return Ok(entries.iter().map(from_raw).collect());
         }
         room = count + 4;
     }
@@ -76,55 +84,60 @@ pub(crate) fn allocators(
 }
 
 fn from_raw(raw: &abi::cenalloc_allocator_info) -> Allocator {
+    let has = |flag| raw.flags & flag != 0;
     Allocator {
         name: sys::text(&raw.name),
-        access_mask: raw.access_mask,
+        class: Classes(raw.access_mask),
         priority: raw.priority,
-        contiguous: raw.flags & abi::CENALLOC_ALLOCATOR_CONTIGUOUS != 0,
+        contiguous: has(abi::CENALLOC_ALLOCATOR_CONTIGUOUS),
         max_len: raw.max_len,
         used: raw.used,
+        free: has(abi::CENALLOC_ALLOCATOR_KNOWS_FREE).then_some(raw.free),
+        area: (raw.area_len != 0).then_some(Area {
+            start: raw.start,
+            len: raw.area_len,
+        }),
     }
 }
 
 /// The answer in `raw`, after the call.
 pub(crate) fn outcome(raw: &abi::cenalloc_test) -> Result<TestOutcome> {
-    let allocator = sys::name(&raw.allocator);
+    let call = "TEST";
+    let reason = Reason::from_raw(&raw.refusal).ok_or(Error::from_call(call, Errno::PROTO));
     Ok(match raw.result {
         abi::CENALLOC_TEST_OK => TestOutcome::Fits {
-            allocator: allocator.unwrap_or_default(),
+            allocator: sys::text(&raw.allocator),
         },
-        abi::CENALLOC_TEST_NO_MEMORY => TestOutcome::NoMemory { nearest: allocator },
-        abi::CENALLOC_TEST_NEVER => TestOutcome::Never(Conflict {
-            who: TESTED.to_owned(),
-            field: Field::from_raw(raw.field),
-            wanted: raw.wanted,
-            found: raw.found,
-            with: match allocator {
-                Some(name) => Party::Allocator { name, behind: None },
-                None => Party::Itself,
-            },
-        }),
-        _ => return Err(Error::from_call("TEST", Errno::OPNOTSUPP)),
+        abi::CENALLOC_TEST_NO_MEMORY => TestOutcome::NoMemory(reason?),
+        abi::CENALLOC_TEST_NEVER => TestOutcome::Never(reason?),
+        _ => return Err(Error::from_call(call, Errno::OPNOTSUPP)),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        model::{Cause, Refusal},
+        reason::tests::to_raw,
+    };
 
     /// A kernel with `count` allocators.
     fn kernel(count: u32) -> impl FnMut(&mut abi::cenalloc_allocators) -> Result<(), Errno> {
         move |raw| {
-            assert_eq!(raw.size, 64);
+            assert_eq!(raw.size, 88);
             for n in 0..count.min(raw.count) {
                 let mut entry = abi::cenalloc_allocator_info {
                     access_mask: 1 << (n % 64),
                     priority: count - n,
-                    flags: n % 2,
+                    flags: n % 4,
+                    free: 4096,
+                    start: 0x490_0000,
+                    area_len: u64::from(n) << 20,
                     ..Default::default()
                 };
                 sys::put(&mut entry.name, &format!("a{n}")).unwrap();
-                // SAFETY: The caller has room for that many.
+                // SAFETY: `allocators` made room for that many.
                 unsafe {
                     *(raw.allocators as *mut abi::cenalloc_allocator_info).add(n as usize) = entry
                 };
@@ -136,38 +149,38 @@ mod tests {
 
     #[test]
     fn all_are_listed() {
-        for count in [0, 2, 16, 17, 100] {
+        for count in [0, 3, 16, 17, 100] {
             let all = allocators(kernel(count)).unwrap();
             assert_eq!(all.len(), count as usize);
-            if let Some(second) = all.get(1) {
-                assert_eq!((second.name.as_str(), second.access_mask), ("a1", 2));
-                assert!(second.contiguous && !all[0].contiguous);
-                assert_eq!(second.priority, count - 1);
-            }
+            let [first, second, third, ..] = all.as_slice() else {
+                continue;
+            };
+            assert_eq!((second.name.as_str(), second.class), ("a1", Classes(2)));
+            assert!(second.contiguous && !first.contiguous);
+            assert_eq!(second.priority, count - 1);
+            assert_eq!((second.free, third.free), (None, Some(4096)));
+            assert_eq!(first.area, None);
+            let (start, len) = (0x490_0000, 2 << 20);
+            assert_eq!(third.area, Some(Area { start, len }));
         }
     }
 
     #[test]
     fn outcomes() {
+        let never = Refusal::new(Cause::Itself);
         let mut raw = abi::cenalloc_test {
             result: abi::CENALLOC_TEST_NEVER,
-            field: abi::CENALLOC_FIELD_MAX_SEGMENTS,
-            wanted: 1,
-            found: 4,
+            refusal: to_raw(&never),
             ..Default::default()
         };
-        sys::put(&mut raw.allocator, "system").unwrap();
-        let TestOutcome::Never(conflict) = outcome(&raw).unwrap() else {
-            panic!("never is never");
-        };
-        assert_eq!(
-            conflict.to_string(),
-            "such a user needs one contiguous segment, system gives no fewer than 4"
-        );
+        let reason = Reason::Known(Box::new(never));
+        assert_eq!(outcome(&raw), Ok(TestOutcome::Never(reason.clone())));
         raw.result = abi::CENALLOC_TEST_NO_MEMORY;
-        let nearest = Some("system".to_owned());
-        assert_eq!(outcome(&raw), Ok(TestOutcome::NoMemory { nearest }));
+        assert_eq!(outcome(&raw), Ok(TestOutcome::NoMemory(reason)));
+        raw.refusal.cause = 0;
+        assert!(outcome(&raw).is_err());
         raw.result = abi::CENALLOC_TEST_OK;
+        sys::put(&mut raw.allocator, "system").unwrap();
         let allocator = "system".to_owned();
         assert_eq!(outcome(&raw), Ok(TestOutcome::Fits { allocator }));
         raw.result = 77;

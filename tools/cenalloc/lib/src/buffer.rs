@@ -6,7 +6,8 @@ use crate::{
     abi,
     constraints::Constraints,
     device::{put_name, Device},
-    error::{Error, Reason, Result},
+    error::{Error, Result},
+    model::Cause,
     query::Query,
     sys,
     sysfs::UserDevice,
@@ -19,6 +20,7 @@ use std::{
     ffi::c_void,
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
     ptr::{self, NonNull},
+    time::Duration,
 };
 
 /// Who will use a buffer later: for [`Buffer::declare`].
@@ -30,6 +32,8 @@ use std::{
 /// let codec = Declaration::device("platform", "vivid.0");
 /// // The same, with a need that the kernel does not know of.
 /// let codec = codec.needs(Constraints::ANY.max_segment_size(1 << 16));
+/// // The same again, waiting where it comes too late until the others let the memory go.
+/// let codec = codec.timeout(std::time::Duration::from_secs(1));
 /// // No device at all.
 /// let other = Declaration::from(Constraints::ANY.contiguous()).name("scanout");
 /// ```
@@ -38,6 +42,8 @@ pub struct Declaration {
     bus: String,
     device: String,
     constraints: Constraints,
+    /// In nanoseconds; less than 0 is for ever.
+    timeout: i64,
 }
 
 impl Declaration {
@@ -46,7 +52,7 @@ impl Declaration {
         Self {
             bus: bus.into(),
             device: device.into(),
-            constraints: Constraints::ANY,
+            ..Self::default()
         }
     }
 
@@ -68,10 +74,32 @@ impl Declaration {
         }
     }
 
+    /// Where it comes too late, waits so long until those that hold the memory let it go. Without
+    /// a timeout it does not wait.
+    ///
+    /// It can wait in vain: an importer may keep a buffer mapped for as long as it runs.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self {
+            timeout: timeout.as_nanos().try_into().unwrap_or(i64::MAX),
+            ..self
+        }
+    }
+
+    /// As [`timeout`](Self::timeout), without an end but by a signal.
+    #[must_use]
+    pub fn wait(self) -> Self {
+        Self {
+            timeout: -1,
+            ..self
+        }
+    }
+
     fn to_raw(&self, fd: RawFd) -> Result<abi::cenalloc_declare> {
         self.constraints.check()?;
         let mut raw = abi::cenalloc_declare {
             fd,
+            timeout: self.timeout,
             constraints: self.constraints.to_raw(),
             ..Default::default()
         };
@@ -83,17 +111,6 @@ impl Declaration {
         put_name(&mut raw.bus, &self.bus)?;
         put_name(&mut raw.device, &self.device)?;
         Ok(raw)
-    }
-
-    /// Whether `who` in a reason may be this user: there the driver's name can come first, and
-    /// the name may be cut.
-    fn may_be(&self, who: &str) -> bool {
-        self.device.is_empty()
-            || who.contains(&self.device)
-            || who
-                .split_once(' ')
-                .is_some_and(|(_, name)| self.device.starts_with(name))
-            || self.device.starts_with(who)
     }
 }
 
@@ -129,11 +146,22 @@ pub struct Buffer {
     device: Device,
     fd: OwnedFd,
     len: u64,
+    id: u64,
 }
 
 impl Buffer {
-    pub(crate) fn new(device: Device, fd: OwnedFd, len: u64) -> Self {
-        Self { device, fd, len }
+    pub(crate) fn new(device: Device, fd: OwnedFd, len: u64, id: u64) -> Self {
+        Self {
+            device,
+            fd,
+            len,
+            id,
+        }
+    }
+
+    /// Returns its number in messages and debugfs.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Its length in bytes: whole pages.
@@ -144,36 +172,22 @@ impl Buffer {
 
     /// Declares a user that will attach later, or explicit needs.
     ///
-    /// [`Error::Never`] or [`Error::TooLate`] where that user is refused, with the
-    /// [reason](Error::reason); the buffer is then as it was.
+    /// [`Error::Refused`] where that user is refused; the buffer is then as it was.
     ///
     /// ```no_run
-    /// # use cenalloc::{Constraints, Declaration, Device};
+    /// # use cenalloc::{Cause, Constraints, Declaration, Device};
     /// # let buffer = Device::open()?.create(4096).build()?;
-    /// if let Err(error) = buffer.declare(Declaration::device("pci", "0000:00:05.0")) {
-    ///     eprintln!("{error}");
-    ///     for advice in error.reason().iter().flat_map(|reason| reason.conflict.advice()) {
-    ///         eprintln!("{advice}");
-    ///     }
+    /// match buffer.declare(Declaration::device("pci", "0000:00:05.0")) {
+    ///     Err(error) if error.cause() == Some(Cause::Held) => eprintln!("too late: {error}"),
+    ///     other => other?,
     /// }
     /// # Ok::<(), cenalloc::Error>(())
     /// ```
     pub fn declare(&self, user: impl Into<Declaration>) -> Result<()> {
-        let user = user.into();
-        let mut raw = user.to_raw(self.fd.as_raw_fd())?;
+        let mut raw = user.into().to_raw(self.fd.as_raw_fd())?;
         // SAFETY: There is no address in it.
-        unsafe { self.device.call(&mut raw) }.map_err(|errno| {
-            let reason = || self.reason_for(&user);
-            match errno {
-                Errno::INVAL => Error::Never { reason: reason() },
-                Errno::BUSY => Error::TooLate { reason: reason() },
-                Errno::NODEV => Error::NoDevice {
-                    bus: user.bus.clone(),
-                    device: user.device.clone(),
-                },
-                errno => Error::from_buffer_call("DECLARE", errno),
-            }
-        })
+        unsafe { self.device.call(&mut raw) }
+            .map_err(|errno| Error::from_refusal("DECLARE", errno, &raw.refusal))
     }
 
     /// Declares the device behind an open device file: `/dev/video0`, `/dev/dri/card0`.
@@ -184,25 +198,24 @@ impl Buffer {
     pub fn declare_file(&self, file: impl AsFd) -> Result<UserDevice> {
         let mut refused = Error::NoUserDevice;
         for user in UserDevice::all_from_fd(file)? {
-            match self.declare(&user) {
-                Ok(()) => return Ok(user),
-                Err(error @ Error::NoDevice { .. }) => refused = error,
-                Err(error) => return Err(error),
+            let Err(error) = self.declare(&user) else {
+                return Ok(user);
+            };
+            match error.cause() {
+                Some(Cause::NoBus | Cause::NoDevice | Cause::NoDriver | Cause::NoDma) => {
+                    refused = error;
+                }
+                _ => return Err(error),
             }
         }
         Err(refused)
     }
 
-    /// The last refusal, if it is of `user`.
-    fn reason_for(&self, user: &Declaration) -> Option<Box<Reason>> {
-        let reason = self.query().ok()?.reason()?;
-        user.may_be(&reason.conflict.who).then(|| Box::new(reason))
-    }
-
     /// Gives the buffer its memory now, so that its first use neither waits nor fails. Nothing
     /// changes where it has memory.
     ///
-    /// [`Error::NoMemory`], and [`Error::Interrupted`] where a signal came first.
+    /// [`Error::Refused`] where there is none, and [`Error::Interrupted`] where a signal came
+    /// first.
     pub fn allocate(&self) -> Result<()> {
         let mut raw = abi::cenalloc_allocate {
             fd: self.fd.as_raw_fd(),
@@ -210,7 +223,7 @@ impl Buffer {
         };
         // SAFETY: There is no address in it.
         unsafe { self.device.call(&mut raw) }
-            .map_err(|errno| Error::from_buffer_call("ALLOCATE", errno))
+            .map_err(|errno| Error::from_refusal("ALLOCATE", errno, &raw.refusal))
     }
 
     /// What there is to tell of the buffer.
@@ -537,14 +550,17 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_of_the_user_who_was_refused() {
-        let user = Declaration::device("pci", "0000:00:05.0");
-        assert!(user.may_be("0000:00:05.0"));
-        assert!(user.may_be("edu 0000:00:05.0"));
-        assert!(user.may_be("a-driver-of-a-long-name 0000:00:0"));
-        assert!(!user.may_be("vivid.0"));
-        assert!(!user.may_be("edu 0000:00:06.0"));
-        assert!(Declaration::from(Constraints::ANY).may_be("whoever"));
+    fn timeouts_are_nanoseconds() {
+        let timeout = |user: Declaration| user.to_raw(7).unwrap().timeout;
+        let user = Declaration::device("platform", "vivid.0");
+        assert_eq!(timeout(user.clone()), 0);
+        assert_eq!(timeout(user.clone().timeout(Duration::ZERO)), 0);
+        assert_eq!(
+            timeout(user.clone().timeout(Duration::from_micros(3))),
+            3000
+        );
+        assert_eq!(timeout(user.clone().timeout(Duration::MAX)), i64::MAX);
+        assert_eq!(timeout(user.wait()), -1);
     }
 
     /// An ordinary file in place of a buffer: it can be mapped, and is no dma-buf.
@@ -552,7 +568,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![7; len]).unwrap();
         let device = Device::open_at("/dev/null").unwrap();
-        Buffer::new(device, file.into(), len as u64)
+        Buffer::new(device, file.into(), len as u64, 7)
     }
 
     #[test]

@@ -4,98 +4,10 @@
 
 use crate::{
     abi,
+    model::{self, Field},
     units::{Classes, Limit, Size},
 };
 use std::fmt;
-
-/// What a reason is about: a field of [`Constraints`], the length of the buffer, or the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Field {
-    /// [`Constraints::access_mask`].
-    AccessMask,
-    /// [`Constraints::max_address`].
-    MaxAddress,
-    /// [`Constraints::max_segments`].
-    MaxSegments,
-    /// [`Constraints::max_segment_size`].
-    MaxSegmentSize,
-    /// [`Constraints::segment_boundary_mask`].
-    SegmentBoundary,
-    /// [`Constraints::alignment`].
-    Alignment,
-    /// [`Constraints::coherent`].
-    Coherent,
-    /// The length of the buffer, in bytes.
-    Length,
-    /// The device itself, which an allocator may refuse for reasons of its own.
-    Device,
-    /// One that this library does not know.
-    Other(u32),
-}
-
-impl Field {
-    /// Every field that there is a name for.
-    pub const ALL: [Self; 9] = [
-        Self::AccessMask,
-        Self::MaxAddress,
-        Self::MaxSegments,
-        Self::MaxSegmentSize,
-        Self::SegmentBoundary,
-        Self::Alignment,
-        Self::Coherent,
-        Self::Length,
-        Self::Device,
-    ];
-
-    /// The fields of [`Constraints`] that reasons name: all but the priority.
-    pub const OF_CONSTRAINTS: [Self; 7] = [
-        Self::AccessMask,
-        Self::MaxAddress,
-        Self::MaxSegments,
-        Self::MaxSegmentSize,
-        Self::SegmentBoundary,
-        Self::Alignment,
-        Self::Coherent,
-    ];
-
-    /// Its name: of a field of [`Constraints`] that in the ABI and in configfs, `max_address`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AccessMask => "access_mask",
-            Self::MaxAddress => "max_address",
-            Self::MaxSegments => "max_segments",
-            Self::MaxSegmentSize => "max_segment_size",
-            Self::SegmentBoundary => "segment_boundary_mask",
-            Self::Alignment => "alignment",
-            Self::Coherent => "coherent",
-            Self::Length => "length",
-            Self::Device => "device",
-            Self::Other(_) => "unknown",
-        }
-    }
-
-    pub(crate) fn from_raw(raw: u32) -> Self {
-        match raw {
-            abi::CENALLOC_FIELD_ACCESS_MASK => Self::AccessMask,
-            abi::CENALLOC_FIELD_MAX_ADDRESS => Self::MaxAddress,
-            abi::CENALLOC_FIELD_MAX_SEGMENTS => Self::MaxSegments,
-            abi::CENALLOC_FIELD_MAX_SEGMENT_SIZE => Self::MaxSegmentSize,
-            abi::CENALLOC_FIELD_SEGMENT_BOUNDARY => Self::SegmentBoundary,
-            abi::CENALLOC_FIELD_ALIGNMENT => Self::Alignment,
-            abi::CENALLOC_FIELD_COHERENT => Self::Coherent,
-            abi::CENALLOC_FIELD_LENGTH => Self::Length,
-            abi::CENALLOC_FIELD_DEVICE => Self::Device,
-            other => Self::Other(other),
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// A field of [`Constraints`] whose value makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +45,7 @@ impl std::error::Error for Malformed {}
 /// let display = Constraints::default()
 ///     .contiguous()
 ///     .max_address("2^32".parse::<Limit>()?.0);
-/// assert_eq!(display.to_string(), "below 2^32, contiguous");
+/// assert_eq!(display.to_string(), "below 4 GiB, contiguous");
 /// # Ok::<(), cenalloc::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +60,7 @@ pub struct Constraints {
     pub segment_boundary_mask: Option<u64>,
     /// Of the start of every segment, in bytes, a power of two.
     pub alignment: Option<u64>,
-    /// The most segments in its table; 1 is one contiguous run.
+    /// The most segments in its table; 1 is one contiguous range.
     pub max_segments: Option<u32>,
     /// It must not need cache maintenance.
     pub coherent: bool,
@@ -230,7 +142,7 @@ impl Constraints {
         }
     }
 
-    /// One contiguous run.
+    /// One contiguous range.
     #[must_use]
     pub fn contiguous(self) -> Self {
         self.max_segments(1)
@@ -261,7 +173,7 @@ impl Constraints {
             Field::SegmentBoundary => self.segment_boundary_mask,
             Field::Alignment => self.alignment,
             Field::Coherent => self.coherent.then_some(1),
-            Field::Length | Field::Device | Field::Other(_) => None,
+            Field::Length | Field::Contiguous | Field::Device => None,
         }
     }
 
@@ -318,14 +230,14 @@ impl Constraints {
 }
 
 impl fmt::Display for Constraints {
-    /// In words: `below 2^32, contiguous`; `any memory` without a need.
+    /// Writes it in words: `below 4 GiB, contiguous`; `any memory` without a need.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
         if let Some(mask) = self.access_mask {
-            words.push(format!("class {}", Classes(mask)));
+            words.push(model::Classes(mask).to_string());
         }
         if let Some(last) = self.max_address {
-            words.push(Limit(last).in_words());
+            words.push(format!("below {}", Limit(last).above()));
         }
         match self.max_segments {
             None => {}
@@ -333,13 +245,13 @@ impl fmt::Display for Constraints {
             Some(most) => words.push(format!("at most {most} segments")),
         }
         if let Some(bytes) = self.max_segment_size {
-            words.push(format!("segments of {}", Size(bytes)));
+            words.push(format!("segments of at most {}", Size(bytes).about()));
         }
         if let Some(mask) = self.segment_boundary_mask {
-            words.push(format!("not across {}", Limit(mask)));
+            words.push(format!("not across {}", Limit(mask).above()));
         }
         if let Some(bytes) = self.alignment {
-            words.push(format!("aligned to {}", Size(bytes)));
+            words.push(format!("aligned to {}", Size(bytes).about()));
         }
         if self.coherent {
             words.push("without cache maintenance".to_owned());
@@ -355,12 +267,12 @@ impl fmt::Display for Constraints {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Constraints that make sense, in all shapes.
-    pub(crate) fn constraints() -> impl Strategy<Value = Constraints> {
+    fn constraints() -> impl Strategy<Value = Constraints> {
         use proptest::option::of;
 
         (
@@ -445,17 +357,9 @@ pub(crate) mod tests {
             .priority(7);
         assert_eq!(
             all.to_string(),
-            "class cma, below 2^32, at most 4 segments, segments of 64 KiB, not across 2^22, \
+            "class cma, below 4 GiB, at most 4 segments, segments of at most 64 KiB, not across 4 MiB, \
              aligned to 1 MiB, without cache maintenance, priority 7"
         );
         assert_eq!(Constraints::ANY.to_string(), "any memory");
-    }
-
-    #[test]
-    fn fields_have_the_numbers_of_the_abi() {
-        for (raw, field) in (1..).zip(Field::ALL) {
-            assert_eq!(Field::from_raw(raw), field);
-        }
-        assert_eq!(Field::from_raw(77), Field::Other(77));
     }
 }

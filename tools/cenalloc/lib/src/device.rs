@@ -33,7 +33,7 @@ use std::{
 ///     .align(1 << 16)
 ///     .name("frame")
 ///     .build()?;
-/// println!("{}", buffer.query()?.text);
+/// println!("buffer {}", buffer.id());
 /// # Ok::<(), cenalloc::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -77,8 +77,8 @@ impl Device {
     ///
     /// [`Error::NotABuffer`] where `fd` is something else.
     pub fn buffer(&self, fd: OwnedFd) -> Result<Buffer> {
-        let len = self.query(fd.as_fd())?.len;
-        Ok(Buffer::new(self.clone(), fd, len))
+        let query = self.query(fd.as_fd())?;
+        Ok(Buffer::new(self.clone(), fd, query.len, query.id))
     }
 
     /// What there is to tell of a buffer. See also [`Buffer::query`].
@@ -100,14 +100,14 @@ impl Device {
     /// Which allocator would provide `len` bytes for users who together need `constraints`, or
     /// why none.
     ///
-    /// Memory is taken and given back at once.
+    /// No memory is taken.
     ///
     /// ```no_run
     /// use cenalloc::{Constraints, Device, TestOutcome};
     ///
     /// match Device::open()?.test(8 << 20, &Constraints::ANY.contiguous())? {
     ///     TestOutcome::Fits { allocator } => println!("{allocator} has it"),
-    ///     TestOutcome::NoMemory { .. } => println!("not now"),
+    ///     TestOutcome::NoMemory(why) => println!("not now: {why}"),
     ///     TestOutcome::Never(why) => println!("never: {why}"),
     ///     _ => unreachable!(),
     /// }
@@ -154,13 +154,14 @@ pub struct Create<'a> {
 }
 
 impl Create<'_> {
-    /// Every piece of the memory starts at a multiple of `bytes`, a power of two.
+    /// Every range of the memory starts at a multiple of `bytes`, a power of two.
     pub fn align(mut self, bytes: u64) -> Self {
         self.align = bytes;
         self
     }
 
-    /// A name for debugfs and fdinfo, of at most 31 bytes.
+    /// The dma-buf's name, for debugfs and fdinfo: at most 31 bytes of printable ASCII without
+    /// quotation marks.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -180,9 +181,9 @@ impl Create<'_> {
 
     /// Makes the buffer. It has no memory yet.
     ///
-    /// Where the kernel finds no sense in length, alignment and name, or where no allocator could
-    /// ever provide that many bytes with that alignment, the error is
-    /// [`Error::System`] with EINVAL; [`Device::test`] tells more.
+    /// [`Error::Mistake`] where the kernel finds no sense in length and alignment, or where no
+    /// allocator could ever provide that many bytes with that alignment; [`Device::test`] tells
+    /// more.
     pub fn build(self) -> Result<Buffer> {
         let mut raw = abi::cenalloc_create {
             len: self.len,
@@ -198,12 +199,16 @@ impl Create<'_> {
         // The kernel rounds the length up to its pages.
         let len = rustix::fs::seek(&fd, rustix::fs::SeekFrom::End(0))
             .map_err(|errno| Error::from_call("lseek", errno))?;
-        Ok(Buffer::new(self.device.clone(), fd, len))
+        Ok(Buffer::new(self.device.clone(), fd, len, raw.id))
     }
 }
 
 /// Puts a name into an array of the ABI.
 pub(crate) fn put_name(array: &mut [c_char], name: &str) -> Result<()> {
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && byte != b'"';
+    if !name.bytes().all(is_plain) {
+        return Err(Error::BadName(name.to_owned()));
+    }
     sys::put(array, name).ok_or_else(|| Error::BadName(name.to_owned()))
 }
 
@@ -230,7 +235,13 @@ mod tests {
         let device = Device::open_at("/dev/null").unwrap();
         let test = device.test(4096, &Constraints::ANY.alignment(3));
         assert!(matches!(test, Err(Error::Malformed(_))));
-        for name in ["a\0b", "a name of thirty-two bytes, no NUL"] {
+        for name in [
+            "a\0b",
+            "a \"b\"",
+            "a\nb",
+            "caf\u{e9}",
+            "a name of thirty-two bytes, no NUL",
+        ] {
             let created = device.create(4096).name(name).build();
             assert_eq!(created.unwrap_err(), Error::BadName(name.to_owned()));
         }

@@ -2,33 +2,24 @@
 
 //! What can go wrong.
 
-use crate::{conflict::Conflict, constraints::Malformed, units::ParseError};
+use crate::{
+    abi,
+    constraints::Malformed,
+    model::{Cause, Refusal},
+    reason::Reason,
+    units::ParseError,
+};
 use rustix::io::Errno;
 use std::{fmt, path::PathBuf};
 
 /// The result of this library's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a user was refused, from QUERY.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// In the kernel's words.
-    pub text: String,
-    /// As a value.
-    pub conflict: Conflict,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// What can go wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file cannot be opened or read: `/dev/cenalloc`, a file in debugfs or sysfs.
+    /// A file cannot be opened or read: `/dev/cenalloc`, a file in debugfs, sysfs or procfs.
     File {
         /// Which.
         path: PathBuf,
@@ -50,28 +41,26 @@ pub enum Error {
     },
     /// Constraints make no sense; the kernel was not asked.
     Malformed(Malformed),
-    /// A name is too long, has a slash or a NUL; the kernel was not asked.
+    /// A name is too long, or has characters that the kernel does not take; it was not asked.
     BadName(String),
-    /// The user can never share this buffer with those before. EINVAL.
-    Never {
-        /// Why, where the kernel has told.
-        reason: Option<Box<Reason>>,
+    /// The kernel finds no sense in what a call was asked for. EINVAL.
+    Mistake {
+        /// Which call.
+        call: &'static str,
     },
-    /// The user could have taken part before the buffer got its memory. EBUSY.
-    TooLate {
-        /// Why, where the kernel has told.
-        reason: Option<Box<Reason>>,
-    },
-    /// There is no such device, it has no driver, or it does no DMA. ENODEV.
-    NoDevice {
-        /// Its bus.
-        bus: String,
-        /// Its name.
-        device: String,
+    /// The kernel refused a user, or gave the buffer no memory.
+    Refused {
+        /// Which call.
+        call: &'static str,
+        /// The error: EINVAL for never, EBUSY for too late, ENOMEM for not now, EIO for a device
+        /// that the DMA layer copies for, ENODEV for a device that cannot be declared.
+        errno: Errno,
+        /// Why: of this very call.
+        reason: Reason,
     },
     /// A descriptor is of no device file, or of one without a device on a bus behind it.
     NoUserDevice,
-    /// Out of memory: here, or in every allocator that suits all users. ENOMEM.
+    /// There is no memory for the call itself. ENOMEM.
     NoMemory {
         /// Which call.
         call: &'static str,
@@ -98,16 +87,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// The number of the system's error, as in `errno.h`, where there is one.
+    /// Returns the number of the system's error, as in `errno.h`, where there is one.
     pub fn errno(&self) -> Option<i32> {
         let errno = match self {
             Self::File { errno, .. }
             | Self::Unsupported { errno, .. }
             | Self::NotABuffer { errno }
+            | Self::Refused { errno, .. }
             | Self::System { errno, .. } => *errno,
-            Self::Malformed(_) | Self::BadName(_) | Self::Never { .. } => Errno::INVAL,
-            Self::TooLate { .. } => Errno::BUSY,
-            Self::NoDevice { .. } | Self::NoUserDevice => Errno::NODEV,
+            Self::Malformed(_) | Self::BadName(_) | Self::Mistake { .. } => Errno::INVAL,
+            Self::NoUserDevice => Errno::NODEV,
             Self::NoMemory { .. } => Errno::NOMEM,
             Self::Interrupted { .. } => Errno::INTR,
             Self::Line { .. } => return None,
@@ -115,30 +104,48 @@ impl Error {
         Some(errno.raw_os_error())
     }
 
-    /// Why a user was refused, where the kernel has told.
+    /// Returns why the kernel refused, if it did.
     pub fn reason(&self) -> Option<&Reason> {
         match self {
-            Self::Never { reason } | Self::TooLate { reason } => reason.as_deref(),
+            Self::Refused { reason, .. } => Some(reason),
             _ => None,
         }
+    }
+
+    /// Returns why the kernel refused, if it did and this library knows what it is about.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.reason()?.refusal()
+    }
+
+    /// Returns the cause of [`refusal`](Self::refusal).
+    pub fn cause(&self) -> Option<Cause> {
+        self.reason()?.cause()
     }
 
     /// For errors that mean the same in every call.
     pub(crate) fn from_call(call: &'static str, errno: Errno) -> Self {
         match errno {
             Errno::NOTTY | Errno::TOOBIG => Self::Unsupported { call, errno },
+            Errno::INVAL => Self::Mistake { call },
             Errno::NOMEM => Self::NoMemory { call },
             Errno::INTR => Self::Interrupted { call },
             errno => Self::System { call, errno },
         }
     }
 
-    /// As [`from_call`](Self::from_call), for a call in which EINVAL and EBADF are about the
-    /// buffer.
-    pub(crate) fn from_buffer_call(call: &'static str, errno: Errno) -> Self {
-        match errno {
-            Errno::BADF | Errno::INVAL => Self::NotABuffer { errno },
-            errno => Self::from_call(call, errno),
+    /// As [`from_call`](Self::from_call), for a call that tells why it failed.
+    pub(crate) fn from_refusal(
+        call: &'static str,
+        errno: Errno,
+        refusal: &abi::cenalloc_refusal,
+    ) -> Self {
+        match Reason::from_raw(refusal) {
+            Some(reason) => Self::Refused {
+                call,
+                errno,
+                reason,
+            },
+            None => Self::from_call(call, errno),
         }
     }
 
@@ -152,10 +159,6 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let because = |f: &mut fmt::Formatter<'_>, reason: &Option<Box<Reason>>| match reason {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
-        };
         match self {
             Self::File { path, errno } => write!(f, "{}: {errno}", path.display()),
             Self::Unsupported { call, errno } => {
@@ -169,18 +172,10 @@ impl fmt::Display for Error {
             }
             Self::Malformed(malformed) => malformed.fmt(f),
             Self::BadName(name) => write!(f, "{name:?} is no name that the kernel takes"),
-            Self::Never { reason } => {
-                f.write_str("the user can never share this buffer")?;
-                because(f, reason)
+            Self::Mistake { call } => {
+                write!(f, "the kernel finds no sense in what {call} asks for")
             }
-            Self::TooLate { reason } => {
-                f.write_str("the user comes too late for this buffer")?;
-                because(f, reason)
-            }
-            Self::NoDevice { bus, device } => write!(
-                f,
-                "{bus} device {device} is not there, has no driver, or does no DMA"
-            ),
+            Self::Refused { reason, .. } => reason.fmt(f),
             Self::NoUserDevice => f.write_str("there is no device on a bus behind the descriptor"),
             Self::NoMemory { call } => write!(f, "{call}: out of memory"),
             Self::Interrupted { call } => write!(f, "{call}: interrupted"),
@@ -201,7 +196,7 @@ impl From<Malformed> for Error {
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         let kind = match error.errno() {
-            Some(errno) => std::io::Error::from_raw_os_error(errno).kind(),
+            Some(errno) => Self::from_raw_os_error(errno).kind(),
             None => std::io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
@@ -211,6 +206,7 @@ impl From<Error> for std::io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::tests::to_raw;
 
     #[test]
     fn errors_keep_their_number() {
@@ -226,7 +222,6 @@ mod tests {
         ] {
             let raw = Some(errno.raw_os_error());
             assert_eq!(Error::from_call(call, errno).errno(), raw);
-            assert_eq!(Error::from_buffer_call(call, errno).errno(), raw);
         }
         assert_eq!(
             Error::NoUserDevice.errno(),
@@ -234,5 +229,21 @@ mod tests {
         );
         let error = std::io::Error::from(Error::NoMemory { call });
         assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+    }
+
+    #[test]
+    fn a_refusal_is_that_of_the_call() {
+        let call = "DECLARE";
+        for cause in Cause::ALL {
+            let refusal = Refusal::new(*cause);
+            let error = Error::from_refusal(call, Errno::BUSY, &to_raw(&refusal));
+            assert_eq!(error.errno(), Some(Errno::BUSY.raw_os_error()));
+            assert_eq!(error.refusal(), Some(&refusal));
+            assert_eq!(error.cause(), Some(*cause));
+            assert_eq!(error.to_string(), refusal.to_string());
+        }
+        let own = Error::from_refusal(call, Errno::INVAL, &abi::cenalloc_refusal::default());
+        assert_eq!(own, Error::Mistake { call });
+        assert_eq!(own.reason(), None);
     }
 }

@@ -22,10 +22,7 @@
 //!         .contiguous()
 //!         .max_address("2^32".parse::<Limit>()?.0);
 //!     if let Err(error) = buffer.declare(display) {
-//!         eprintln!("{error}");
-//!         for advice in error.reason().iter().flat_map(|reason| reason.conflict.advice()) {
-//!             eprintln!("  {advice}");
-//!         }
+//!         eprintln!("{error}"); // what happened, and what can be done about it
 //!     }
 //!
 //!     // No cost and no ENOMEM at the first use.
@@ -41,34 +38,38 @@
 //!   [tests](Device::test) whether there is memory for what users need.
 //! - [`Buffer`] owns the descriptor of a dma-buf, which every importer takes.
 //! - [`UserDevice`] turns an open device file into what [`Buffer::declare`] wants.
-//! - [`Constraints`] are what a user needs, and [`Conflict`] is why it was refused, with
-//!   [advice](Conflict::advice).
-//! - [`debugfs`] reads the files on all buffers of the system.
+//! - [`Constraints`] are what a user needs, and a [`Reason`] with its [`Refusal`] is why it was
+//!   refused: of the very call that failed in [`Error::reason`], the last one in [`Query`].
+//! - [`debugfs`] reads the files on all buffers of the system, and [`procfs`] finds the processes
+//!   that have them.
 //! - [`abi`] is the ABI itself, as bindgen reads it from the header.
 
 #![warn(missing_docs)]
 
 pub mod abi;
 pub mod debugfs;
+pub mod procfs;
 
 mod allocator;
 mod buffer;
-mod conflict;
 mod constraints;
 mod device;
 mod error;
+mod model;
 mod query;
+mod reason;
 mod sys;
 mod sysfs;
 mod units;
 
-pub use allocator::{Allocator, TestOutcome};
+pub use allocator::{Allocator, Area, TestOutcome};
 pub use buffer::{Buffer, Declaration, Mapping, ReadAccess, WriteAccess};
-pub use conflict::{Conflict, Party};
-pub use constraints::{Constraints, Field, Malformed};
+pub use constraints::{Constraints, Malformed};
 pub use device::{Create, Device};
-pub use error::{Error, Reason, Result};
-pub use query::{Query, State, User};
+pub use error::{Error, Result};
+pub use model::{Cause, Field, Holder, Name, Refusal};
+pub use query::{Caching, Holds, Left, Preferences, Query, Source, State, User};
+pub use reason::Reason;
 pub use rustix::io::Errno;
 pub use sysfs::UserDevice;
 pub use units::{Classes, Limit, ParseError, Size};

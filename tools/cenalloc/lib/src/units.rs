@@ -2,7 +2,7 @@
 
 //! Numbers as people write them: sizes, limits and classes of memory.
 
-use crate::abi;
+use crate::{abi, model};
 use std::{fmt, str::FromStr};
 
 /// A text that is no number of the wanted kind.
@@ -36,13 +36,14 @@ const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 /// assert_eq!("8M".parse(), Ok(Size(8 << 20)));
 /// assert_eq!(Size(65_536).to_string(), "64 KiB");
 /// assert_eq!(Size(1025).to_string(), "1025 B");
+/// assert_eq!(Size(3_000_000_000).about().to_string(), "2.8 GiB");
 /// assert!("64 KB".parse::<Size>().is_err());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
 impl fmt::Display for Size {
-    /// Exactly: in the largest unit of which there is a whole number.
+    /// Writes it exactly: in the largest unit of which there is a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let power = if self.0 == 0 {
             0
@@ -54,34 +55,48 @@ impl fmt::Display for Size {
     }
 }
 
+impl Size {
+    /// Returns it in few digits, as refusals have it: `2.8 GiB`.
+    pub fn about(self) -> impl fmt::Display {
+        model::Size(self.0)
+    }
+}
+
 impl FromStr for Size {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let text = text.trim();
-        if let Some(exponent) = power_of_two(text)? {
-            return match 1u64.checked_shl(exponent) {
-                Some(size) => Ok(Self(size)),
-                None => wrong(format!("{text} is too large: the most is 2^63")),
-            };
-        }
-        if text.starts_with("0x") || text.starts_with("0X") {
-            return Ok(Self(number(text)?));
-        }
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && c != '_')
-            .unwrap_or(text.len());
-        let (count, unit) = text.split_at(digits);
-        let count = number(count)?;
-        let power =
-            unit_power(unit.trim_start()).map_err(|why| ParseError(format!("{text}: {why}")))?;
-        match 1u64
-            .checked_shl(10 * power)
-            .and_then(|unit| count.checked_mul(unit))
-        {
-            Some(size) => Ok(Self(size)),
-            None => wrong(format!("{text} is more than 64 bits hold")),
-        }
+        bytes(text, "size").map(Self)
+    }
+}
+
+/// Reads a number of bytes, which is wanted as `what`.
+fn bytes(text: &str, what: &str) -> Result<u64, ParseError> {
+    let text = text.trim();
+    if let Some(exponent) = power_of_two(text)? {
+        return match 1u64.checked_shl(exponent) {
+            Some(size) => Ok(size),
+            None => wrong(format!("{text} is too large: the most is 2^63")),
+        };
+    }
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return number(text);
+    }
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '_')
+        .unwrap_or(text.len());
+    let (count, unit) = text.split_at(digits);
+    let Ok(count) = number(count) else {
+        return wrong(format!("\"{text}\" is no {what} (4096, 64KiB, 8M, 2^20)"));
+    };
+    let power =
+        unit_power(unit.trim_start()).map_err(|why| ParseError(format!("\"{text}\": {why}")))?;
+    match 1u64
+        .checked_shl(10 * power)
+        .and_then(|unit| count.checked_mul(unit))
+    {
+        Some(size) => Ok(size),
+        None => wrong(format!("{text} is more than 64 bits hold")),
     }
 }
 
@@ -147,19 +162,15 @@ pub(crate) fn number(text: &str) -> Result<u64, ParseError> {
 /// assert_eq!("4GiB".parse(), Ok(Limit(0xffff_ffff)));
 /// assert_eq!("0xffffffff".parse(), Ok(Limit(0xffff_ffff)));
 /// assert_eq!(Limit(0xffff_ffff).to_string(), "2^32");
-/// assert_eq!(Limit(0x1_3fff_ffff).to_string(), "0x1_3fff_ffff");
+/// assert_eq!(Limit(0x1_3fff_ffff).to_string(), "0x13fffffff");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limit(pub u64);
 
 impl Limit {
-    /// In words: `below 2^32`, or `up to 0x1_3fff_ffff`.
-    pub fn in_words(self) -> String {
-        if self.exponent().is_some() {
-            format!("below {self}")
-        } else {
-            format!("up to {self}")
-        }
+    /// Returns what lies just above it, as refusals have it: `4 GiB`.
+    pub fn above(self) -> impl fmt::Display {
+        model::Limit(self.0)
     }
 
     /// The exponent of the power of two just above, if there is one.
@@ -176,7 +187,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exponent() {
             Some(exponent) => f.pad(&format!("2^{exponent}")),
-            None => f.pad(&Address(self.0).to_string()),
+            None => f.pad(&format!("{:#x}", self.0)),
         }
     }
 }
@@ -194,42 +205,15 @@ impl FromStr for Limit {
         if let Ok(last) = number(text) {
             return Ok(Self(last));
         }
-        match text.parse()? {
-            Size(0) => wrong(format!("nothing lies below {text}")),
-            Size(above) => Ok(Self(above - 1)),
+        match bytes(text, "limit")? {
+            0 => wrong(format!("nothing lies below {text}")),
+            above => Ok(Self(above - 1)),
         }
     }
 }
 
-/// A physical address in groups of four digits, as the kernel writes it: `0x1_4000_0000`.
-pub(crate) struct Address(pub(crate) u64);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups = (u64::BITS - self.0.leading_zeros()).div_ceil(16).max(1);
-        for group in (0..groups).rev() {
-            let digits = (self.0 >> (group * 16)) & 0xffff;
-            if group == groups - 1 {
-                write!(f, "{digits:#x}")?;
-            } else {
-                write!(f, "_{digits:04x}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A limit as the kernel writes it: what lies just above, whatever it is.
+/// A limit as the kernel writes it in debugfs: what lies just above.
 pub(crate) struct Above(pub(crate) u64);
-
-impl fmt::Display for Above {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (Limit(self.0).exponent(), self.0.checked_add(1)) {
-            (None, Some(above)) => Address(above).fmt(f),
-            _ => Limit(self.0).fmt(f),
-        }
-    }
-}
 
 impl FromStr for Above {
     type Err = ParseError;
@@ -248,7 +232,7 @@ impl FromStr for Above {
 /// Classes of memory, the bits of an access mask.
 ///
 /// Written as names, bits and numbers between commas: `system,cma`, `cma,bit-32`, `0x5`. Bits 32
-/// to 63 are for allocators outside the kernel tree, and have no names.
+/// to 63 are for allocators outside the kernel tree, and have no names. Many are a number.
 ///
 /// ```
 /// use cenalloc::Classes;
@@ -264,13 +248,13 @@ pub struct Classes(pub u64);
 impl Classes {
     /// Scattered pages.
     pub const SYSTEM: Self = Self(abi::CENALLOC_CLASS_SYSTEM as u64);
-    /// Runs from the page allocator.
+    /// Contiguous ranges from the page allocator.
     pub const SYSTEM_CONTIG: Self = Self(abi::CENALLOC_CLASS_SYSTEM_CONTIG as u64);
-    /// Runs from areas of contiguous memory (CMA).
+    /// Contiguous ranges from areas of contiguous memory (CMA).
     pub const CMA: Self = Self(abi::CENALLOC_CLASS_CMA as u64);
-    /// Runs from the DMA API, as it has them for the most constrained user.
+    /// Contiguous ranges from the DMA API, as it has them for the most constrained user.
     pub const DMA_COHERENT: Self = Self(abi::CENALLOC_CLASS_DMA_COHERENT as u64);
-    /// Runs from reserved ranges.
+    /// Contiguous ranges from reserved memory.
     pub const CARVEOUT: Self = Self(abi::CENALLOC_CLASS_CARVEOUT as u64);
 
     const NAMED: [(&'static str, Self); 5] = [
@@ -281,10 +265,7 @@ impl Classes {
         ("carveout", Self::CARVEOUT),
     ];
 
-    /// How many classes without a name are written one by one.
-    const MOST_BITS: u32 = 4;
-
-    /// The names of the classes that have one.
+    /// Returns the names of the classes that have one.
     pub fn names() -> impl Iterator<Item = &'static str> {
         Self::NAMED.iter().map(|(name, _)| *name)
     }
@@ -312,25 +293,10 @@ impl std::ops::BitOr for Classes {
 
 impl fmt::Display for Classes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        let mut words = Vec::new();
-        for (name, class) in Self::NAMED {
-            if rest & class.0 != 0 {
-                words.push(name.to_owned());
-                rest &= !class.0;
-            }
+        match self.0 {
+            0 => f.pad("0x0"),
+            mask => f.pad(&model::Classes(mask).listed().to_string()),
         }
-        if rest.count_ones() <= Self::MOST_BITS {
-            while rest != 0 {
-                let bit = rest.trailing_zeros();
-                words.push(format!("{BIT}{bit}"));
-                rest &= !(1 << bit);
-            }
-        }
-        if rest != 0 || words.is_empty() {
-            words.push(format!("{rest:#x}"));
-        }
-        f.pad(&words.join(","))
     }
 }
 
@@ -386,7 +352,6 @@ mod tests {
         fn limits_come_back(n in numbers()) {
             prop_assert_eq!(Limit(n).to_string().parse(), Ok(Limit(n)));
             prop_assert_eq!(n.to_string().parse(), Ok(Limit(n)));
-            prop_assert_eq!(Above(n).to_string().parse::<Above>().map(|a| a.0), Ok(n));
         }
 
         #[test]
@@ -451,9 +416,27 @@ mod tests {
         for text in ["", "2^65", "0 B", "below", "2^-1"] {
             assert!(text.parse::<Limit>().is_err(), "{text}");
         }
-        assert_eq!(Limit(0xffff_ffff).in_words(), "below 2^32");
-        assert_eq!(Limit(0x1_3fff_ffff).in_words(), "up to 0x1_3fff_ffff");
-        assert_eq!(Above(0x1_3fff_ffff).to_string(), "0x1_4000_0000");
+        assert_eq!(Limit(0xffff_ffff).above().to_string(), "4 GiB");
+        assert_eq!(Limit(0x1_3fff_efff).above().to_string(), "0x13ffff000");
+        for (text, last) in [("2^28", 0xfff_ffff), ("0x140000000", 0x1_3fff_ffff)] {
+            assert_eq!(text.parse::<Above>().map(|above| above.0), Ok(last));
+        }
+        assert!("0".parse::<Above>().is_err());
+    }
+
+    #[test]
+    fn errors_quote_what_was_wrong() {
+        for (text, what) in [("foo", "\"foo\" is no "), ("", "\"\" is no ")] {
+            for (error, kind) in [
+                (text.parse::<Size>().unwrap_err(), "size"),
+                (text.parse::<Limit>().unwrap_err(), "limit"),
+            ] {
+                let error = error.to_string();
+                assert!(error.starts_with(&format!("{what}{kind}")), "{error}");
+            }
+        }
+        let error = "8MB".parse::<Size>().unwrap_err().to_string();
+        assert!(error.starts_with("\"8MB\": some take MB"), "{error}");
     }
 
     #[test]
@@ -465,11 +448,7 @@ mod tests {
         assert_eq!("bit-0,bit-63".parse(), Ok(Classes((1 << 63) | 1)));
         assert_eq!(Classes(0).to_string(), "0x0");
         assert_eq!(Classes((1 << 40) | 4).to_string(), "cma,bit-40");
-        assert_eq!(
-            Classes(0xf_0000_0000).to_string(),
-            "bit-32,bit-33,bit-34,bit-35"
-        );
-        assert_eq!(Classes(0x1f_0000_0001).to_string(), "system,0x1f00000000");
+        assert_eq!(Classes(0x1f_f000_0001).to_string(), "0x1ff0000001");
         for text in [
             "", "system,", "vram", "-1", "bit-", "bit-64", "bit-+1", "bit-x",
         ] {

@@ -1,0 +1,1 @@
+../../../../../dma_buf_constraints/model/words.rs
