@@ -81,14 +81,11 @@ static int fill(int fd)
 static int tell(int cenalloc, int fd)
 {
 	struct cenalloc_user users[8] = {};
-	char line[512] = "";
 	struct cenalloc_query query = {
 		.fd = fd,
 		.users = (uintptr_t)users,
 		.user_count = 8,
 		.user_size = sizeof(users[0]),
-		.text = (uintptr_t)line,
-		.text_len = sizeof(line),
 	};
 	unsigned int i;
 
@@ -98,11 +95,10 @@ static int tell(int cenalloc, int fd)
 	}
 	printf("buffer %llu: memory from %s, at most %u segments, up to 0x%llx\n",
 	       (unsigned long long)query.id, query.allocator,
-	       query.meet.max_segments,
-	       (unsigned long long)query.meet.max_address);
+	       query.combined.max_segments,
+	       (unsigned long long)query.combined.max_address);
 	for (i = 0; i < query.user_count && i < 8; i++)
 		printf("used by %s\n", users[i].name);
-	printf("%s\n", line);
 	return 0;
 }
 

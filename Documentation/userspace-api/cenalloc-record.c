@@ -21,7 +21,7 @@
 
 static int cenalloc;
 
-/* Where the buffer stands, and who was refused last, and why. */
+/* Where the buffer stands, and who uses it. */
 static void tell(int fd, const char *when)
 {
 	struct cenalloc_user users[8] = {};
@@ -39,25 +39,33 @@ static void tell(int fd, const char *when)
 	}
 	printf("%s: %s; combined: up to 0x%llx, segments %u (0: any)\n", when,
 	       query.state == CENALLOC_STATE_BACKED ? query.allocator : "no memory",
-	       (unsigned long long)query.meet.max_address, query.meet.max_segments);
+	       (unsigned long long)query.combined.max_address, query.combined.max_segments);
 	for (i = 0; i < query.user_count && i < 8; i++)
 		printf("  %-28s up to 0x%llx, segments %u\n", users[i].name,
 		       (unsigned long long)users[i].constraints.max_address,
 		       users[i].constraints.max_segments);
 	if (query.relocations)
-		printf("  the memory moved %u times\n", query.relocations);
-	if (query.conflict_with != CENALLOC_WITH_NONE)
-		printf("  refused: %s, in field %u: wanted 0x%llx, found 0x%llx\n",
-		       query.conflict_who, query.conflict_field,
-		       (unsigned long long)query.conflict_wanted,
-		       (unsigned long long)query.conflict_found);
+		printf("  the memory was relocated %u times\n", query.relocations);
 }
 
-/* Declares a user by "BUS:DEVICE", with what its driver does not tell. */
-static int declare(int fd, const char *user, unsigned int max_segments)
+/* Why a call failed. The tool cenalloc(1) has words for it. */
+static void tell_refusal(const struct cenalloc_refusal *refusal)
+{
+	printf("  refused: %s, cause %u, field %u: wanted 0x%llx, found 0x%llx; %s\n",
+	       refusal->who, refusal->cause, refusal->field,
+	       (unsigned long long)refusal->wanted, (unsigned long long)refusal->found,
+	       refusal->other);
+}
+
+/*
+ * Declares a user by "BUS:DEVICE", with what its driver does not tell. Where others
+ * hold the memory, waits up to @seconds for them to let it go.
+ */
+static int declare(int fd, const char *user, unsigned int max_segments, int seconds)
 {
 	struct cenalloc_declare declare = {
 		.fd = fd,
+		.timeout = seconds * 1000000000LL,
 		.constraints.max_segments = max_segments,
 	};
 	const char *colon = strchr(user, ':');
@@ -68,6 +76,7 @@ static int declare(int fd, const char *user, unsigned int max_segments)
 	snprintf(declare.device, sizeof(declare.device), "%s", colon + 1);
 	if (ioctl(cenalloc, CENALLOC_DECLARE, &declare)) {
 		perror(user);
+		tell_refusal(&declare.refusal);
 		return -1;
 	}
 	return 0;
@@ -94,21 +103,22 @@ int main(int argc, char **argv)
 	tell(create.fd, "created");
 
 	/* Preview: the camera writes contiguous memory, whatever its driver says. */
-	if (declare(create.fd, argv[1], 1) || declare(create.fd, argv[2], 0))
+	if (declare(create.fd, argv[1], 1, 0) || declare(create.fd, argv[2], 0, 0))
 		return 1;
 	allocate.fd = create.fd;
 	if (ioctl(cenalloc, CENALLOC_ALLOCATE, &allocate)) {
 		perror("CENALLOC_ALLOCATE");
+		tell_refusal(&allocate.refusal);
 		return 1;
 	}
 	tell(create.fd, "preview");
 
 	/*
-	 * Frames go round: VIDIOC_QBUF, an atomic commit... Before the encoder
-	 * comes, the camera and the display give the buffer back for a moment,
-	 * so that its memory can move where the encoder needs that.
+	 * Frames go round: VIDIOC_QBUF, an atomic commit... The encoder joins as
+	 * soon as the camera and the display have let the buffer go, for a moment,
+	 * so that its memory can be relocated where the encoder needs that.
 	 */
-	if (declare(create.fd, argv[3], 0)) {
+	if (declare(create.fd, argv[3], 0, 1)) {
 		tell(create.fd, "cannot record");
 		return 1;
 	}
