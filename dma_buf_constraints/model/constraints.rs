@@ -157,11 +157,6 @@ impl Constraints {
         }
     }
 
-    /// Returns whether no class of memory serves both.
-    pub const fn is_disjoint(&self, other: &Self) -> bool {
-        self.placement.access_mask & other.placement.access_mask == 0
-    }
-
     /// Returns the first field that makes no sense: not a power of two where it must be one, or an
     /// empty limit.
     pub const fn malformed(&self) -> Option<Field> {

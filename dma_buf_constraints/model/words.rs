@@ -51,7 +51,10 @@ impl Refusal {
             // The kernel itself lies there, too.
             len = len.min((end / 2).checked_ilog2().map_or(0, |log| 1 << log));
         }
-        (len >= least.max(4 << 20)).then_some(Area { len, end })
+        if len < least.max(4 << 20) {
+            return None;
+        }
+        Some(Area { len, end })
     }
 }
 

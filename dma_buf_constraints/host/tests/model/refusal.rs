@@ -266,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn name_is_what_was_given(text in "[ !#-&(-~]{0,60}") {
+    fn name_is_what_was_given(text in "[ !#-~]{0,60}") {
         let text = &text[..text.len().min(Name::CAPACITY)];
         let name = name(text);
         prop_assert_eq!(name.as_str(), text);
@@ -283,7 +283,7 @@ proptest! {
         let kept = bytes.iter().take_while(|byte| **byte != 0).take(Name::CAPACITY);
         let expected: String = kept
             .map(|byte| match byte {
-                b'"' | b'\'' => '?',
+                b'"' => '?',
                 0x20..=0x7e => char::from(*byte),
                 _ => '?',
             })
@@ -342,7 +342,7 @@ fn name_is_cut() {
     assert_eq!(Name::new(b"\0").as_str(), "");
     assert_eq!(Name::new(b"a\nb\tc\x1b[31m\x7f").as_str(), "a?b?c?[31m?");
     assert_eq!(Name::new("gr\u{fc}n".as_bytes()).as_str(), "gr??n");
-    assert_eq!(Name::new(b"say \"'yes'\"").as_str(), "say ??yes??");
+    assert_eq!(Name::new(b"say \"'yes'\"").as_str(), "say ?'yes'?");
     assert_eq!(
         Name::of(&[b"program ", b"x\0y", b"z"]).as_str(),
         "program x"

@@ -334,7 +334,10 @@ mod tests {
         );
         let refusal = view.refusal.unwrap();
         assert_eq!(refusal.field, Some("max_segments"));
-        assert_eq!(refusal.advice.as_deref(), Some("boot with cma=64M"));
+        assert_eq!(
+            refusal.advice.as_deref(),
+            Some("boot with cma=64M if class cma is allowed")
+        );
         assert_eq!((refusal.who, refusal.max_address), (None, None));
     }
 

@@ -52,7 +52,7 @@ static struct cenalloc_create *good_create(void *at)
 
 /* Where a field lies. None can move any more. */
 #define AT(offset, type, field)							\
-	static_assert(offsetof(struct cenalloc_##type, field) == (offset))
+	static_assert(offsetof(struct cenalloc_##type, field) == (offset), "it has moved")
 
 AT(0, create, len);
 AT(8, create, align);

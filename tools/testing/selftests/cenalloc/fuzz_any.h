@@ -130,7 +130,8 @@ static void wait_little(void)
 {
 	__u32 *words = (__u32 *)me->scratch;
 
-	static_assert(offsetof(struct cenalloc_declare, timeout) == 2 * sizeof(*words));
+	static_assert(offsetof(struct cenalloc_declare, timeout) == 2 * sizeof(*words),
+		      "the timeout is the third word");
 	words[2] = pick(1000000);
 	words[3] = 0;
 	words[4] &= ~0xffU;
