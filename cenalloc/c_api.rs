@@ -160,8 +160,8 @@ unsafe extern "C" fn cenalloc_buffer_allocate(
     dmabuf: *mut bindings::dma_buf,
     refusal: *mut c::cenalloc_refusal,
 ) -> c_int {
-    // SAFETY: The header requires of the driver that it has a reference to `dmabuf`, and allows NULL
-    // or asks for room for the refusal.
+    // SAFETY: The header requires of the driver that it has a reference to `dmabuf`, and allows
+    // NULL or asks for room for the refusal.
     unsafe {
         let buffer = buffer(dmabuf).map_err(Refused::from);
         told(refusal, buffer.and_then(Buffer::allocate))

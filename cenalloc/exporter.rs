@@ -86,7 +86,8 @@ impl Buffer {
     /// Creates a buffer of `len` bytes, rounded up to whole pages, without memory.
     ///
     /// `alignment` is that of the start of every segment, 0 or a power of two. `flags` are open
-    /// flags, of which the access mode counts. A name that is not empty becomes that of the dma-buf.
+    /// flags, of which the access mode counts. A name that is not empty becomes that of the
+    /// dma-buf.
     ///
     /// `EINVAL` for a length or an alignment that makes no sense or that no allocator could ever
     /// provide, or for a name that is too long; `ENOMEM`.
@@ -142,8 +143,8 @@ impl Buffer {
         self.fill(&mut *self.lock_interruptible()?, None, true)
     }
 
-    /// Gives the buffer memory unless it has some. A refusal is recorded, as that of `user` if there
-    /// is one.
+    /// Gives the buffer memory unless it has some. A refusal is recorded, as that of `user` if
+    /// there is one.
     ///
     /// `EINTR` where the process is being killed, if `killable`; `ENODEV` for a buffer that was
     /// released.

@@ -84,9 +84,9 @@ impl Handle {
     /// # Errors
     ///
     /// - [`Refused::Because`] if the device is refused, and why. It is `EINVAL` if the device can
-    ///   never share the buffer with its other users, `EBUSY` if it could have before the buffer had
-    ///   memory, `ENOMEM` if there is none now, and `ENODEV` if the device does no DMA or its driver
-    ///   has unbound.
+    ///   never share the buffer with its other users, `EBUSY` if it could have before the buffer
+    ///   had memory, `ENOMEM` if there is none now, and `ENODEV` if the device does no DMA or its
+    ///   driver has unbound.
     /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
     pub fn declare(
         &self,
@@ -100,9 +100,9 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// - [`Refused::Because`] if there is no memory, and why. It is `ENOMEM` if every allocator that
-    ///   fits is out of it or the memory cgroup is at its limit, and `EINVAL` if no allocator is left
-    ///   that suits all users, because one was removed.
+    /// - [`Refused::Because`] if there is no memory, and why. It is `ENOMEM` if every allocator
+    ///   that fits is out of it or the memory cgroup is at its limit, and `EINVAL` if no allocator
+    ///   is left that suits all users, because one was removed.
     /// - `EINTR` or `ERESTARTSYS` if a signal comes first.
     pub fn allocate(&self) -> Result<(), Refused> {
         self.buffer()?.allocate()

@@ -268,9 +268,9 @@ unsafe extern "C" fn dma_buf_constraints_meet(
 
 /// # Safety
 ///
-/// As in the header: `set` is a set that no other thread uses now, `user` a user of it, whose device
-/// is bound to its driver until it has no mapping left. `ranges` has `count` entries, of memory with
-/// struct pages that stays until then.
+/// As in the header: `set` is a set that no other thread uses now, `user` a user of it, whose
+/// device is bound to its driver until it has no mapping left. `ranges` has `count` entries, of
+/// memory with struct pages that stays until then.
 #[no_mangle]
 unsafe extern "C" fn dma_buf_constraints_map(
     set: *mut c::dma_buf_constraints_set,

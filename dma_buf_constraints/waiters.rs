@@ -87,8 +87,8 @@ unsafe impl Send for Waiters {}
 // SAFETY: A wait queue has a lock of its own; the counters are atomic.
 unsafe impl Sync for Waiters {}
 
-/// What had happened when a waiter looked at a buffer. Taken with the buffer's lock held, so that no
-/// change is missed.
+/// What had happened when a waiter looked at a buffer. Taken with the buffer's lock held, so that
+/// no change is missed.
 pub struct Seen {
     waiters: Arc<Waiters>,
     events: usize,

@@ -88,8 +88,8 @@ impl<T> Reservation<T> {
     ///
     /// # Safety
     ///
-    /// This thread holds the lock, or no other can reach it. The dma-buf is not freed before another
-    /// call has set NULL.
+    /// This thread holds the lock, or no other can reach it. The dma-buf is not freed before
+    /// another call has set NULL.
     pub(super) unsafe fn set_exported(&self, dmabuf: *mut bindings::dma_buf, inode: u64) {
         // INVARIANT: The caller sets NULL before the dma-buf is freed.
         // SAFETY: The caller holds the lock, or is the only one that can reach this.
@@ -325,8 +325,8 @@ impl<T> Guard<'_, T> {
     pub unsafe fn zap_user_mappings(&mut self) {
         let dmabuf = self.raw_dmabuf();
         if !dmabuf.is_null() {
-            // SAFETY: The caller has a reference to the buffer, which keeps its file and the mapping
-            // of that. The call is allowed under the reservation lock.
+            // SAFETY: The caller has a reference to the buffer, which keeps its file and the
+            // mapping of that. The call is allowed under the reservation lock.
             unsafe {
                 let mapping = (*(*dmabuf).file).f_mapping;
                 bindings::unmap_mapping_range(mapping, 0, 0, 1);
