@@ -213,7 +213,7 @@ TEST_F(driver, names)
 /* As CENALLOC_DECLARE: what the kernel knows of a device, and what else it needs. */
 TEST_F(driver, declares_its_devices)
 {
-	struct cenalloc_constraints needs = NEEDS(.max_address = BITS(30));
+	struct cenalloc_constraints needs = NEEDS(.max_address = BITS(31));
 	struct cenalloc_refusal refusal;
 	static struct told told;
 	int fd;
@@ -229,7 +229,7 @@ TEST_F(driver, declares_its_devices)
 	EXPECT_EQ(1, told.query.combined.max_segments);
 	EXPECT_EQ(BITS(32), told.query.combined.max_address);
 	ASSERT_EQ(0, driver_declare(self->driver, C_IMPORTER_CODEC, &needs, &refusal));
-	EXPECT_EQ(BITS(30), query_fields(fd).combined.max_address);
+	EXPECT_EQ(BITS(31), query_fields(fd).combined.max_address);
 	/* Both attach as those that were declared. */
 	ASSERT_EQ(0, driver_attach(self->driver, C_IMPORTER_DISPLAY));
 	ASSERT_EQ(0, driver_attach(self->driver, C_IMPORTER_CODEC));

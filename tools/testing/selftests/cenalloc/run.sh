@@ -20,8 +20,8 @@ cd "$(dirname "$0")" || exit 1
 heaps=../dmabuf-heaps/dmabuf-heap
 [ -x $heaps ] || heaps=
 calls="create abi allocators attach map move cpu lifetime heap edu vgem vivid capi
-	exporters allocate would declare query refusals wait policy second_choice relocate account trace
-	kunit.sh $heaps leak"
+	exporters allocate would declare query refusals wait policy second_choice relocate account
+	trace kunit.sh $heaps leak"
 races="race_all kapi outside outside_memory race_outside rust_api fuzz log race removable module
 	probe leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
