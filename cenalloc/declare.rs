@@ -137,11 +137,14 @@ impl Buffer {
     fn declare(
         &self,
         mut newcomer: Newcomer<Client>,
-        mut timeout: Timeout,
+        timeout: Timeout,
         known: impl Fn(&Users<Client>) -> Option<Arc<Attachment>>,
     ) -> Result<(), Refused> {
+        let deadline = timeout.begin();
         loop {
             let mut guard = self.lock_interruptible()?;
+            // Who is woken again and again spends its time on the way to the lock.
+            let left = deadline.left();
             if known(&guard.users).is_some() {
                 return Ok(());
             }
@@ -152,7 +155,7 @@ impl Buffer {
             if is_over(newcomer.user()) {
                 return Err(Refused::Failed(ENODEV));
             }
-            let seen = match timeout.is_over() {
+            let seen = match left.is_over() {
                 true => None,
                 false => {
                     let seen = self.seen(&mut guard);
@@ -171,20 +174,20 @@ impl Buffer {
                 Ok(Outcome::TooLate(back, refusal)) => (back, refusal),
                 Err(refused) => return Err(self.refuse(&mut guard, refused)),
             };
-            timeout = match (seen, refusal.holder) {
+            match (seen, refusal.holder) {
                 (None, _) | (_, Some(Holder::Address)) => {
                     return Err(self.refuse(&mut guard, Refused::Because(refusal)));
                 }
                 // Fences come last among holders: there is nobody else.
                 (_, Some(Holder::Fence)) => {
                     drop(guard);
-                    self.reservation.wait_idle(timeout)?
+                    self.reservation.wait_idle(left)?;
                 }
                 (Some(seen), _) => {
                     drop(guard);
-                    seen.wait(timeout)?
+                    seen.wait(left)?;
                 }
-            };
+            }
             newcomer = back;
         }
     }

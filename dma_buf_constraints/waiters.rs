@@ -47,6 +47,14 @@ impl Timeout {
         Self(c_long::try_from(jiffies).map_or(FOR_EVER, |jiffies| jiffies.saturating_add(1)))
     }
 
+    /// Begins, now.
+    pub fn begin(self) -> Deadline {
+        Deadline {
+            timeout: self,
+            begun: now(),
+        }
+    }
+
     /// Returns whether there is no time left.
     pub fn is_over(&self) -> bool {
         self.0 <= 0
@@ -68,6 +76,29 @@ impl Timeout {
         } else {
             Ok(Self(jiffies))
         }
+    }
+}
+
+/// Returns the time in jiffies.
+fn now() -> c_ulong {
+    // SAFETY: The kernel's clock may be read at any time.
+    unsafe { (&raw const bindings::jiffies).read_volatile() }
+}
+
+/// When a [`Timeout`] ends that has begun: all time counts, not only that of waits.
+pub struct Deadline {
+    timeout: Timeout,
+    begun: c_ulong,
+}
+
+impl Deadline {
+    /// Returns how much time is left.
+    pub fn left(&self) -> Timeout {
+        if self.timeout.0 == FOR_EVER {
+            return self.timeout;
+        }
+        let passed = c_long::try_from(now().wrapping_sub(self.begun)).unwrap_or(FOR_EVER);
+        Timeout(self.timeout.0.saturating_sub(passed).max(0))
     }
 }
 

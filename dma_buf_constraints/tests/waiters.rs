@@ -63,6 +63,19 @@ mod cases {
     }
 
     #[test]
+    fn time_passes_without_a_wait() {
+        let deadline = Timeout::of_nanoseconds(1).begin();
+        // SAFETY: The test may sleep.
+        unsafe { kernel::bindings::msleep(20) };
+        assert!(deadline.left().is_over());
+        assert!(Timeout::NONE.begin().left().is_over());
+        let left = long().begin().left();
+        assert!(!left.is_over() && left.jiffies() <= long().jiffies());
+        let for_ever = Timeout::of_nanoseconds(-1);
+        assert_eq!(for_ever.begin().left(), for_ever);
+    }
+
+    #[test]
     fn wait_ends_with_the_time() -> Result {
         let waiters = Waiters::new(GFP_KERNEL)?;
         assert_eq!(Waiters::seen(&waiters).wait(Timeout::NONE)?, Timeout::NONE);

@@ -295,6 +295,47 @@ TEST_F(mapped, the_last_of_several)
 	close(camera);
 }
 
+/* Two that have it mapped in turns, so that it is always held and often let go. */
+struct turns {
+	pthread_t thread;
+	int importer;
+	int attachments[2];	/* the first has it mapped */
+	bool stop;
+	int ret;
+};
+
+static void *take_turns(void *data)
+{
+	struct turns *me = data;
+	int i;
+
+	for (i = 0; !me->ret && !__atomic_load_n(&me->stop, __ATOMIC_ACQUIRE); i = !i) {
+		me->ret = map(me->importer, me->attachments[!i], NULL);
+		if (!me->ret)
+			me->ret = unmap(me->importer, me->attachments[i]);
+	}
+	return NULL;
+}
+
+/* Who is woken all the time has no more time than it asked for. */
+TEST_F(mapped, timeout_among_others_who_take_turns)
+{
+	struct waiter waiter = waiter_for(self->fd, NARROW, 1000 * MS);
+	struct turns turns = { .importer = self->holder.importer };
+
+	turns.attachments[0] = self->holder.attachment;
+	turns.attachments[1] = join(self->holder.importer, self->fd, DEVICE());
+	ASSERT_LE(0, turns.attachments[1]);
+	ASSERT_EQ(0, pthread_create(&turns.thread, NULL, take_turns, &turns));
+	call_now(&waiter);
+	EXPECT_EQ(-EBUSY, waiter.ret);
+	EXPECT_LE(1.0, waiter.took);
+	EXPECT_GT(3.0, waiter.took);
+	__atomic_store_n(&turns.stop, true, __ATOMIC_RELEASE);
+	pthread_join(turns.thread, NULL);
+	EXPECT_EQ(0, turns.ret);
+}
+
 /* What came in between rules it out, which it is told when it looks again. */
 TEST_F(mapped, refused_in_the_end)
 {
