@@ -130,7 +130,7 @@ fn allocators(argument: &Argument) -> Result {
         ];
         let area = report.area.filter(|_| may_see);
         array.push(&c::cenalloc_allocator_info {
-            name: uapi::name(entry.name().as_str()),
+            name: entry.name().padded(),
             access_mask: entry.class(),
             max_len,
             used: entry.used(),
@@ -234,7 +234,6 @@ fn query(argument: &Argument) -> Result {
         return Err(EINVAL);
     }
     let mut array = Array::new::<c::cenalloc_user>(query.users, query.user_count, query.user_size)?;
-    let users = with_buffer(query.fd, |buffer| buffer.query(&mut query, array.room()))?;
-    array.write(&users)?;
+    with_buffer(query.fd, |buffer| buffer.query(&mut query, &mut array))?;
     argument.write(&query)
 }

@@ -173,7 +173,9 @@ impl Array {
         let bytes = entry.as_bytes();
         let mut writer = UserSlice::new(UserPtr::from_addr(self.address), self.entry_size).writer();
         writer.write_slice(bytes)?;
-        writer.write_slice(&ZEROES[..self.entry_size - bytes.len()])?;
+        if self.entry_size > bytes.len() {
+            writer.write_slice(&ZEROES[..self.entry_size - bytes.len()])?;
+        }
         self.address = self.address.checked_add(self.entry_size).ok_or(EFAULT)?;
         self.room -= 1;
         Ok(())

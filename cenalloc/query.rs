@@ -17,6 +17,7 @@ use crate::{
     c,
     client::Client,
     held::Held,
+    ioctl::Array,
     uapi, //
 };
 use dma_buf_constraints::{
@@ -31,6 +32,7 @@ use dma_buf_constraints::{
     model::{
         Cause,
         Constraints,
+        Name,
         Refusal, //
     },
 };
@@ -39,25 +41,33 @@ use kernel::{
     prelude::*, //
 };
 
+/// How many users are described without memory for that: nearly all buffers have so many.
+const FEW: usize = 2;
+
+const EMPTY: c::cenalloc_user = pin_init::zeroed();
+
 impl Buffer {
-    /// Describes this buffer in `query`, which is zero, and returns at most `most_users` of its
-    /// users, to be written to userspace without the lock. `ENOMEM`; `ERESTARTSYS` where a signal
-    /// comes first.
-    pub(crate) fn query(
-        &self,
-        query: &mut c::cenalloc_query,
-        most_users: u32,
-    ) -> Result<KVVec<c::cenalloc_user>> {
+    /// Describes this buffer in `query`, which is zero, and its users in `array`, as many as that
+    /// has room for. `ENOMEM`; `EFAULT`; `ERESTARTSYS` where a signal comes first.
+    pub(crate) fn query(&self, query: &mut c::cenalloc_query, array: &mut Array) -> Result {
+        let mut few = [const { EMPTY }; FEW];
+        let mut many = KVVec::new();
         let guard = self.lock_interruptible()?;
-        let count = guard.users.len().min(most_users as usize);
-        let mut users = KVVec::new();
-        make_room(&mut users, count)?;
-        users.extend_with(count, Zeroable::zeroed(), GFP_KERNEL_ACCOUNT)?;
+        self.describe(&guard, query);
+        let count = guard.users.len().min(array.room() as usize);
+        let users = if count <= FEW {
+            &mut few[..count]
+        } else {
+            make_room(&mut many, count)?;
+            many.extend_with(count, EMPTY, GFP_KERNEL_ACCOUNT)?;
+            &mut many[..]
+        };
         for (entry, user) in users.iter_mut().zip(guard.users.iter()) {
             describe_user(&guard.users, user, entry);
         }
-        self.describe(&guard, query);
-        Ok(users)
+        // Pages of userspace cannot be waited for with the lock held.
+        drop(guard);
+        array.write(users)
     }
 
     fn describe(&self, guard: &Guard<'_, State>, query: &mut c::cenalloc_query) {
@@ -65,7 +75,7 @@ impl Buffer {
         query.user_count = guard.users.len() as u32;
         query.id = self.id;
         query.len = self.len;
-        query.combined = uapi::constraints(guard.users.combined());
+        query.combined = guard.users.combined().into();
         query.relocations = guard.relocations;
         query.late_refusals = guard.late_refusals;
         query.holds = held.kinds;
@@ -74,11 +84,11 @@ impl Buffer {
         query.waiting = guard.waiting();
         query.refusals = guard.refusals;
         query.inode = guard.inode();
-        query.name = uapi::name(guard.name().as_str());
+        query.name = guard.name().padded();
         if let Life::Backed(backing) = &guard.life {
             query.state = c::CENALLOC_STATE_BACKED;
             query.caching = c::CENALLOC_CACHING_CACHED;
-            query.allocator = uapi::name(backing.allocator().name().as_str());
+            query.allocator = backing.allocator().name().padded();
             query.ranges = backing.ranges().len() as u32;
         }
         if let Some(left) = &guard.left {
@@ -107,7 +117,7 @@ fn describe_user(users: &Users<Client>, user: &User<Client>, entry: &mut c::cena
         (users.has_second(user), c::CENALLOC_USER_SECOND),
     ];
     entry.name = user.name().padded();
-    entry.constraints = uapi::constraints(users.constraints_of(user));
+    entry.constraints = users.constraints_of(user).into();
     entry.flags = uapi::flags(&flags);
     entry.late_refusals = client.late_refusals;
 }
@@ -146,7 +156,7 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
         },
     };
     test.result = result;
-    test.allocator = uapi::name(name.as_ref().map_or("", |name| name.as_str()));
+    test.allocator = name.unwrap_or(Name::EMPTY).padded();
     test.refusal = Zeroable::zeroed();
     if let Some(refusal) = &refusal {
         uapi::tell(refusal, &mut test.refusal);

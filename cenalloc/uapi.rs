@@ -75,23 +75,10 @@ pub(crate) fn read_constraints(raw: &c::cenalloc_constraints) -> Result<Constrai
     Ok(constraints)
 }
 
-/// Writes constraints for userspace.
-pub(crate) fn constraints(constraints: &Constraints) -> c::cenalloc_constraints {
-    constraints.into()
-}
-
 /// Returns the flags that are set.
 pub(crate) fn flags(all: &[(bool, u32)]) -> u32 {
     let set = all.iter().filter(|(is_set, _)| *is_set);
     set.fold(0, |flags, (_, flag)| flags | flag)
-}
-
-/// Writes `text` for userspace, cut to what fits with a NUL behind it.
-pub(crate) fn name<const N: usize>(text: &str) -> [u8; N] {
-    let mut name = [0; N];
-    let len = text.len().min(N - 1);
-    name[..len].copy_from_slice(&text.as_bytes()[..len]);
-    name
 }
 
 /// Reads a name of userspace: the bytes before its NUL. `EINVAL` where there is no NUL, or a byte
@@ -109,7 +96,7 @@ pub(crate) fn read_name(name: &[u8]) -> Result<&[u8]> {
 /// Writes a refusal for userspace to `raw`, without addresses where the caller may not learn them.
 pub(crate) fn tell(refusal: &Refusal, raw: &mut c::cenalloc_refusal) {
     tell_all(refusal, raw);
-    if !may_see_addresses() && refusal.has_address() {
+    if refusal.has_address() && !may_see_addresses() {
         raw.found = 0;
     }
 }

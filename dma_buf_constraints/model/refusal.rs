@@ -14,6 +14,21 @@ pub struct Name {
     len: u8,
 }
 
+/// What a name has for each byte. It may come from userspace and goes to the kernel log, between
+/// quotation marks in places: one line, no controls.
+const PLAIN: [u8; 256] = {
+    let mut plain = [b'?'; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = byte;
+        byte += 1;
+    }
+    plain[b'"' as usize] = b'?';
+    // The end.
+    plain[0] = 0;
+    plain
+};
+
 impl Name {
     /// The most bytes of a name that are kept.
     pub const CAPACITY: usize = 63;
@@ -29,22 +44,17 @@ impl Name {
         Self::of(&[bytes])
     }
 
-    /// Makes a name of several parts, one behind the other.
+    /// Makes a name of several parts, one behind the other, up to the first NUL.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut name = Self::EMPTY;
         let mut len = 0;
         'parts: for part in parts {
-            for byte in *part {
-                let Some(to) = name.bytes.get_mut(len).filter(|_| *byte != 0) else {
+            let start = len;
+            for (to, byte) in name.bytes[start..].iter_mut().zip(*part) {
+                *to = PLAIN[usize::from(*byte)];
+                if *to == 0 {
                     break 'parts;
-                };
-                // A name may come from userspace and goes to the kernel log, between quotation
-                // marks in places: one line, no controls.
-                *to = match *byte {
-                    b'"' => b'?',
-                    b' '..=b'~' => *byte,
-                    _ => b'?',
-                };
+                }
                 len += 1;
             }
         }
@@ -58,10 +68,11 @@ impl Name {
         core::str::from_utf8(bytes).unwrap_or("?")
     }
 
-    /// Returns the name with NULs behind it, as C keeps it.
-    pub fn padded(&self) -> [u8; Self::CAPACITY + 1] {
-        let mut padded = [0; Self::CAPACITY + 1];
-        padded[..Self::CAPACITY].copy_from_slice(&self.bytes);
+    /// Returns the name as C keeps it: cut to `N - 1` bytes, with NULs behind it.
+    pub fn padded<const N: usize>(&self) -> [u8; N] {
+        let mut padded = [0; N];
+        let len = Self::CAPACITY.min(N - 1);
+        padded[..len].copy_from_slice(&self.bytes[..len]);
         padded
     }
 
