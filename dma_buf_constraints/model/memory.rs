@@ -177,9 +177,8 @@ impl Cut {
         }
         let mut count = self.count_to(to_boundary + 1, range.len);
         let mut rest = range.len - (to_boundary + 1);
-        let Some(window) = self.boundary_mask.checked_add(1) else {
-            return count + self.count_to(rest, rest);
-        };
+        // Without a boundary nothing is left.
+        let window = self.boundary_mask.saturating_add(1);
         while rest > self.max_size {
             let windows = (rest - self.max_size) / window;
             if windows > 0 {
