@@ -19,15 +19,19 @@ use kernel::{
         },
         Arc, //
     },
+    time::{
+        Instant,
+        Monotonic, //
+    },
     types::Opaque, //
 };
 
 /// The longest [`Timeout`], which does not end.
-const FOR_EVER: c_long = c_long::MAX;
+const FOR_EVER: i64 = i64::MAX;
 
-/// How long to wait, in jiffies.
+/// How long to wait, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeout(c_long);
+pub struct Timeout(i64);
 
 impl Timeout {
     /// Not at all.
@@ -35,69 +39,64 @@ impl Timeout {
 
     /// Creates the timeout of so many nanoseconds: 0 is not at all, less is for ever.
     pub fn of_nanoseconds(nanoseconds: i64) -> Self {
-        let Ok(nanoseconds) = u64::try_from(nanoseconds) else {
+        if nanoseconds < 0 {
             return Self(FOR_EVER);
-        };
-        if nanoseconds == 0 {
-            return Self::NONE;
         }
-        // SAFETY: The call takes any number.
-        let jiffies = unsafe { bindings::nsecs_to_jiffies64(nanoseconds) };
-        // The present jiffy is partly over.
-        Self(c_long::try_from(jiffies).map_or(FOR_EVER, |jiffies| jiffies.saturating_add(1)))
+        Self(nanoseconds)
     }
 
     /// Begins, now.
     pub fn begin(self) -> Deadline {
+        let has_end = self.0 != FOR_EVER && !self.is_over();
         Deadline {
             timeout: self,
-            begun: now(),
+            begun: has_end.then(Instant::now),
         }
     }
 
     /// Returns whether there is no time left.
     pub fn is_over(&self) -> bool {
-        self.0 <= 0
+        self.0 == 0
     }
 
     /// Returns the jiffies for a call that takes them.
     pub(crate) fn jiffies(&self) -> c_long {
-        self.0
-    }
-
-    /// Takes what a call returned that waited: the jiffies that are left, 0 for none.
-    ///
-    /// # Errors
-    ///
-    /// - `ERESTARTSYS` if that tells of a signal.
-    pub(crate) fn left(jiffies: c_long) -> Result<Self> {
-        if jiffies < 0 {
-            Err(ERESTARTSYS)
-        } else {
-            Ok(Self(jiffies))
+        if self.0 == FOR_EVER {
+            return c_long::MAX;
         }
+        if self.is_over() {
+            return 0;
+        }
+        // SAFETY: The call takes any number.
+        let jiffies = unsafe { bindings::nsecs_to_jiffies64(self.0 as u64) };
+        // The present jiffy is partly over.
+        c_long::try_from(jiffies).map_or(c_long::MAX, |jiffies| jiffies.saturating_add(1))
     }
 }
 
-/// Returns the time in jiffies.
-fn now() -> c_ulong {
-    // SAFETY: The kernel's clock may be read at any time.
-    unsafe { (&raw const bindings::jiffies).read_volatile() }
+/// Takes what a call returned that waited, and returns whether there were jiffies left.
+///
+/// # Errors
+///
+/// - `ERESTARTSYS` if that tells of a signal.
+pub(crate) fn was_in_time(jiffies: c_long) -> Result<bool> {
+    if jiffies < 0 {
+        return Err(ERESTARTSYS);
+    }
+    Ok(jiffies > 0)
 }
 
 /// When a [`Timeout`] ends that has begun: all time counts, not only that of waits.
 pub struct Deadline {
     timeout: Timeout,
-    begun: c_ulong,
+    /// None where time makes no difference.
+    begun: Option<Instant<Monotonic>>,
 }
 
 impl Deadline {
     /// Returns how much time is left.
     pub fn left(&self) -> Timeout {
-        if self.timeout.0 == FOR_EVER {
-            return self.timeout;
-        }
-        let passed = c_long::try_from(now().wrapping_sub(self.begun)).unwrap_or(FOR_EVER);
+        let passed = self.begun.map_or(0, |begun| begun.elapsed().as_nanos());
         Timeout(self.timeout.0.saturating_sub(passed).max(0))
     }
 }
@@ -170,16 +169,16 @@ impl Waiters {
 
 impl Seen {
     /// Waits, without the buffer's lock, until the buffer changes, a driver unbinds or the time is
-    /// over. Returns how much is left of it.
+    /// over. Returns whether something has happened.
     ///
     /// # Errors
     ///
     /// - `ERESTARTSYS` if a signal comes first.
-    pub fn wait(self, timeout: Timeout) -> Result<Timeout> {
+    pub fn wait(self, timeout: Timeout) -> Result<bool> {
         let waiters = &*self.waiters;
         // SAFETY: The queue was initialised by `Waiters::new`, and `self` keeps it and the counter
         // of its events; the other counter is a static. An atomic has the layout of its value.
-        Timeout::left(unsafe {
+        was_in_time(unsafe {
             c::dbc_wait(
                 waiters.queue.get(),
                 waiters.events.as_ptr(),

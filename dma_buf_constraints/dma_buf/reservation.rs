@@ -7,7 +7,10 @@
 use crate::{
     c,
     model::Name,
-    waiters::Timeout, //
+    waiters::{
+        was_in_time,
+        Timeout, //
+    }, //
 };
 use core::{
     cell::UnsafeCell,
@@ -136,13 +139,13 @@ impl<T> Reservation<T> {
     }
 
     /// Waits, without the lock, until no device works on the buffer any more, or the time is over.
-    /// Returns how much is left of it.
+    /// Returns whether none does.
     ///
     /// # Errors
     ///
     /// - `ERESTARTSYS` if a signal comes first.
-    pub fn wait_idle(&self, timeout: Timeout) -> Result<Timeout> {
-        Timeout::left(wait(
+    pub fn wait_idle(&self, timeout: Timeout) -> Result<bool> {
+        was_in_time(wait(
             self.as_raw(),
             bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
             timeout.jiffies(),
@@ -162,7 +165,7 @@ impl<T> Reservation<T> {
             }
             _ => bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
         };
-        Timeout::left(wait(self.as_raw(), usage, c_long::MAX))?;
+        was_in_time(wait(self.as_raw(), usage, c_long::MAX))?;
         Ok(())
     }
 }
@@ -276,7 +279,7 @@ impl<T> Guard<'_, T> {
     /// - `ERESTARTSYS` if a signal comes first.
     pub fn wait_idle(&self) -> Result {
         let usage = bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP;
-        Timeout::left(wait(self.resv(), usage, c_long::MAX))?;
+        was_in_time(wait(self.resv(), usage, c_long::MAX))?;
         Ok(())
     }
 
