@@ -524,7 +524,7 @@ TEST_F(mapped, many_wait)
 	if (limit.rlim_cur < many + 64)
 		many = limit.rlim_cur - 64;
 	ASSERT_EQ(0, pthread_attr_init(&attr));
-	ASSERT_EQ(0, pthread_attr_setstacksize(&attr, 64 * KIB));
+	ASSERT_EQ(0, pthread_attr_setstacksize(&attr, 128 * KIB));
 	for (i = 0; i < (int)many; i++) {
 		waiters[i] = (struct waiter){
 			.device = device,
