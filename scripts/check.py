@@ -491,13 +491,14 @@ def payload(kernel):
     return f'{BUILD}/payload' + (f'-{where}' if where != 'x86' else '')
 
 
-def check_guest(machine, skips, name, append, qemu, mem, command):
+def check_guest(machine, skips, name, append, qemu, mem, command, directory=None):
     kernel, *more = machine
     logs = f'{LOGS}/check-{name.replace(" ", "-")}'
     output = f'{logs}.out'
     with open(f'{logs}.err', 'w+', encoding='utf-8', errors='replace') as f:
         status, results = follow(
-            [f'{REPO}/scripts/testguest', '--kernel', kernel, '--payload', payload(kernel),
+            [f'{REPO}/scripts/testguest', '--kernel', kernel,
+             '--payload', directory or payload(kernel),
              '--log', f'{logs}.log', '--append', f'{more[0]} {append}',
              '--qemu', f'{more[1]} {qemu}', '--mem', mem or '3G', '--',
              f'cd cenalloc && {command}'], stderr=f)
@@ -515,6 +516,17 @@ def check_guest(machine, skips, name, append, qemu, mem, command):
         raise Failure(f'{text}\n{errors}\nstatus {status}; '
                       f'the output is {output}', tests)
     return tests, text
+
+
+def check_words(skips):
+    """The command and the kernel say the same of each refusal."""
+    directory = f'{BUILD}/words'
+    run([f'{REPO}/scripts/tool'])
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(payload(KERNEL), directory, copy_function=os.link)
+    shutil.copy(f'{BUILD}/tool/cenalloc', f'{directory}/tool')
+    return check_guest((KERNEL, '', ''), skips, 'words', '', '', '',
+                       'CENALLOC_TOOL=../tool ./run.sh refusals', directory)
 
 
 def check_script(name, *args):
@@ -670,6 +682,9 @@ def main():
     step('examples of the ABI', check_examples)
     if architecture(KERNEL) == 'x86':
         step('examples of drivers', check_drivers, [modules[KERNEL]])
+        first = next(iter(table.machines))
+        step('words of the command', lambda: check_words(table.skips.get(first, ())),
+             [selftests[payload(KERNEL)], modules[KERNEL]])
     step('programs of README', check_readme, [modules[KERNEL]])
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)

@@ -23,6 +23,32 @@
 static struct told told;
 
 /*
+ * The command, which $CENALLOC_TOOL may name, gets no more than numbers of the last
+ * refusal, and says of it what the kernel says in debugfs.
+ */
+static void check_words(struct __test_metadata *_metadata, int fd)
+{
+	const char *tool = getenv("CENALLOC_TOOL");
+	char command[128], said[2 * LINE], wanted[2 * LINE];
+	bool is_said = false;
+	FILE *pipe;
+
+	if (!tool)
+		return;
+	snprintf(wanted, sizeof(wanted), "last refusal of %s, as it was then: %s\n",
+		 buffer_field(fd, "refusals"), buffer_field(fd, "refusal"));
+	snprintf(command, sizeof(command), "%s query --pid %d --fd %d", tool, getpid(), fd);
+	pipe = popen(command, "r");
+	ASSERT_NE(NULL, pipe);
+	while (fgets(said, sizeof(said), pipe))
+		is_said |= !!strstr(said, wanted);
+	EXPECT_EQ(0, pclose(pipe));
+	EXPECT_EQ(true, is_said) {
+		TH_LOG("it does not say: %s", wanted);
+	}
+}
+
+/*
  * The last refusal of a buffer, which some call has told: it is by @cause, it is the
  * next one, and QUERY tells the same.
  */
@@ -40,6 +66,7 @@ static void check_told(struct __test_metadata *_metadata, int fd, __u64 before, 
 	EXPECT_EQ(cause == CENALLOC_CAUSE_HELD, refusal->holder != 0);
 	EXPECT_EQ(cause == CENALLOC_CAUSE_CHARGE || cause == CENALLOC_CAUSE_SHORTAGE,
 		  refusal->classes != 0);
+	check_words(_metadata, fd);
 }
 
 static struct cenalloc_refusal check_refusal(struct __test_metadata *_metadata, int fd,
