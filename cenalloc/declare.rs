@@ -142,9 +142,18 @@ impl Buffer {
     ) -> Result<(), Refused> {
         let deadline = timeout.begin();
         loop {
-            let mut guard = self.lock_interruptible()?;
+            let mut guard = self.reservation.lock_interruptible()?;
             // Who is woken again and again spends its time on the way to the lock.
             let left = deadline.left();
+            // Before anything is looked at: a driver unbinds without the lock.
+            let seen = match left.is_over() {
+                true => None,
+                false => {
+                    let seen = self.seen(&mut guard);
+                    Some(seen.map_err(|error| remembering(newcomer.user().name(), error))?)
+                }
+            };
+            self.tidy(&mut guard);
             if known(&guard.users).is_some() {
                 return Ok(());
             }
@@ -155,13 +164,6 @@ impl Buffer {
             if is_over(newcomer.user()) {
                 return Err(Refused::Failed(ENODEV));
             }
-            let seen = match left.is_over() {
-                true => None,
-                false => {
-                    let seen = self.seen(&mut guard);
-                    Some(seen.map_err(|error| remembering(newcomer.user().name(), error))?)
-                }
-            };
             let (back, refusal) = match self.settle(&mut guard, newcomer) {
                 Ok(Outcome::Joined(user)) => {
                     if guard.users.get(&user).is_none_or(is_over) {

@@ -391,6 +391,12 @@ TEST_F(mapped, closed_meanwhile)
 
 /* --- Devices that go ------------------------------------------------------ */
 
+static void name_removable(struct waiter *waiter)
+{
+	snprintf(waiter->declare.bus, sizeof(waiter->declare.bus), "platform");
+	snprintf(waiter->declare.device, sizeof(waiter->declare.device), REMOVABLE_NAME);
+}
+
 TEST_F(mapped, device_whose_driver_unbinds)
 {
 	struct waiter waiter = waiter_for(self->fd, NEEDS(), FOREVER);
@@ -398,8 +404,7 @@ TEST_F(mapped, device_whose_driver_unbinds)
 
 	if (load(REMOVABLE_NAME))
 		SKIP(return, "no " REMOVABLE_NAME);
-	snprintf(waiter.declare.bus, sizeof(waiter.declare.bus), "platform");
-	snprintf(waiter.declare.device, sizeof(waiter.declare.device), REMOVABLE_NAME);
+	name_removable(&waiter);
 	start(_metadata, &waiter);
 	ASSERT_EQ(1, settled_waiting(self->fd, 1));
 	began = seconds();
@@ -411,6 +416,27 @@ TEST_F(mapped, device_whose_driver_unbinds)
 	EXPECT_EQ(CENALLOC_CAUSE_NO_DRIVER, waiter.declare.refusal.cause);
 	EXPECT_EQ(0, query_fields(self->fd).waiting);
 	EXPECT_EQ(0, bind_removable("bind"));
+	EXPECT_EQ(0, unload_patiently(REMOVABLE_NAME));
+}
+
+/* It may unbind at any moment of the call. */
+TEST_F(mapped, device_whose_driver_unbinds_at_once)
+{
+	int i;
+
+	if (load(REMOVABLE_NAME))
+		SKIP(return, "no " REMOVABLE_NAME);
+	for (i = 0; i < 60; i++) {
+		struct waiter waiter = waiter_for(self->fd, NEEDS(), FOREVER);
+
+		name_removable(&waiter);
+		start(_metadata, &waiter);
+		usleep(i * 5);
+		ASSERT_EQ(0, bind_removable("unbind"));
+		join_waiter(_metadata, &waiter);
+		ASSERT_EQ(-ENODEV, waiter.ret);
+		ASSERT_EQ(0, bind_removable("bind"));
+	}
 	EXPECT_EQ(0, unload_patiently(REMOVABLE_NAME));
 }
 
