@@ -235,6 +235,7 @@ unsafe extern "C" fn notified(
 ) -> c_int {
     let is_over = event == bindings::bus_notifier_event_BUS_NOTIFY_UNBOUND_DRIVER as c_ulong
         || event == bindings::bus_notifier_event_BUS_NOTIFY_DRIVER_NOT_BOUND as c_ulong;
+    let mut is_waited_for = false;
     while let Some(entry) = is_over.then(|| first(device as usize)).flatten() {
         match entry {
             Entry::Declared(..) => {
@@ -244,12 +245,16 @@ unsafe extern "C" fn notified(
                 let device = place.lock().take();
                 // A thread that reads the new number finds the place empty.
                 LET_GO.fetch_add(1, Release);
-                // SAFETY: No requirements.
-                unsafe { c::dbc_wake_for_unbind() };
+                is_waited_for = true;
                 // Drops the reference without the spinlock.
                 drop(device);
             }
         }
+    }
+    if is_waited_for {
+        // Once for all entries: there may be as many of these as of those that wait.
+        // SAFETY: No requirements.
+        unsafe { c::dbc_wake_for_unbind() };
     }
     bindings::NOTIFY_DONE as c_int
 }

@@ -440,6 +440,57 @@ TEST_F(mapped, device_whose_driver_unbinds_at_once)
 	EXPECT_EQ(0, unload_patiently(REMOVABLE_NAME));
 }
 
+/* How long the driver of the removable device takes to unbind, with so much declared of it. */
+static double unbind_time(struct __test_metadata *_metadata, unsigned int declared)
+{
+	int fd = create(PAGE);
+	unsigned int i;
+	double began;
+
+	/* Each is narrower: what is covered would be none of its own. */
+	for (i = 0; i < declared; i++)
+		ASSERT_EQ(0, declare_device_with(fd, "platform", REMOVABLE_NAME,
+						 NEEDS(.max_address = BITS(32) - PAGE * i)));
+	began = seconds();
+	EXPECT_EQ(0, bind_removable("unbind"));
+	began = seconds() - began;
+	EXPECT_EQ(0, query_fields(fd).user_count);
+	EXPECT_EQ(0, bind_removable("bind"));
+	close(fd);
+	return began;
+}
+
+#define CROWD	400	/* that wait */
+
+/* Those who wait are woken once for a driver that unbinds, whatever was declared of its device. */
+TEST_F(mapped, unbind_wakes_a_crowd_once)
+{
+	static struct waiter waiters[CROWD];
+	unsigned int declared = 3000 / slower(), crowd = CROWD / slower(), i;
+	double alone, few, many;
+
+	if (load(REMOVABLE_NAME))
+		SKIP(return, "no " REMOVABLE_NAME);
+	alone = unbind_time(_metadata, declared);
+	for (i = 0; i < crowd; i++) {
+		waiters[i] = waiter_for(self->fd, NARROW, FOREVER);
+		start(_metadata, &waiters[i]);
+	}
+	ASSERT_EQ(crowd, settled_waiting(self->fd, crowd));
+	few = unbind_time(_metadata, 1);
+	many = unbind_time(_metadata, declared);
+	EXPECT_GT(5 * (alone + few) + 0.01, many) {
+		TH_LOG("%.4f s for %u that wait, %.4f s for %u declarations, %.4f s for both", few,
+		       crowd, alone, declared, many);
+	}
+	ASSERT_EQ(0, let_go_mapped(&self->holder));
+	for (i = 0; i < crowd; i++) {
+		join_waiter(_metadata, &waiters[i]);
+		EXPECT_EQ(0, waiters[i].ret);
+	}
+	EXPECT_EQ(0, unload_patiently(REMOVABLE_NAME));
+}
+
 TEST_F(mapped, device_that_is_removed)
 {
 	struct waiter waiter = waiter_for(self->fd, NEEDS(), FOREVER);
