@@ -154,28 +154,30 @@ fn with_buffer<R, E: From<Error>>(
     act(dmabuf.exporter::<Buffer>().ok_or(EINVAL)?)
 }
 
-/// Tells why a call failed, in the refusal at `offset` of its structure.
-fn tell(argument: &Argument, offset: usize, result: &Result<(), Refused>) -> Result {
+/// Makes a call, and tells why it failed in the refusal at `offset` of its structure.
+fn telling(
+    argument: &Argument,
+    offset: usize,
+    call: impl FnOnce() -> Result<(), Refused>,
+) -> Result {
     const NO_CAUSE: u32 = 0;
-    let Err(refused) = result else {
-        return argument.write_at(offset, &NO_CAUSE);
-    };
-    // The first error counts: it may be that the structure cannot be written.
-    let _ = match refused {
-        Refused::Because(refusal) => {
+    // Before the call, which changes nothing where its structure cannot be written.
+    argument.write_at(offset, &NO_CAUSE)?;
+    call().map_err(|refused| {
+        if let Refused::Because(refusal) = &refused {
             let mut raw = c::cenalloc_refusal::zeroed();
             uapi::tell(refusal, &mut raw);
-            argument.write_at(offset, &raw)
+            // The first error counts.
+            let _ = argument.write_at(offset, &raw);
         }
-        Refused::Failed(_) => argument.write_at(offset, &NO_CAUSE),
-    };
-    Err(refused.error())
+        refused.error()
+    })
 }
 
 /// Handles `CENALLOC_DECLARE`.
 fn declare(argument: &Argument) -> Result {
     let offset = offset_of!(c::cenalloc_declare, refusal);
-    let declare = || {
+    telling(argument, offset, || {
         let declare: c::cenalloc_declare_head = argument.read_head::<c::cenalloc_declare, _>()?;
         if declare.flags != 0 {
             return Err(EINVAL.into());
@@ -195,22 +197,20 @@ fn declare(argument: &Argument) -> Result {
             let name = CStr::from_bytes_until_nul(&declare.device).map_err(|_| EINVAL)?;
             buffer.declare_device(&*find_device(bus, name)?, &constraints, timeout)
         })
-    };
-    tell(argument, offset, &declare())
+    })
 }
 
 /// Handles `CENALLOC_ALLOCATE`.
 fn allocate(argument: &Argument) -> Result {
     let offset = offset_of!(c::cenalloc_allocate, refusal);
-    let allocate = || {
+    telling(argument, offset, || {
         let allocate: c::cenalloc_allocate_head =
             argument.read_head::<c::cenalloc_allocate, _>()?;
         if allocate.flags != 0 {
             return Err(EINVAL.into());
         }
         with_buffer(allocate.fd, Buffer::allocate)
-    };
-    tell(argument, offset, &allocate())
+    })
 }
 
 /// Handles `CENALLOC_TEST`.

@@ -500,6 +500,33 @@ TEST_F(abi, answer_cannot_be_written)
 	}
 }
 
+/* A call whose answer cannot be written has done nothing. */
+TEST_F(abi, refusal_cannot_be_written)
+{
+	int fd = create(PAGE);
+	const struct cenalloc_declare declares[] = {
+		{ .fd = fd },
+		{ .fd = fd, .constraints.max_address = 2 },
+	};
+	const struct cenalloc_allocate allocate = { .fd = fd };
+	struct cenalloc_query query;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(declares); i++) {
+		memcpy(self->pages, &declares[i], sizeof(declares[i]));
+		ASSERT_EQ(0, mprotect(self->pages, PAGE, PROT_READ));
+		EXPECT_EQ(-EFAULT, call(self->device, CENALLOC_DECLARE, self->pages));
+		ASSERT_EQ(0, mprotect(self->pages, PAGE, PROT_READ | PROT_WRITE));
+	}
+	memcpy(self->pages, &allocate, sizeof(allocate));
+	ASSERT_EQ(0, mprotect(self->pages, PAGE, PROT_READ));
+	EXPECT_EQ(-EFAULT, call(self->device, CENALLOC_ALLOCATE, self->pages));
+	query = query_fields(fd);
+	EXPECT_EQ(0, query.user_count | query.refusals);
+	EXPECT_EQ(CENALLOC_STATE_EMPTY, query.state);
+	close(fd);
+}
+
 #if defined(__x86_64__)
 /* The 32-bit way into the kernel, with the same structure. */
 TEST_F(abi, callers_with_32_bits)
