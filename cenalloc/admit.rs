@@ -147,18 +147,20 @@ impl Buffer {
         }
         let who = newcomer.user().name();
         let relocated = self.relocate(guard, &unsuited, newcomer);
-        match relocated.and_then(|newcomer| self.judge(guard, newcomer)) {
-            Ok(Verdict::Joined(user)) => Ok(joined(guard, user)),
-            Ok(Verdict::Unsuited(..)) | Err(Refused::Failed(ENOMEM)) => {
-                let cause = Refusal::new(Cause::Shortage);
+        let refused = match relocated.and_then(|newcomer| self.judge(guard, newcomer)) {
+            Ok(Verdict::Joined(user)) => return Ok(joined(guard, user)),
+            // The allocator does not serve those any more for whom it gave the memory.
+            Ok(Verdict::Unsuited(..)) => match &guard.life {
+                Life::Backed(memory) => useless(memory),
+                Life::Empty | Life::Gone => Refused::Failed(ENODEV),
+            },
+            Err(refused) => refused,
+        };
+        match refused {
+            Refused::Because(cause) if matches!(cause.cause, Cause::Charge | Cause::Shortage) => {
                 Err(Refused::Because(unsuited.refusal(who, cause)))
             }
-            Err(Refused::Because(cause))
-                if matches!(cause.cause, Cause::Charge | Cause::Shortage) =>
-            {
-                Err(Refused::Because(unsuited.refusal(who, cause)))
-            }
-            Err(refused) => Err(refused),
+            refused => Err(refused),
         }
     }
 
@@ -271,7 +273,7 @@ impl Buffer {
         newcomer: Newcomer<Client>,
     ) -> Result<Newcomer<Client>, Refused> {
         let Life::Backed(old) = &guard.life else {
-            return Err(Refused::Failed(ENOMEM));
+            return Err(Refused::Failed(ENODEV));
         };
         let old = old.clone();
         let mut proposal = guard.users.propose(newcomer)?;
@@ -299,13 +301,23 @@ impl Buffer {
                 attached.tables.sync_for_cpu();
             }
         }
-        new.copy_from(&old)?;
+        new.copy_from(&old).map_err(|_| useless(&new))?;
         trace::relocate(self.id, self.len, &old, &new);
         guard.life = Life::Backed(new);
         guard.forget_tables();
         guard.relocations = guard.relocations.saturating_add(1);
         Ok(newcomer)
     }
+}
+
+/// Returns the refusal for memory that was given, and is of no use.
+fn useless(memory: &Backing) -> Refused {
+    let allocator = memory.allocator();
+    Refused::Because(Refusal {
+        other: *allocator.name(),
+        classes: allocator.class(),
+        ..Refusal::new(Cause::Shortage)
+    })
 }
 
 /// Tells the core of the classes that all users can access by now.

@@ -526,6 +526,31 @@ TEST_F(outside, refused_by_match)
 	EXPECT_STREQ("outside", buffer_field(self->fd, "allocator"));
 }
 
+/* One that gives memory, and does not serve then for whom it did. */
+TEST_F(outside, match_changes_its_mind)
+{
+	struct cenalloc_refusal refusal;
+	int handle;
+
+	ASSERT_EQ(0, allocate(self->fd));
+	ASSERT_STREQ("system", query_fields(self->fd).allocator);
+	handle = add_outside(self->outside, OUTSIDE(.kind = C_ALLOCATOR_PIECES));
+	ASSERT_EQ(0, set_fault(self->outside, handle, C_ALLOCATOR_FICKLE, 0));
+	EXPECT_EQ(-ENOMEM, declare_until(self->fd, "", "late", NEEDS(.max_address = BITS(32)), 0,
+					 &refusal));
+	EXPECT_EQ(CENALLOC_CAUSE_SHORTAGE, refusal.cause);
+	EXPECT_EQ(CENALLOC_FIELD_MAX_ADDRESS, refusal.field);
+	EXPECT_EQ(OUTSIDE_CLASS, refusal.classes);
+	EXPECT_STREQ("outside", refusal.other);
+	EXPECT_REFUSAL(self->fd, "program late needs addresses below 4 GiB, * from bit-32");
+	EXPECT_EQ(1, query_fields(self->fd).late_refusals);
+	EXPECT_STREQ("outside", query_fields(self->fd).allocator);
+	/* It does not bind the next one, or the same once more. */
+	EXPECT_EQ(0, declare_needs(self->fd, "late", NEEDS(.max_address = BITS(32))));
+	EXPECT_STREQ("system", query_fields(self->fd).allocator);
+	EXPECT_EQ(0, settled_live(self->outside, handle, 0));
+}
+
 /* The kernel log says the same, once its limit of lines lets it. */
 TEST_F(outside, refusal_is_logged)
 {

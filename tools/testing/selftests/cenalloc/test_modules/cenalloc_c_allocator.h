@@ -84,7 +84,8 @@ struct c_allocator_add {
 #define C_ALLOCATOR_BAD_PHYS		13	/* phys() returns @code */
 #define C_ALLOCATOR_SHORT_PHYS		14	/* phys() tells one page less */
 #define C_ALLOCATOR_BAD_USER		15	/* map_user() returns VM_FAULT_SIGBUS */
-#define C_ALLOCATOR_FAULTS		16
+#define C_ALLOCATOR_FICKLE		16	/* match() says no while a buffer has memory */
+#define C_ALLOCATOR_FAULTS		17
 
 #define C_ALLOCATOR_SLOWEST		1000	/* milliseconds */
 

@@ -276,6 +276,8 @@ static bool faulty_match(struct cenalloc_allocator *allocator,
 	else
 		faulty->told.without_device++;
 	spin_unlock(&faulty->lock);
+	if (fault.fault == C_ALLOCATOR_FICKLE && atomic_read(&faulty->live))
+		return false;
 	if (dev && fault.refused[0] && strstarts(dev_name(dev), fault.refused))
 		return false;
 	return faulty->real->match(allocator, dev, len, meet);
