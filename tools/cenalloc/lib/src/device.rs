@@ -205,7 +205,7 @@ impl Create<'_> {
 
 /// Puts a name into an array of the ABI.
 pub(crate) fn put_name(array: &mut [c_char], name: &str) -> Result<()> {
-    let is_plain = |byte| matches!(byte, b' '..=b'~') && byte != b'"';
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'');
     if !name.bytes().all(is_plain) {
         return Err(Error::BadName(name.to_owned()));
     }
@@ -238,6 +238,7 @@ mod tests {
         for name in [
             "a\0b",
             "a \"b\"",
+            "a 'b'",
             "a\nb",
             "caf\u{e9}",
             "a name of thirty-two bytes, no NUL",
