@@ -390,6 +390,26 @@ TEST_F(buffer, wrong_calls)
 	close(device);
 }
 
+/* Users that are written where the question is: the answer comes last. */
+TEST_F(buffer, array_over_the_question)
+{
+	struct cenalloc_query query = {
+		.fd = self->fd,
+		.users = (uintptr_t)&query,
+		.user_count = 3,
+		.user_size = sizeof(struct cenalloc_user),
+	}, apart;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, declare_needs(self->fd, "over", NEEDS()));
+	ASSERT_EQ(0, ask(CENALLOC_QUERY, &query));
+	EXPECT_EQ((uintptr_t)&query, query.users);
+	apart = query_fields(self->fd);
+	EXPECT_EQ(0, memcmp(&apart.id, &query.id,
+			    sizeof(query) - offsetof(struct cenalloc_query, id)));
+}
+
 /* What is told can be asked with again. */
 TEST_F(buffer, answer_is_a_question)
 {

@@ -389,6 +389,28 @@ TEST_F(mapped, closed_meanwhile)
 	EXPECT_EQ(buffers - 1, settled_buffers(buffers - 1));
 }
 
+/* One thread waits when its process becomes another program. */
+TEST_F(mapped, exec_meanwhile)
+{
+	struct waiter waiter = waiter_for(self->fd, NARROW, FOREVER);
+	int status;
+	pid_t child;
+
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		start(_metadata, &waiter);
+		settled_waiting(self->fd, 1);
+		execlp("true", "true", NULL);
+		_exit(KSFT_FAIL);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, query_fields(self->fd).waiting);
+	EXPECT_EQ(0, query_fields(self->fd).refusals);
+	close(waiter.device);
+}
+
 /* --- Devices that go ------------------------------------------------------ */
 
 static void name_removable(struct waiter *waiter)
