@@ -82,7 +82,8 @@ u64 cenalloc_total_memory(void);
 u64 cenalloc_available(u64 max_address);
 u64 cenalloc_may_charge(void);
 
-gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound);
+gfp_t cenalloc_gfp(bool reclaim, bool compound);
+bool cenalloc_zeroes(void);
 bool cenalloc_may_use(u64 address);
 u64 cenalloc_page_address(struct page *page);
 struct page *cenalloc_address_page(u64 address);

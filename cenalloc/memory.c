@@ -165,12 +165,10 @@ u64 cenalloc_may_charge(void)
  * OOM kill. Without @reclaim nothing is reclaimed or migrated for it either.
  * Charged to the active memory cgroup.
  */
-gfp_t cenalloc_gfp(bool reclaim, bool zero, bool compound)
+gfp_t cenalloc_gfp(bool reclaim, bool compound)
 {
 	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 
-	if (zero)
-		gfp |= __GFP_ZERO;
 	if (compound)
 		gfp |= __GFP_COMP;
 	if (reclaim)
@@ -461,6 +459,12 @@ void cenalloc_range_free(u64 address, unsigned long count)
 #endif
 }
 
+/* Tells whether the kernel zeroes all pages that it allocates (init_on_alloc, init_on_free). */
+bool cenalloc_zeroes(void)
+{
+	return want_init_on_alloc(0) || want_init_on_free();
+}
+
 /* Zeroes pages that nothing else uses. */
 void cenalloc_clear(u64 address, unsigned long count)
 {
@@ -473,26 +477,27 @@ void cenalloc_clear(u64 address, unsigned long count)
 	}
 }
 
-/* Frees pages with a reference each. */
+/*
+ * Frees pages with a reference each, no more than a block of the largest order has: as
+ * few large blocks, where the kernel can.
+ */
 void cenalloc_pages_free(u64 address, unsigned long count)
 {
 	unsigned long pfn = PHYS_PFN(address);
 
-	while (count--) {
+#ifdef CONFIG_CONTIG_ALLOC
+	free_contig_range(pfn, count);
+#else
+	while (count--)
 		__free_page(pfn_to_page(pfn++));
-		if (!(count % RESCHED_PAGES))
-			cond_resched();
-	}
+#endif
 }
 
 /* Splits 2^@order pages and keeps the first @count. */
 void cenalloc_trim(struct page *page, unsigned int order, unsigned long count)
 {
-	unsigned long total = 1UL << order;
-
 	split_page(page, order);
-	for (; count < total; count++)
-		__free_page(page + count);
+	cenalloc_pages_free(page_to_phys(page + count), (1UL << order) - count);
 }
 
 /* How many bytes a loop touches before it reschedules. */

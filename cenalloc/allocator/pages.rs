@@ -65,6 +65,17 @@ impl Chunk {
             len: (self.pages * PAGE_SIZE) as u64,
         }
     }
+
+    /// Zeroes a chunk that was just allocated, unless the kernel has done so.
+    fn cleared(self) -> Self {
+        // SAFETY: By the type's invariants the pages were allocated, and nothing else uses them.
+        unsafe {
+            if !c::cenalloc_zeroes() {
+                c::cenalloc_clear(self.address, self.pages);
+            }
+        }
+        self
+    }
 }
 
 impl Drop for Chunk {
@@ -156,7 +167,8 @@ impl<'a> Source<'a> {
         if !self.zones.has_sure {
             return Err(Shortage::Memory);
         }
-        self.take(order, pages, effort.reclaim, true, self.zones.sure)
+        let chunk = self.take(order, pages, effort.reclaim, self.zones.sure)?;
+        Ok(chunk.cleared())
     }
 
     /// Takes a chunk from the zone that the limit divides.
@@ -165,11 +177,9 @@ impl<'a> Source<'a> {
     fn low(&mut self, order: u32, pages: usize, effort: Effort) -> Result<Chunk, Shortage> {
         // Most pages may be too high, and not worth zeroing.
         let zone = self.zones.maybe;
-        match self.take(order, pages, effort.reclaim, false, zone) {
+        match self.take(order, pages, effort.reclaim, zone) {
             Ok(chunk) if chunk.range().last() <= self.need.placement.max_address => {
-                // SAFETY: `take` allocated the chunk, which nothing else uses yet.
-                unsafe { c::cenalloc_clear(chunk.address, chunk.pages) };
-                return Ok(chunk);
+                return Ok(chunk.cleared());
             }
             Err(Shortage::Memory) if effort.reclaim => {}
             Err(shortage) => return Err(shortage),
@@ -208,19 +218,19 @@ impl<'a> Source<'a> {
     }
 
     /// Takes the first `pages` pages of a block of the page allocator, and gives the others back.
+    /// They are not zeroed, unless the kernel does so.
     fn take(
         &self,
         order: u32,
         pages: usize,
         reclaim: bool,
-        zero: bool,
         zone: bindings::gfp_t,
     ) -> Result<Chunk, Shortage> {
         let whole = pages == 1 << order;
         // SAFETY: The order is at most `MAX_ORDER`, and `zone` has the flags of a zone from
         // `cenalloc_zones_below`.
         let page = NonNull::new(unsafe {
-            let gfp = c::cenalloc_gfp(reclaim, zero, whole && order > 0) | zone;
+            let gfp = c::cenalloc_gfp(reclaim, whole && order > 0) | zone;
             bindings::alloc_pages(gfp, order)
         });
         let Some(page) = page else {
