@@ -91,7 +91,14 @@ unsafe impl Allocator for System {
             }
             let left = (need.placement.max_segments as usize).saturating_sub(provision.ranges());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
-            let chunk = chunk(&mut source, rest, smallest, &mut largest)?;
+            // Many devices need one range and do not say so: it is tried once, where it takes no
+            // reclaim. What is left of the block is given back, and less than half of it is.
+            let wanted = if rest == need.len {
+                pages::order_of(rest)
+            } else {
+                pages::order_within(rest)
+            };
+            let chunk = chunk(&mut source, rest, wanted, smallest, &mut largest)?;
             rest -= chunk.range().len;
             provision.push(chunk)?;
         }
@@ -100,24 +107,26 @@ unsafe impl Allocator for System {
 }
 
 /// Takes the largest chunk for `rest` bytes that can be had, of an order from `smallest` to
-/// `largest`.
+/// `wanted` and `largest`.
 fn chunk(
     source: &mut Source<'_>,
     rest: u64,
+    wanted: u32,
     smallest: u32,
     largest: &mut u32,
 ) -> Result<Chunk, Shortage> {
-    let pages = rest / PAGE_SIZE as u64;
-    let wanted = pages.ilog2().min(*largest).max(smallest);
-    let mut order = wanted;
+    let pages = (rest / PAGE_SIZE as u64) as usize;
+    let mut order = wanted.min(*largest).max(smallest);
+    // The largest order of which all of a block is kept.
+    let whole = pages::order_within(rest).min(order);
     loop {
         // Only for the smallest order is other memory reclaimed, and only for the largest is there
         // a search, unless nothing else is left.
         let effort = Effort {
             reclaim: order == smallest,
-            search: order == wanted || order == smallest,
+            search: order >= whole || order == smallest,
         };
-        match source.chunk(order, pages as usize, effort) {
+        match source.chunk(order, pages, effort) {
             Err(Shortage::Memory) if order > smallest => order -= 1,
             result => {
                 *largest = order;

@@ -49,16 +49,21 @@ static __s64 current_bytes(const char *group)
 	return strtoll(read_cgroup(group, "memory.current", text, sizeof(text)), NULL, 10);
 }
 
-/* A counter of memory.events; -1 if there is none. */
-static long count_events(const char *group, const char *event)
+/* A counter of memory.events or memory.stat; -1 if there is none. */
+static long count_of(const char *group, const char *file, const char *event)
 {
-	char text[512], part[32], line[64];
+	char text[8 * KIB], part[32], line[64];
 
-	read_cgroup(group, "memory.events", text, sizeof(text));
+	read_cgroup(group, file, text, sizeof(text));
 	snprintf(part, sizeof(part), "%s ", event);
 	if (!find_line(text, part, line, sizeof(line)))
 		return -1;
 	return strtol(line + strlen(part), NULL, 10);
+}
+
+static long count_events(const char *group, const char *event)
+{
+	return count_of(group, "memory.events", event);
 }
 
 /* Whether a cgroup has @bytes, more or less, or gets to within a second. */
@@ -284,6 +289,35 @@ TEST_F(account, limit_is_told)
 	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
 	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
+}
+
+#define FRAME	(600 * PAGE)	/* one range of it is cut from a block of 4 MiB */
+
+/* Room for a block that is cut is not needed, and its rest is not paid for. */
+TEST_F(account, room_for_the_length_alone)
+{
+	static const char * const limits[] = { "max", "3M" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		__s64 paid;
+		int fd;
+
+		ASSERT_EQ(0, write_cgroup("payer", "memory.max", limits[i]));
+		ASSERT_EQ(0, enter("payer"));
+		fd = create(FRAME);
+		ASSERT_EQ(0, enter("user"));
+		ASSERT_EQ(0, allocate(fd));
+		paid = current_bytes("payer") - self->payer;
+		EXPECT_GT((__s64)MIB, llabs(paid - (__s64)FRAME)) {
+			TH_LOG("%lld bytes", paid);
+		}
+		close(fd);
+		EXPECT_TRUE(settles_at("payer", self->payer));
+	}
+	/* The attempt is one that failed; nothing was reclaimed for it. */
+	EXPECT_EQ(1, count_events("payer", "max"));
+	EXPECT_EQ(0, count_of("payer", "memory.stat", "pgscan"));
 }
 
 TEST_F(account, limit_of_the_creator_at_a_touch)

@@ -65,7 +65,8 @@ TEST_F(buffer, first_use_finds_it)
 TEST_F(buffer, memory_that_came_by_it_can_move)
 {
 	ASSERT_EQ(0, allocate(self->fd));
-	EXPECT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
+	EXPECT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG)));
 	EXPECT_EQ(1, query_fields(self->fd).relocations);
 	EXPECT_EQ(0, query_fields(self->fd).late_refusals);
 }

@@ -460,19 +460,19 @@ TEST_F(buffer, late_joiner_with_too_few_segments)
 	static struct mapping mapping;
 	int fd, first, tries;
 
-	/* A length that takes pieces of many sizes: almost never one run. */
+	/* Longer than the largest block, and the rest takes many sizes: almost never two ranges. */
 	for (tries = 0; tries < 8; tries++) {
-		fd = create(700 * KIB);
+		fd = create(4 * MIB + 700 * KIB);
 		ASSERT_LE(0, fd);
 		first = join(self->importer, fd, DEVICE(.name = "early", .access_mask = 0x1));
 		ASSERT_LE(0, first);
 		ASSERT_EQ(0, map(self->importer, first, &mapping));
-		if (mapping.count > 1)
+		if (mapping.count > 2)
 			break;
 		ASSERT_EQ(0, detach(self->importer, first));
 		close(fd);
 	}
-	ASSERT_LT(1, mapping.count);
+	ASSERT_LT(2, mapping.count);
 	check_refused(_metadata, self->importer, fd,
 		      DEVICE(.name = "late", .max_segments = mapping.count - 1), -EBUSY,
 		      "*late.* needs *segment*, the memory has * segments *mapped by *early.*");
@@ -482,8 +482,8 @@ TEST_F(buffer, late_joiner_with_too_few_segments)
 
 TEST_F(buffer, late_joiner_with_larger_alignment)
 {
-	/* They come as blocks of 256, 16 and 4 KiB, and of 256 and 16 KiB. */
-	int fd = create(276 * KIB), even = create(272 * KIB);
+	/* They come as blocks of 4 MiB, 256, 16 and 4 KiB, and of 4 MiB, 256 and 16 KiB. */
+	int fd = create(4 * MIB + 276 * KIB), even = create(4 * MIB + 272 * KIB);
 	int first = join(self->importer, fd,
 			 DEVICE(.name = "early", .access_mask = CENALLOC_CLASS_SYSTEM));
 

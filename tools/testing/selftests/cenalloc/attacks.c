@@ -331,6 +331,7 @@ TEST_F(user, breaks_no_blocks_that_it_does_not_pay)
 		{ PAGE, 2 * PAGE, NEEDS(), -EINVAL },
 		{ BLOCK / 2, BLOCK, NEEDS(), -EINVAL },
 		{ BLOCK / 2 + PAGE, BLOCK, NEEDS(), -ENOMEM },
+		{ BLOCK / 2 + PAGE, 0, NEEDS(), -ENOMEM },
 		{ BLOCK / 2 + PAGE, 0, NEEDS(.max_segments = 1), -ENOMEM },
 		{ BLOCK / 2, 0, NEEDS(.max_segments = 1), -ENOMEM },
 		{ BLOCK, BLOCK, NEEDS(), -ENOMEM },

@@ -289,6 +289,36 @@ TEST_F(buffer, first_map_allocates)
 	EXPECT_EQ(0, buffer_number(self->fd, "maps"));
 }
 
+/* Nobody asks for one range, and memory is there for it: lengths of frames, held at once. */
+TEST(one_range_unless_it_is_dear)
+{
+	const __u64 lens[] = { 3 * PAGE, 172800, 921600, 2457600, 3686400, 4 * MIB };
+	const struct importer_add any = DEVICE(), low = DEVICE(.dma_mask = BITS(32));
+	int importer = open_importer(), fds[16];
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		int single = 0;
+
+		for (j = 0; j < ARRAY_SIZE(fds); j++) {
+			int attachment;
+
+			fds[j] = create(lens[i]);
+			attachment = join(importer, fds[j], j % 2 ? any : low);
+			ASSERT_EQ(0, map(importer, attachment, &one));
+			single += one.count == 1;
+			EXPECT_STREQ("system", buffer_field(fds[j], "allocator"));
+			ASSERT_EQ(0, detach(importer, attachment));
+		}
+		EXPECT_EQ(ARRAY_SIZE(fds), single) {
+			TH_LOG("%llu bytes", lens[i]);
+		}
+		for (j = 0; j < ARRAY_SIZE(fds); j++)
+			close(fds[j]);
+	}
+	close(importer);
+}
+
 TEST_F(buffer, mapped_in_debugfs)
 {
 	int attachment = join(self->importer, self->fd, DEVICE());

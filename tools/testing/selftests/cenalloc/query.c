@@ -96,7 +96,8 @@ TEST_F(buffer, life_of_a_buffer)
 	check_debugfs(_metadata, self->fd);
 	ASSERT_EQ(0, detach(self->importer, attachment));
 	EXPECT_STREQ("system", query_fields(self->fd).allocator);
-	ASSERT_LE(0, join(self->importer, self->fd, DEVICE(.max_segments = 1)));
+	ASSERT_LE(0, join(self->importer, self->fd,
+			  DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG)));
 	ASSERT_EQ(0, query(self->fd, &told));
 	EXPECT_STREQ("system-contig", told.query.allocator);
 	EXPECT_EQ(1, told.query.relocations);

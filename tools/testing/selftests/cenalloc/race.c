@@ -266,8 +266,9 @@ static void *touch_while_others_change(void *data)
 				me->failure = "nothing in place of the buffer";
 			break;
 		case 3:
-			/* What has been touched already is in pieces, and moves. */
-			ret = declare_needs(late_fd, "late", NEEDS(.max_segments = 1));
+			/* What has been touched already is of another class, and moves. */
+			ret = declare_needs(late_fd, "late",
+					    NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG));
 			if (ret)
 				me->failure = "declared";
 			late_moves += query_fields(late_fd).relocations;

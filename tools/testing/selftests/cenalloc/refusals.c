@@ -593,9 +593,9 @@ TEST_F(buffer, left_at_once)
 	EXPECT_LT(1, come_and_leave(self->importer, self->fd,
 				    DEVICE(.name = "quick", .max_segment_size = PAGE), 0));
 	EXPECT_STREQ("", query_fields(self->fd).left);
-	/* There is no way to ask for several ranges. */
+	/* None can be asked for several ranges; what is longer than a block mostly has them. */
 	do {
-		fd = create(3 * PAGE);
+		fd = create(4 * MIB + 3 * PAGE);
 		ASSERT_LE(0, fd);
 		fds[tries++] = fd;
 		ASSERT_EQ(0, allocate(fd));
@@ -607,8 +607,8 @@ TEST_F(buffer, left_at_once)
 	EXPECT_EQ(0, query_fields(fd).left_segments);
 
 	count = come_and_leave(self->importer, fd,
-			       DEVICE(.name = "hasty", .max_segment_size = PAGE), 0);
-	EXPECT_EQ(3, count);
+			       DEVICE(.name = "hasty", .max_segment_size = 2 * MIB), 0);
+	EXPECT_LT(2, count);
 	EXPECT_MATCH(query_fields(fd).left, "*hasty.*");
 	EXPECT_EQ(count, query_fields(fd).left_segments);
 	/* Nobody was refused for all that. */

@@ -296,7 +296,7 @@ TEST(dynamic_importer_outlives_the_descriptor)
 	moving = join_dynamic(importer, fd, DEVICE(.access_mask = 3));
 	ASSERT_LE(0, moving);
 	ASSERT_EQ(0, map(importer, moving, &one));
-	ASSERT_LE(0, join(importer, fd, DEVICE(.max_segments = 1)));
+	ASSERT_LE(0, join(importer, fd, DEVICE(.access_mask = CENALLOC_CLASS_SYSTEM_CONTIG)));
 	close(fd);
 	EXPECT_EQ(buffers, count_buffers());
 	EXPECT_EQ(system + LEN, find_allocator("system").used);

@@ -139,6 +139,56 @@ TEST_F(vivid, kernel_address_captures_into_it)
 	EXPECT_STREQ("any", buffer_field(self->fds[0], "below"));
 }
 
+#define AT_ONCE	10
+
+/*
+ * Queues @rounds times AT_ONCE buffers of @len bytes; returns how many were. Where they
+ * are touched before, they have memory out of reach.
+ */
+static int queue_many(int camera, int rounds, __u64 len, bool is_touched)
+{
+	int fds[AT_ONCE], i, queued = 0;
+
+	while (rounds--) {
+		if (request(camera, AT_ONCE))
+			return queued;
+		for (i = 0; i < AT_ONCE; i++) {
+			fds[i] = create(len);
+			if (is_touched) {
+				char *memory = map_cpu(fds[i], len);
+
+				memory[len - 1] = 1;
+				munmap(memory, len);
+			}
+			queued += !queue(camera, i, fds[i]);
+		}
+		request(camera, 0);
+		for (i = 0; i < AT_ONCE; i++)
+			close(fds[i]);
+	}
+	return queued;
+}
+
+/* Lengths of frames, of which none is a power of two. */
+TEST_F(vivid, dma_with_nothing_declared)
+{
+	const __u64 lens[] = { 172800, 921600, 2457600, 3686400 };
+	size_t i;
+	int j;
+
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		EXPECT_EQ(100, queue_many(self->dma, 10, lens[i], false));
+		EXPECT_EQ(100, queue_many(self->dma, 10, lens[i], true));
+		for (j = 0; j < FRAMES; j++) {
+			close(self->fds[j]);
+			self->fds[j] = create(lens[i]);
+		}
+		ASSERT_EQ(0, request(self->dma, FRAMES));
+		check_frames(_metadata, self->dma, self->fds, self->len, 0);
+		EXPECT_EQ(0, request(self->dma, 0));
+	}
+}
+
 /* Scattered memory is one range of the kernel's addresses. */
 TEST_F(vivid, kernel_address_of_scattered_memory)
 {
@@ -146,6 +196,10 @@ TEST_F(vivid, kernel_address_of_scattered_memory)
 	int attachment, i, runs = 0;
 
 	for (i = 0; i < FRAMES; i++) {
+		/* Longer than the largest block. */
+		close(self->fds[i]);
+		self->fds[i] = create(4 * MIB + self->len);
+		ASSERT_LE(0, self->fds[i]);
 		attachment = join(self->importer, self->fds[i], DEVICE(.access_mask = 0x1));
 		ASSERT_LE(0, attachment);
 		ASSERT_EQ(0, map(self->importer, attachment, &mapping));
