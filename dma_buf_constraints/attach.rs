@@ -21,6 +21,7 @@ use crate::{
         Misfit,
         Name,
         Needs,
+        Preferences,
         Refusal,
         Together, //
     }, //
@@ -139,12 +140,18 @@ impl From<Error> for Refused {
 pub struct Outcome {
     together: Together,
     choice: Choice,
+    preferences: Preferences,
 }
 
 impl Outcome {
     /// Returns what the buffer, all users and the newcomer would need together.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
+    }
+
+    /// Returns what all users and the newcomer would prefer together.
+    pub fn preferences(&self) -> Preferences {
+        self.preferences
     }
 }
 
@@ -185,7 +192,9 @@ impl<T: Identity> Proposal<'_, T> {
     /// Lets second choices count, if the caller finds that memory for the first ones cannot be had.
     /// Returns whether they did not count before, and differ and are possible.
     pub fn take_second(&mut self) -> bool {
-        let Outcome { together, choice } = &mut self.outcome;
+        let Outcome {
+            together, choice, ..
+        } = &mut self.outcome;
         let is_better = *choice == Choice::First
             && together.by(Choice::First) != together.by(Choice::Second)
             && together
@@ -231,6 +240,7 @@ impl<T: Identity> Proposal<'_, T> {
         let users = self.users;
         users.together = self.outcome.together;
         users.choice = self.outcome.choice;
+        users.preferences = self.outcome.preferences;
         users.members.push(self.newcomer.0)
     }
 
@@ -257,6 +267,8 @@ pub struct Users<T> {
     together: Together,
     /// The choice that counts, for all users.
     choice: Choice,
+    /// What all users prefer together.
+    preferences: Preferences,
     /// A user that was released: an importer that attaches and detaches for each frame reuses it.
     spare: Option<Newcomer<T>>,
 }
@@ -270,6 +282,7 @@ impl<T: Identity> Users<T> {
             members: Members::new(),
             together: Together::new(&base),
             choice: Choice::First,
+            preferences: Preferences::NONE,
             spare: None,
         }
     }
@@ -280,6 +293,11 @@ impl<T: Identity> Users<T> {
     /// mapping of a device behind an IOMMU is left out.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
+    }
+
+    /// Returns what all users prefer together, by either choice.
+    pub fn preferences(&self) -> Preferences {
+        self.preferences
     }
 
     /// Returns what counts of the needs of a user of this set. It changes only where the second
@@ -402,6 +420,7 @@ impl<T: Identity> Users<T> {
             return Ok(Outcome {
                 together: self.together,
                 choice: self.choice,
+                preferences: self.preferences,
             });
         }
         if let Some(misfit) = needs.own().impossible(self.len, page) {
@@ -409,7 +428,11 @@ impl<T: Identity> Users<T> {
         }
         let together = self.together.with(needs);
         match together.choose(self.choice, self.len, page) {
-            Ok(choice) => Ok(Outcome { together, choice }),
+            Ok(choice) => Ok(Outcome {
+                together,
+                choice,
+                preferences: self.preferences.meet(needs.preferences()),
+            }),
             Err(misfit) => {
                 let (misfit, cause, other) = self.opponent(needs, misfit.field);
                 Err(refused(misfit, cause, other))
@@ -486,6 +509,8 @@ impl<T: Identity> Users<T> {
         let base = Together::new(&self.base);
         let together = self.iter().fold(base, |all, user| all.with(user.needs()));
         self.together = together;
+        let preferences = self.iter().map(|user| user.needs().preferences());
+        self.preferences = preferences.fold(Preferences::NONE, Preferences::meet);
         if self.choice == Choice::Second {
             let page = PAGE_SIZE as u64;
             let is_possible = together.impossible(Choice::First, self.len, page).is_none();

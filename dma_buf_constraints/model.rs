@@ -9,6 +9,7 @@
 //! - [`Constraints`] is what one device needs, or several together ([`Constraints::meet`]).
 //! - [`Needs`] is what one user needs, by itself and as a second choice; [`Together`] is what all
 //!   do.
+//! - [`Preferences`] are what they would like beyond that, if it is to be had.
 //! - [`Memory`] is what there is; [`Constraints::misfit`] compares the two.
 //! - [`Segments`] cuts memory into the segments of one device's table.
 //! - [`Refusal`] says who could not be served, and why.
@@ -16,6 +17,7 @@
 mod constraints;
 mod memory;
 mod needs;
+mod preferences;
 mod refusal;
 mod words;
 
@@ -38,6 +40,10 @@ pub use needs::{
     Facts,
     Needs,
     Together, //
+};
+pub use preferences::{
+    Preferences,
+    Strength, //
 };
 pub use refusal::{
     Cause,

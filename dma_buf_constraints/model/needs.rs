@@ -13,7 +13,8 @@ use super::{
         Placement,
         SegmentLimits, //
     },
-    memory::Misfit, //
+    memory::Misfit,
+    preferences::Preferences, //
 };
 
 /// What the hardware of a device needs, in the fields that the kernel can know.
@@ -87,6 +88,8 @@ pub struct Needs {
     own: Constraints,
     /// What counts if second choices do; equal to `own` for a user that has none.
     either: Constraints,
+    /// What it prefers beyond that.
+    preferences: Preferences,
     /// [`Facts::is_translated`].
     is_translated: bool,
 }
@@ -102,6 +105,7 @@ impl Needs {
         Self {
             own,
             either: own,
+            preferences: Preferences::NONE,
             is_translated: facts.is_translated,
         }
     }
@@ -116,6 +120,7 @@ impl Needs {
         let alone = Self {
             own,
             either: own,
+            preferences: Preferences::NONE,
             is_translated: facts.is_translated,
         };
         let Some(ancestor) = ancestor else {
@@ -130,6 +135,23 @@ impl Needs {
         let mut either = own.meet(&second);
         either.placement.access_mask = access_mask;
         Self { either, ..alone }
+    }
+
+    /// Adds `preferences`, unless an IOMMU translates: any memory is mapped as they ask then.
+    #[must_use]
+    pub const fn preferring(self, preferences: Preferences) -> Self {
+        if self.is_translated {
+            return self;
+        }
+        Self {
+            preferences: self.preferences.meet(preferences),
+            ..self
+        }
+    }
+
+    /// Returns what the user prefers beyond what it needs.
+    pub const fn preferences(&self) -> Preferences {
+        self.preferences
     }
 
     /// Returns what the user needs by itself: the facts, and what was declared for it.

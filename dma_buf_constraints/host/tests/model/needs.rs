@@ -12,6 +12,9 @@ use dma_buf_constraints_host::model::{
     Facts,
     Field,
     Needs,
+    Preferences,
+    Range,
+    Strength,
     Together, //
 };
 use proptest::{
@@ -299,4 +302,79 @@ fn users_need_second_choices() {
         first > 200 && second > 50 && neither > 50 && given_up > 50,
         "{drawn}"
     );
+}
+
+/// All preferences that there are, from none to the strongest.
+fn preferences() -> [Preferences; 3] {
+    [Strength::None, Strength::Weak, Strength::Strong].map(|contiguous| Preferences { contiguous })
+}
+
+#[test]
+fn stronger_preferences_prevail() {
+    for one in preferences() {
+        assert_eq!(one.meet(one), one);
+        assert_eq!(one.meet(Preferences::NONE), one);
+        for other in preferences() {
+            assert_eq!(one.meet(other), one.max(other));
+            assert_eq!(one.meet(other), other.meet(one));
+            for third in preferences() {
+                assert_eq!(one.meet(other).meet(third), one.meet(other.meet(third)));
+            }
+        }
+    }
+}
+
+#[test]
+fn several_ranges_do_not_meet_any_preference() {
+    let range = Range {
+        start: 0,
+        len: PAGE,
+    };
+    for one in preferences() {
+        let is_some = one.contiguous != Strength::None;
+        assert_eq!(one.is_some(), is_some);
+        assert!(!one.unmet(&[]));
+        assert!(!one.unmet(&[range]));
+        assert_eq!(one.unmet(&[range, range]), is_some);
+        assert_eq!(one.unmet(&[range; 3]), is_some);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(2000))]
+
+    /// What users prefer changes nothing of what they need, in any order, and counts for those
+    /// alone for which nothing translates.
+    #[test]
+    fn preferences_refuse_nobody(
+        (len, base, all) in users(),
+        preferred in collection::vec(0..3_usize, 5),
+        rotation in 0..5_usize,
+    ) {
+        let plain: Vec<_> = all.iter().map(needs_of).collect();
+        let preferred = preferred.iter().map(|which| preferences()[*which]);
+        let mut preferring: Vec<_> = Iterator::zip(plain.iter(), preferred.clone())
+            .map(|(needs, preferred)| needs.preferring(preferred))
+            .collect();
+        let expected = Iterator::zip(all.iter(), preferred)
+            .filter(|((.., is_translated), _)| !is_translated)
+            .fold(Preferences::NONE, |meet, (_, preferred)| meet.max(preferred));
+        let without = together(&base, len, plain.iter());
+        let with = together(&base, len, preferring.iter());
+        prop_assert_eq!(with, without);
+        let preferences = preferring.iter().map(Needs::preferences);
+        prop_assert_eq!(preferences.fold(Preferences::NONE, Preferences::meet), expected);
+        for choice in [Choice::First, Choice::Second] {
+            prop_assert_eq!(with.by(choice), without.by(choice));
+            prop_assert_eq!(
+                with.choose(choice, len, PAGE),
+                without.choose(choice, len, PAGE)
+            );
+        }
+        if !preferring.is_empty() {
+            let by = rotation % preferring.len();
+            preferring.rotate_left(by);
+        }
+        prop_assert_eq!(together(&base, len, preferring.iter()), with);
+    }
 }
