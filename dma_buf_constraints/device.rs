@@ -15,6 +15,7 @@ use crate::{
         Field,
         Name,
         Needs,
+        Preferences,
         SegmentLimits, //
     },
     policy, //
@@ -106,10 +107,12 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     let start: &Device = device;
     let line = iter::successors(Some(start), |device| parent(device));
     let line = line.take(if is_bound { usize::MAX } else { 1 });
+    let preferences = line.clone().map(preferences_of);
+    let preferences = preferences.fold(Preferences::NONE, Preferences::meet);
     let mut said = line.filter_map(said_of);
     let own = said.next().map_or(*more, |said| said.meet(more));
     let ancestor = said.find(|said| said.priority > own.priority);
-    Needs::new(facts, &own, ancestor.as_ref())
+    Needs::new(facts, &own, ancestor.as_ref()).preferring(preferences)
 }
 
 /// Returns what was declared for `device` itself by its driver, and written by the administrator.
@@ -122,6 +125,18 @@ fn said_of(device: &Device) -> Option<Constraints> {
 
 /// Returns what the administrator wrote for `device`.
 fn policy_of(device: &Device) -> Option<Constraints> {
+    policy::of(bus(device)?, device.name().to_bytes())
+}
+
+/// Returns what the administrator wrote that `device` prefers.
+fn preferences_of(device: &Device) -> Preferences {
+    bus(device).map_or(Preferences::NONE, |bus| {
+        policy::preferences(bus, device.name().to_bytes())
+    })
+}
+
+/// Returns the name of the bus of `device`, where there are policies to look for it.
+fn bus(device: &Device) -> Option<&[u8]> {
     if policy::is_empty() {
         return None;
     }
@@ -132,8 +147,7 @@ fn policy_of(device: &Device) -> Option<Constraints> {
     }
     // SAFETY: The name of a bus is a string that lives as long as the bus, which outlives its
     // devices.
-    let bus = unsafe { CStr::from_char_ptr(bus) };
-    policy::of(bus.to_bytes(), device.name().to_bytes())
+    Some(unsafe { CStr::from_char_ptr(bus) }.to_bytes())
 }
 
 /// Declares what `device` needs beyond what `struct device` tells, until its driver unbinds.

@@ -9,7 +9,10 @@
 use crate::{
     c_api::dma_buf_constraints,
     device::invalid,
-    model::Constraints, //
+    model::{
+        Constraints,
+        Preferences, //
+    }, //
 };
 use core::{
     convert::identity,
@@ -43,6 +46,18 @@ struct Entry {
     /// `<bus>:<device>`.
     name: KVec<u8>,
     values: dma_buf_constraints,
+    /// What is preferred beyond that.
+    prefers_contiguous: bool,
+}
+
+impl Entry {
+    /// Returns the entry of the device `device` on `bus`.
+    fn find<'a>(entries: &'a [Self], bus: &[u8], device: &[u8]) -> Option<&'a Self> {
+        entries.iter().find(|entry| {
+            let rest = entry.name.strip_prefix(bus);
+            rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
+        })
+    }
 }
 
 kernel::sync::global_lock! {
@@ -69,12 +84,19 @@ pub(crate) fn is_empty() -> bool {
 /// Returns the policy of the device `device` on `bus`.
 pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Constraints> {
     let entries = ENTRIES.lock();
-    let entry = entries.iter().find(|entry| {
-        let rest = entry.name.strip_prefix(bus);
-        rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
-    })?;
+    let entry = Entry::find(&entries, bus, device)?;
     // A directory without a value says nothing, and hides no ancestor.
     (entry.values != dma_buf_constraints::default()).then(|| Constraints::from(&entry.values))
+}
+
+/// Returns what the policy of the device `device` on `bus` prefers.
+pub(crate) fn preferences(bus: &[u8], device: &[u8]) -> Preferences {
+    let entries = ENTRIES.lock();
+    let entry = Entry::find(&entries, bus, device);
+    match entry.is_some_and(|entry| entry.prefers_contiguous) {
+        true => Preferences::STRONG,
+        false => Preferences::NONE,
+    }
 }
 
 /// Creates the directory of all policies, which exists as long as this does.
@@ -115,6 +137,7 @@ impl GroupOperations for Directory {
                 alignment: 5,
                 priority: 6,
                 coherent: 7,
+                prefers_contiguous: 8,
             ],
         };
         let bytes = name.to_bytes();
@@ -146,6 +169,7 @@ impl Policy {
         let entry = Entry {
             name: copy()?,
             values: dma_buf_constraints::default(),
+            prefers_contiguous: false,
         };
         let policy = Self { name: copy()? };
         // Allocates without the lock, for which attaching devices wait. No other entry is added
@@ -161,25 +185,25 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Calls `act` with the values of this policy.
-    fn with<R>(&self, act: impl FnOnce(&mut dma_buf_constraints) -> R) -> Result<R> {
+    /// Calls `act` with the entry of this policy.
+    fn with<R>(&self, act: impl FnOnce(&mut Entry) -> R) -> Result<R> {
         let mut entries = ENTRIES.lock();
         let entry = entries
             .iter_mut()
             .find(|entry| *entry.name == *self.name)
             .ok_or(ENOENT)?;
-        Ok(act(&mut entry.values))
+        Ok(act(entry))
     }
 
     /// Changes the values if the result makes sense; otherwise `EINVAL`.
     fn change(&self, change: impl FnOnce(&mut dma_buf_constraints)) -> Result {
-        self.with(|values| {
-            let mut changed = *values;
+        self.with(|entry| {
+            let mut changed = entry.values;
             change(&mut changed);
             if invalid(&Constraints::from(&changed)).is_some() {
                 return Err(EINVAL);
             }
-            *values = changed;
+            entry.values = changed;
             Ok(())
         })?
     }
@@ -232,7 +256,7 @@ macro_rules! attribute {
             type Data = Policy;
 
             fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
-                let value = policy.with(|values| $to_number(values.$field))?;
+                let value = policy.with(|entry| $to_number(entry.values.$field))?;
                 let mut writer = Formatter::new(page);
                 writeln!(writer, $format, value).map_err(|_| EIO)?;
                 Ok(writer.bytes_written())
@@ -254,3 +278,20 @@ attribute!(4, segment_boundary_mask, "{:#x}");
 attribute!(5, alignment, "{}");
 attribute!(6, priority, "{}");
 attribute!(7, coherent, "{}", u8::from, flag);
+
+#[vtable]
+impl AttributeOperations<8> for Policy {
+    type Data = Policy;
+
+    fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+        let value = policy.with(|entry| entry.prefers_contiguous)?;
+        let mut writer = Formatter::new(page);
+        writeln!(writer, "{}", u8::from(value)).map_err(|_| EIO)?;
+        Ok(writer.bytes_written())
+    }
+
+    fn store(policy: &Policy, page: &[u8]) -> Result {
+        let value = flag(parse(page)?)?;
+        policy.with(|entry| entry.prefers_contiguous = value)
+    }
+}
