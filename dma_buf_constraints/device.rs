@@ -135,6 +135,34 @@ fn preferences_of(device: &Device) -> Preferences {
     })
 }
 
+/// From what it is known that a device imports contiguous memory alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// The V4L2 nodes or DRM minors that its driver has registered.
+    Objects,
+    /// The module of its driver.
+    Table,
+}
+
+/// Tells whether `device` is known to import contiguous memory alone, without a word of its driver,
+/// from what, and the module of its driver.
+///
+/// Nothing is known while another thread has the device locked: the caller may hold locks that
+/// drivers take in their remove, which runs under the device's lock.
+pub fn known(device: &Device) -> Option<(Known, Name)> {
+    let bound = BoundLock::try_new(device)?;
+    let mut module = [0; c::DBC_MODULE_LEN as usize];
+    // SAFETY: `bound` locks the device, to which a driver is bound, and the array has the length
+    // that the call asks for.
+    let known = match unsafe { c::dbc_known(as_raw(&bound), module.as_mut_ptr()) } {
+        c::DBC_KNOWN_OBJECTS => Known::Objects,
+        c::DBC_KNOWN_TABLE => Known::Table,
+        _ => return None,
+    };
+    let module = CStr::from_bytes_until_nul(&module).ok()?;
+    Some((known, Name::new(module.to_bytes())))
+}
+
 /// Returns the name of the bus of `device`, where there are policies to look for it.
 fn bus(device: &Device) -> Option<&[u8]> {
     if policy::is_empty() {

@@ -42,6 +42,24 @@ struct dbc_device_facts {
 
 void dbc_device_facts(struct device *dev, struct dbc_device_facts *facts);
 bool dbc_always_coherent(void);
+
+/**
+ * enum dbc_known - from what it is known that a device imports contiguous memory alone
+ * @DBC_KNOWN_NOTHING: it is not known
+ * @DBC_KNOWN_OBJECTS: what its driver has registered for it
+ * @DBC_KNOWN_TABLE: the module of its driver
+ */
+enum dbc_known {
+	DBC_KNOWN_NOTHING,
+	DBC_KNOWN_OBJECTS,
+	DBC_KNOWN_TABLE,
+};
+
+/* The length of the name of a module, with its NUL. */
+enum { DBC_MODULE_LEN = MODULE_NAME_LEN };
+
+enum dbc_known dbc_known(struct device *dev, char *module);
+
 bool dbc_lays_out(struct device *dev);
 const char *dbc_device_driver(struct device *dev);
 const char *dbc_device_bus(struct device *dev);

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is known of a device without a word of its driver: whether it imports contiguous
+ * memory alone. Private structs of subsystems are read here and nowhere else.
+ */
+
+#include <linux/array_size.h>
+#include <linux/bsearch.h>
+#include <linux/device.h>
+#include <linux/device/driver.h>
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/string.h>
+#include <drm/drm_device.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <media/v4l2-dev.h>
+#include <media/videobuf2-dma-contig.h>
+
+#include "helpers.h"
+
+static bool known_needs = true;
+module_param(known_needs, bool, 0644);
+MODULE_PARM_DESC(known_needs,
+		 "Prefer contiguous memory for devices that are known to import nothing else (default: Y)");
+
+static const char * const modules[] = {
+#include "known_modules.h"
+};
+
+static bool queues_contiguous(struct device *node)
+{
+	const struct video_device *video = to_video_device(node);
+	const struct vb2_mem_ops *memops;
+	bool is_contiguous;
+
+	if (!video->queue)
+		return false;
+	/* NULL where the library is not loaded. */
+	memops = symbol_get(vb2_dma_contig_memops);
+	if (!memops)
+		return false;
+	is_contiguous = video->queue->mem_ops == memops;
+	symbol_put(vb2_dma_contig_memops);
+	return is_contiguous;
+}
+
+/*
+ * The functions of the library are known by their names, which begin alike: symbol_get()
+ * finds only one of them, and writes to the log each time that it is asked for the other.
+ */
+static bool imports_contiguous(struct device *node)
+{
+	const struct drm_minor *minor = dev_get_drvdata(node);
+	const struct drm_driver *driver;
+	char name[64];
+
+	/* A minor that is being unregistered has none. */
+	if (!minor || !minor->dev)
+		return false;
+	driver = minor->dev->driver;
+	if (driver->gem_prime_import || !driver->gem_prime_import_sg_table)
+		return false;
+	snprintf(name, sizeof(name), "%ps", driver->gem_prime_import_sg_table);
+	return str_has_prefix(name, "drm_gem_dma_prime_import_sg_table");
+}
+
+/* Tells whether a V4L2 node or a DRM minor of a device shows it. */
+static int look_at_node(struct device *node, void *data)
+{
+	if (!node->class)
+		return 0;
+	if (!strcmp(node->class->name, "video4linux"))
+		return queues_contiguous(node);
+	if (!strcmp(node->class->name, "drm") && node->type &&
+	    !strcmp(node->type->name, "drm_minor"))
+		return imports_contiguous(node);
+	return 0;
+}
+
+static int compare_names(const void *key, const void *entry)
+{
+	return strcmp(key, *(const char * const *)entry);
+}
+
+/*
+ * Tells what is known of a device that is locked, with its driver bound, and by which
+ * module: nodes of the device are unregistered under its lock. @module has room for
+ * DBC_MODULE_LEN bytes.
+ */
+enum dbc_known dbc_known(struct device *dev, char *module)
+{
+	const struct device_driver *driver = dev->driver;
+	const char *name = driver->owner ? driver->owner->name : driver->mod_name;
+
+	if (!READ_ONCE(known_needs))
+		return DBC_KNOWN_NOTHING;
+	strscpy(module, name ?: "", DBC_MODULE_LEN);
+	if (device_for_each_child(dev, NULL, look_at_node))
+		return DBC_KNOWN_OBJECTS;
+	if (bsearch(module, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))
+		return DBC_KNOWN_TABLE;
+	return DBC_KNOWN_NOTHING;
+}
