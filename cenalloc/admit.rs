@@ -24,6 +24,7 @@ use crate::{
     },
     c,
     client::{
+        self,
         Attachment,
         Client, //
     },
@@ -45,6 +46,7 @@ use dma_buf_constraints::{
         Field,
         Misfit,
         Name,
+        Preferences,
         Refusal, //
     },
 };
@@ -121,7 +123,18 @@ impl Buffer {
         newcomer: Newcomer<Client>,
     ) -> Result<Outcome, Refused> {
         match self.judge(guard, newcomer)? {
-            Verdict::Joined(user) => Ok(joined(guard, user)),
+            Verdict::Joined(user) => {
+                let is_scattered = match &guard.life {
+                    Life::Backed(backing) => {
+                        backing.ranges().len() > 1 && backing.allocator().is_scattered()
+                    }
+                    Life::Empty | Life::Gone => false,
+                };
+                if is_scattered && !guard.sought {
+                    self.improve(guard);
+                }
+                Ok(joined(guard, user))
+            }
             Verdict::Unsuited(newcomer, unsuited) => self.suit(guard, newcomer, unsuited),
         }
     }
@@ -284,11 +297,63 @@ impl Buffer {
         let device = proposal.newcomer().data.device();
         let devices = Devices::of(proposal.users()).with(device.as_deref());
         let need = &unsuited.need;
-        let new = self.payer.charge(|| backing::provide(need, &devices, fits));
+        let is_preferred = || {
+            proposal.outcome().preferences() == Preferences::STRONG
+                || client::known(proposal.newcomer()).is_some()
+                || client::preferences(proposal.users()) == Preferences::STRONG
+        };
+        let mut sought = false;
+        let new = self
+            .payer
+            .charge(|| backing::provide(need, is_preferred, &mut sought, &devices, fits));
         trace::allocate(self.id, self.len, &new);
         let new = new.map_err(|none| none.refusal(need))?;
         let newcomer = proposal.give_up();
+        self.replace(guard, &old, new)?;
+        guard.sought = sought;
+        Ok(newcomer)
+    }
 
+    /// Relocates the buffer, whose memory is scattered, to one range, if users prefer that, nobody
+    /// holds the present memory, and such memory is to be had.
+    #[cold]
+    fn improve(&self, guard: &mut Guard<'_, State>) {
+        let Life::Backed(old) = &guard.life else {
+            return;
+        };
+        let old = old.clone();
+        let users = &guard.users;
+        let devices = Devices::of(users);
+        let one_range = self.need(users.combined()).in_one_range();
+        let need = one_range.map(|(_, preferred)| preferred);
+        let need = need.filter(|need| allocator::any_could(need, &devices).is_ok());
+        let Some(need) = need else {
+            // For these users it never is.
+            guard.sought = true;
+            return;
+        };
+        if Held::of(guard).first.is_some() || client::preferences(users) != Preferences::STRONG {
+            return;
+        }
+        let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
+        let new = self.payer.charge(|| backing::seek(&need, &devices, fits));
+        guard.sought = true;
+        if new.is_ok() {
+            trace::allocate(self.id, self.len, &new);
+        }
+        // A signal is the only error, and the present memory serves.
+        let _ = new.map(|new| self.replace(guard, &old, new));
+    }
+
+    /// Lets `new` memory take the place of the `old` one, which nobody holds, with its bytes.
+    ///
+    /// On an error the buffer keeps its memory and its bytes.
+    fn replace(
+        &self,
+        guard: &mut Guard<'_, State>,
+        old: &Backing,
+        new: Arc<Backing>,
+    ) -> Result<(), Refused> {
         // Dynamic importers finish and unmap from here on; what they still have mapped keeps the
         // old memory until they unmap it.
         guard.invalidate_mappings();
@@ -301,12 +366,12 @@ impl Buffer {
                 attached.tables.sync_for_cpu();
             }
         }
-        new.copy_from(&old).map_err(|_| useless(&new))?;
-        trace::relocate(self.id, self.len, &old, &new);
+        new.copy_from(old).map_err(|_| useless(&new))?;
+        trace::relocate(self.id, self.len, old, &new);
         guard.life = Life::Backed(new);
         guard.forget_tables();
         guard.relocations = guard.relocations.saturating_add(1);
-        Ok(newcomer)
+        Ok(())
     }
 }
 

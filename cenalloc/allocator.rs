@@ -29,12 +29,14 @@ use dma_buf_constraints::{
         Name,
         Placement,
         Range,
-        Refusal, //
+        Refusal,
+        Strength, //
     },
 };
 use kernel::{
     alloc::AllocError,
     device::Device,
+    page::PAGE_SIZE,
     prelude::*,
     sync::Arc, //
 };
@@ -61,6 +63,9 @@ pub struct Need {
     pub placement: Placement,
     /// Whether to give up when the process is being killed.
     pub killable: bool,
+    /// [`Strength::None`] for what is needed. For what is only preferred, how much it is worth: the
+    /// placement asks for it, and memory without it is taken where it is not to be had.
+    pub preference: Strength,
 }
 
 impl Need {
@@ -68,6 +73,41 @@ impl Need {
     pub(crate) fn is_over(&self) -> bool {
         // SAFETY: The call takes no arguments and reads the signals of the current process.
         self.killable && unsafe { c::cenalloc_killed() }
+    }
+
+    /// Returns whether other memory is to be reclaimed for it.
+    pub(crate) fn reclaims(&self) -> bool {
+        self.preference != Strength::Weak
+    }
+
+    /// Returns the need of one range, if that is more than is needed: a block of the page
+    /// allocator, in the class of scattered memory, or where that is too long for a block, of an
+    /// area. First what a weak preference is worth, if anything, then what a strong one is.
+    pub(crate) fn in_one_range(&self) -> Option<(Option<Self>, Self)> {
+        let is_short = self.len <= pages::MAX_CHUNK;
+        let class = match is_short {
+            true => c::CENALLOC_CLASS_SYSTEM,
+            false => c::CENALLOC_CLASS_CMA,
+        };
+        let Placement {
+            access_mask,
+            max_segments,
+            ..
+        } = self.placement;
+        if max_segments == 1 || self.len <= PAGE_SIZE as u64 {
+            return None;
+        }
+        let worth = |preference| Self {
+            placement: Placement {
+                access_mask: access_mask & u64::from(class),
+                max_segments: 1,
+                ..self.placement
+            },
+            preference,
+            ..*self
+        };
+        let free = is_short.then(|| worth(Strength::Weak));
+        Some((free, worth(Strength::Strong)))
     }
 
     /// Returns the cause of a failed attempt, which also ends when the process is being killed.

@@ -4,6 +4,7 @@
 
 use crate::{
     allocator::{
+        any_could,
         first_of,
         pages,
         Devices,
@@ -248,22 +249,61 @@ impl Backing {
 
 /// Returns memory for `need` that `fits`, from the first allocator that has it.
 ///
-/// `fits` decides last: what an allocator could give was judged before there was memory to look at.
+/// Before that of scattered memory, one range is sought: where it is free and, if `is_preferred`,
+/// by reclaiming other memory or from an area. `sought` becomes whether that was in vain, or always
+/// is.
 pub(crate) fn provide(
+    need: &Need,
+    is_preferred: impl Fn() -> bool,
+    sought: &mut bool,
+    devices: &Devices<'_>,
+    fits: impl Fn(&Backing) -> bool,
+) -> Result<Arc<Backing>, NoMemory> {
+    let one_range = need.in_one_range();
+    first_of(need, devices, |entry| {
+        if let (Some((free, preferred)), true) = (&one_range, entry.is_scattered()) {
+            if let Some(free) = free {
+                if let Ok(Some(backing)) = take(entry, free, devices, &fits) {
+                    return Ok(Some(backing));
+                }
+            }
+            let could = any_could(preferred, devices).is_ok();
+            *sought = !could || is_preferred();
+            if could && *sought {
+                if let Ok(backing) = seek(preferred, devices, &fits) {
+                    return Ok(Some(backing));
+                }
+            }
+        }
+        take(entry, need, devices, &fits)
+    })
+}
+
+/// Returns memory for `need` that `fits`, from the first allocator that has it.
+pub(crate) fn seek(
     need: &Need,
     devices: &Devices<'_>,
     fits: impl Fn(&Backing) -> bool,
 ) -> Result<Arc<Backing>, NoMemory> {
-    first_of(need, devices, |entry| {
-        let (given, lease) = Entry::allocate(entry, need, devices)?;
-        match Backing::new(given, need.len, lease) {
-            // What does not fit, or has another length, is freed, and the next allocator is asked.
-            Ok(backing) => Ok(fits(&backing).then_some(backing)),
-            // So little memory is refused by the limit of the memory cgroup alone.
-            Err(ENOMEM) => Err(Shortage::Charge),
-            Err(_) => Ok(None),
-        }
-    })
+    first_of(need, devices, |entry| take(entry, need, devices, &fits))
+}
+
+/// Takes memory of an allocator, and frees it again where it does not fit, or has another length.
+///
+/// `fits` decides last: what an allocator could give was judged before there was memory to look at.
+fn take(
+    entry: &Arc<Entry>,
+    need: &Need,
+    devices: &Devices<'_>,
+    fits: &impl Fn(&Backing) -> bool,
+) -> Result<Option<Arc<Backing>>, Shortage> {
+    let (given, lease) = Entry::allocate(entry, need, devices)?;
+    match Backing::new(given, need.len, lease) {
+        Ok(backing) => Ok(fits(&backing).then_some(backing)),
+        // So little memory is refused by the limit of the memory cgroup alone.
+        Err(ENOMEM) => Err(Shortage::Charge),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The kernel's address of a buffer's memory, which this keeps.

@@ -35,7 +35,9 @@ use dma_buf_constraints::{
     model::{
         Constraints,
         Name,
-        Refusal, //
+        Preferences,
+        Refusal,
+        Strength, //
     },
     waiters::Waiters,
 };
@@ -82,6 +84,9 @@ pub(crate) struct State {
     pub(crate) exposed: Exposed,
     /// Whether the last fault that needed memory found none.
     pub(crate) touch_failed: bool,
+    /// Whether one range was sought in vain, since users prefer it, instead of the present memory,
+    /// or no allocator could ever give it.
+    pub(crate) sought: bool,
     /// [`bound::let_go`] when declarations were last checked.
     let_go: usize,
     /// How many users were refused that could have joined before the buffer had memory.
@@ -108,6 +113,7 @@ impl State {
             kernel_mapping: None,
             exposed: Exposed::default(),
             touch_failed: false,
+            sought: false,
             let_go: bound::let_go(),
             late_refusals: 0,
             relocations: 0,
@@ -134,6 +140,14 @@ impl State {
     pub(crate) fn take_back(&mut self) {
         self.forget_tables();
         self.life = Life::Empty;
+    }
+
+    /// Returns whether there is memory that does not meet `preferences`.
+    pub(crate) fn does_not_meet(&self, preferences: Preferences) -> bool {
+        match &self.life {
+            Life::Backed(backing) => preferences.unmet(backing.ranges()),
+            Life::Empty | Life::Gone => false,
+        }
     }
 
     /// Returns how many wait for who held the memory.
@@ -250,6 +264,7 @@ impl Buffer {
             len: self.len,
             placement: meet.placement,
             killable: true,
+            preference: Strength::None,
         }
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::{
     allocator::DeviceSet,
-    backing::Backing, //
+    backing::Backing,
+    c, //
 };
 use dma_buf_constraints::{
     attach::{
@@ -14,11 +15,15 @@ use dma_buf_constraints::{
         Users, //
     },
     bound::Kept,
-    device,
+    device::{
+        self,
+        Known, //
+    },
     dma_buf::Tables,
     model::{
         Holder,
-        Name, //
+        Name,
+        Preferences, //
     },
 };
 use kernel::{
@@ -168,6 +173,73 @@ impl Client {
         }
         let is_held = attached.pins > 0 || attached.tables.is_mapped() && !attached.follows_moves;
         is_held.then_some(Holder::Mapping)
+    }
+}
+
+/// Returns whether more can be known of what `user` prefers than what was declared.
+fn may_prefer(user: &User<Client>) -> bool {
+    let needs = user.needs();
+    needs.preferring(Preferences::STRONG).preferences() != needs.preferences()
+}
+
+/// Tells from what it is known, without a word of anybody, that `user` prefers one range, and by
+/// which module.
+pub(crate) fn known(user: &User<Client>) -> Option<(Known, Name)> {
+    if !may_prefer(user) {
+        return None;
+    }
+    device::known(&*user.data.device()?)
+}
+
+/// From what it is known that a user prefers something, and of which module.
+pub(crate) struct Origin {
+    /// A source of the ABI.
+    pub(crate) source: u32,
+    /// Its name in debugfs.
+    pub(crate) word: &'static str,
+    pub(crate) module: Name,
+}
+
+/// Returns what `user` prefers, with what is known of it, and from what that is known.
+pub(crate) fn preferred(user: &User<Client>) -> (Preferences, Origin) {
+    let (preferences, source, word, module) = match known(user) {
+        Some((Known::Objects, module)) => (
+            Preferences::STRONG,
+            c::CENALLOC_SOURCE_OBJECTS,
+            "objects",
+            module,
+        ),
+        Some((Known::Table, module)) => (
+            Preferences::STRONG,
+            c::CENALLOC_SOURCE_TABLE,
+            "table",
+            module,
+        ),
+        None => match user.needs().preferences() {
+            Preferences::NONE => (
+                Preferences::NONE,
+                c::CENALLOC_SOURCE_UNKNOWN,
+                "-",
+                Name::EMPTY,
+            ),
+            written => (written, c::CENALLOC_SOURCE_POLICY, "policy", Name::EMPTY),
+        },
+    };
+    let origin = Origin {
+        source,
+        word,
+        module,
+    };
+    (preferences, origin)
+}
+
+/// Returns what `users` prefer together, with what is known of them. It is slow.
+pub(crate) fn preferences(users: &Users<Client>) -> Preferences {
+    let is_known = || users.iter().any(|user| known(user).is_some());
+    match users.preferences() {
+        Preferences::STRONG => Preferences::STRONG,
+        _ if is_known() => Preferences::STRONG,
+        declared => declared,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
         Life,
         State, //
     },
+    client,
     held::Held, //
 };
 use core::fmt::{
@@ -70,14 +71,17 @@ pub(crate) fn write_users(f: &mut dyn Write, buffer: &Buffer, state: &State) -> 
         let constraints = state.users.constraints_of(user);
         write_placement(f, &constraints.placement)?;
         write_limits(f, &constraints.segments)?;
+        let (prefers, origin) = client::preferred(user);
         writeln!(
             f,
-            " priority={} mapped={} pinned={} declared={} second={} late={}",
+            " priority={} mapped={} pinned={} declared={} second={} prefers={} unmet={} late={}",
             constraints.priority,
             u8::from(user.data.is_mapped()),
             u8::from(user.data.holder().is_some()),
             u8::from(user.data.declared.is_some()),
             u8::from(state.users.has_second(user)),
+            origin.word,
+            u8::from(state.does_not_meet(prefers)),
             user.data.late_refusals
         )?;
     }

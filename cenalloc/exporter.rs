@@ -24,6 +24,7 @@ use crate::{
     },
     c,
     client::{
+        self,
         Attached,
         Attachment,
         Client,
@@ -62,7 +63,9 @@ use dma_buf_constraints::{
         Name,
         Needs,
         Placement,
-        Refusal, //
+        Preferences,
+        Refusal,
+        Strength, //
     },
 };
 use kernel::{
@@ -114,6 +117,7 @@ impl Buffer {
             len,
             placement: base.placement,
             killable: true,
+            preference: Strength::None,
         };
         allocator::any_could(&need, &Devices::NONE).map_err(|_| EINVAL)?;
 
@@ -161,20 +165,22 @@ impl Buffer {
         }
         self.tidy(state);
         let need = Need {
-            len: self.len,
-            placement: state.users.combined().placement,
             killable,
+            ..self.need(state.users.combined())
         };
         let users = &state.users;
+        let is_preferred = || client::preferences(users) == Preferences::STRONG;
         let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
         let devices = Devices::of(users);
+        let mut sought = false;
         let backing = self
             .payer
-            .charge(|| backing::provide(&need, &devices, fits));
+            .charge(|| backing::provide(&need, is_preferred, &mut sought, &devices, fits));
         trace::allocate(self.id, self.len, &backing);
         match backing {
             Ok(backing) => {
                 state.life = Life::Backed(backing);
+                state.sought = sought;
                 Ok(())
             }
             Err(none) => {

@@ -15,7 +15,10 @@ use crate::{
         State, //
     },
     c,
-    client::Client,
+    client::{
+        self,
+        Client, //
+    },
     held::Held,
     ioctl::Array,
     uapi, //
@@ -23,8 +26,7 @@ use crate::{
 use dma_buf_constraints::{
     attach::{
         Refused,
-        User,
-        Users, //
+        User, //
     },
     device,
     dma_buf::Guard,
@@ -33,7 +35,8 @@ use dma_buf_constraints::{
         Cause,
         Constraints,
         Name,
-        Refusal, //
+        Refusal,
+        Strength, //
     },
 };
 use kernel::{
@@ -63,7 +66,7 @@ impl Buffer {
             &mut many[..]
         };
         for (entry, user) in users.iter_mut().zip(guard.users.iter()) {
-            describe_user(&guard.users, user, entry);
+            describe_user(&guard, user, entry);
         }
         // Pages of userspace cannot be waited for with the lock held.
         drop(guard);
@@ -102,8 +105,12 @@ impl Buffer {
 }
 
 /// Describes a user in `entry`, which is zero.
-fn describe_user(users: &Users<Client>, user: &User<Client>, entry: &mut c::cenalloc_user) {
+fn describe_user(state: &State, user: &User<Client>, entry: &mut c::cenalloc_user) {
+    let users = &state.users;
     let client = &user.data;
+    let (prefers, origin) = client::preferred(user);
+    let unmet = state.does_not_meet(prefers);
+    let contiguous = c::CENALLOC_PREFERS_CONTIGUOUS;
     let dynamic = client
         .attached
         .as_ref()
@@ -120,6 +127,10 @@ fn describe_user(users: &Users<Client>, user: &User<Client>, entry: &mut c::cena
     entry.constraints = users.constraints_of(user).into();
     entry.flags = uapi::flags(&flags);
     entry.late_refusals = client.late_refusals;
+    entry.preferences = uapi::flags(&[(prefers.is_some(), contiguous)]);
+    entry.unmet = uapi::flags(&[(unmet, contiguous)]);
+    entry.sources[c::CENALLOC_FIELD_CONTIGUOUS as usize] = origin.source as u8;
+    entry.origin = origin.module.padded();
 }
 
 /// Fills in what would provide `len` bytes for users that need `constraints` together. Takes no
@@ -131,6 +142,7 @@ pub(crate) fn test(test: &mut c::cenalloc_test, len: u64, constraints: &Constrai
         len,
         placement: constraints.placement,
         killable: true,
+        preference: Strength::None,
     };
     let never = match constraints.impossible(len, PAGE_SIZE as u64) {
         Some(misfit) => Some(Refusal {

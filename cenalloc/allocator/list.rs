@@ -153,6 +153,11 @@ impl Entry {
         self.description.priority
     }
 
+    /// Returns whether it is the allocator of scattered memory of this module.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.builtin.is_some() && self.class() == c::CENALLOC_CLASS_SYSTEM.into()
+    }
+
     /// Returns how many bytes buffers have from it.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Relaxed)

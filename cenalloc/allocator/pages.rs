@@ -33,11 +33,6 @@ pub(crate) fn order_of(bytes: u64) -> u32 {
     u64::BITS - (pages - 1).leading_zeros()
 }
 
-/// Returns the largest order of at most `bytes`, which are a page or more.
-pub(super) fn order_within(bytes: u64) -> u32 {
-    (bytes / PAGE_SIZE as u64).checked_ilog2().unwrap_or(0)
-}
-
 /// How the pages of a chunk were allocated.
 #[derive(Clone, Copy)]
 enum Origin {

@@ -23,7 +23,8 @@ use crate::{
 use dma_buf_constraints::model::{
     Field,
     Misfit,
-    Name, //
+    Name,
+    Strength, //
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -60,7 +61,12 @@ unsafe impl Allocator for System {
     }
 
     fn could(&self, need: &Need) -> Result<(), Misfit> {
-        let fewest = need.len.div_ceil(pages::MAX_CHUNK).max(2);
+        let fewest = need.len.div_ceil(pages::MAX_CHUNK);
+        // One range that is only preferred is not worth another class of memory.
+        let fewest = match need.preference {
+            Strength::None => fewest.max(2),
+            Strength::Weak | Strength::Strong => fewest,
+        };
         if need.len > PAGE_SIZE as u64 && u64::from(need.placement.max_segments) < fewest {
             return Err(Misfit {
                 field: Field::MaxSegments,
@@ -91,14 +97,7 @@ unsafe impl Allocator for System {
             }
             let left = (need.placement.max_segments as usize).saturating_sub(provision.ranges());
             let smallest = smallest_order(rest, left as u64, need.placement.alignment)?;
-            // Many devices need one range and do not say so: it is tried once, where it takes no
-            // reclaim. What is left of the block is given back, and less than half of it is.
-            let wanted = if rest == need.len {
-                pages::order_of(rest)
-            } else {
-                pages::order_within(rest)
-            };
-            let chunk = chunk(&mut source, rest, wanted, smallest, &mut largest)?;
+            let chunk = chunk(&mut source, need, rest, smallest, &mut largest)?;
             rest -= chunk.range().len;
             provision.push(chunk)?;
         }
@@ -107,26 +106,25 @@ unsafe impl Allocator for System {
 }
 
 /// Takes the largest chunk for `rest` bytes that can be had, of an order from `smallest` to
-/// `wanted` and `largest`.
+/// `largest`.
 fn chunk(
     source: &mut Source<'_>,
+    need: &Need,
     rest: u64,
-    wanted: u32,
     smallest: u32,
     largest: &mut u32,
 ) -> Result<Chunk, Shortage> {
-    let pages = (rest / PAGE_SIZE as u64) as usize;
-    let mut order = wanted.min(*largest).max(smallest);
-    // The largest order of which all of a block is kept.
-    let whole = pages::order_within(rest).min(order);
+    let pages = rest / PAGE_SIZE as u64;
+    let wanted = pages.ilog2().min(*largest).max(smallest);
+    let mut order = wanted;
     loop {
         // Only for the smallest order is other memory reclaimed, and only for the largest is there
         // a search, unless nothing else is left.
         let effort = Effort {
-            reclaim: order == smallest,
-            search: order >= whole || order == smallest,
+            reclaim: order == smallest && need.reclaims(),
+            search: order == wanted || order == smallest,
         };
-        match source.chunk(order, pages, effort) {
+        match source.chunk(order, pages as usize, effort) {
             Err(Shortage::Memory) if order > smallest => order -= 1,
             result => {
                 *largest = order;

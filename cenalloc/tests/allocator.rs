@@ -18,7 +18,7 @@ use crate::{
         Shortage, //
     },
     backing::{
-        provide,
+        seek,
         Backing, //
     },
     provision::Provision, //
@@ -31,7 +31,8 @@ use dma_buf_constraints::{
         Misfit,
         Name,
         Placement,
-        Refusal, //
+        Refusal,
+        Strength, //
     }, //
 };
 use kernel::{
@@ -173,17 +174,18 @@ fn need(access_mask: u64) -> Need {
             ..Placement::ANY
         },
         killable: false,
+        preference: Strength::None,
     }
 }
 
 /// Returns memory for `need`.
 fn get(need: &Need) -> Result<Arc<Backing>> {
-    provide(need, &Devices::NONE, |_| true).map_err(|failure| failure.error())
+    seek(need, &Devices::NONE, |_| true).map_err(|failure| failure.error())
 }
 
 /// Returns why there is no memory for `need`.
 fn lack(need: &Need) -> Result<Refusal> {
-    match provide(need, &Devices::NONE, |_| true) {
+    match seek(need, &Devices::NONE, |_| true) {
         Ok(_) => Err(EEXIST),
         Err(failure) => match failure.refusal(need) {
             Refused::Because(refusal) => Ok(refusal),
@@ -253,7 +255,7 @@ mod cases {
         let high = Registered::new(class, 2, Answer::Give)?;
         let low = Registered::new(class, 1, Answer::Give)?;
         let fits = |backing: &Backing| *backing.allocator().name() != high.name;
-        let backing = provide(&need(class), &Devices::NONE, fits);
+        let backing = seek(&need(class), &Devices::NONE, fits);
         let backing = backing.map_err(|failure| failure.error())?;
         assert_eq!(*backing.allocator().name(), low.name);
         assert_eq!(high.times(), 1);

@@ -161,7 +161,7 @@ TEST_F(buffer, devices_in_debugfs)
 				 .max_segments = 4, .alignment = 8192, .max_segment_size = 65536,
 				 .segment_boundary_mask = 0xfffff)));
 	snprintf(expected, sizeof(expected),
-		 "buffer=%s device=\"*codec.*\" class=system,system-contig below=%s segments=4 align=8192 coherent=0 segsize=65536 boundary=2^20 priority=0 mapped=0 pinned=0 declared=0 second=0 late=0\n",
+		 "buffer=%s device=\"*codec.*\" class=system,system-contig below=%s segments=4 align=8192 coherent=0 segsize=65536 boundary=2^20 priority=0 mapped=0 pinned=0 declared=0 second=0 prefers=- unmet=0 late=0\n",
 		 buffer_field(self->fd, "id"), below(LOW(28)));
 	device_lines(self->fd, lines, sizeof(lines));
 	EXPECT_MATCH(lines, expected);
