@@ -241,6 +241,11 @@ def check_spdx():
         raise Failure('\n'.join(bare))
 
 
+def check_known():
+    run([sys.executable, f'{REPO}/scripts/known.py', os.environ['KDIR'], '--check',
+         f'{REPO}/dma_buf_constraints/known_modules.h'])
+
+
 def check_shell():
     scripts = []
     for name in files():
@@ -689,6 +694,7 @@ def main():
     step('rustfmt', script('fmt', '--check'))
     step('checkpatch', check_checkpatch)
     step('SPDX', check_spdx)
+    step('known modules', check_known)
     step('version', check_version)
     step('links', check_links)
     step('shellcheck', check_shell)
