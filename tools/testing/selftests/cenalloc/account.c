@@ -12,6 +12,7 @@
 #include "cenalloc_test.h"
 #include "calls.h"
 #include "memory.h"
+#include "policy.h"
 #include "touch.h"
 
 #define ROOT	"/tmp/cenalloc-cgroup"
@@ -262,35 +263,6 @@ TEST_F(account, limit_of_the_creator)
 	EXPECT_PAID_BY_CREATOR(self);
 }
 
-/* Who asks is told that it is the limit, not the machine's memory. */
-TEST_F(account, limit_is_told)
-{
-	struct cenalloc_allocate allocate = { .fd = self->fd };
-	struct cenalloc_test test = { .len = LEN };
-	struct cenalloc_refusal *told = &allocate.refusal;
-
-	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "8M"));
-	EXPECT_EQ(-ENOMEM, ask(CENALLOC_ALLOCATE, &allocate));
-	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, told->cause);
-	EXPECT_EQ(0, told->field);
-	EXPECT_EQ(LEN, told->len);
-	EXPECT_NE(0, told->classes & CENALLOC_CLASS_SYSTEM);
-	EXPECT_STREQ("", told->who);
-	EXPECT_EQ(1, told->sequence);
-	EXPECT_EQ(0, memcmp(told, &(struct cenalloc_refusal[]){ query_fields(self->fd).refusal },
-			    sizeof(*told)));
-	EXPECT_REFUSAL(self->fd, "*the memory cgroup *16 MiB*");
-	/* TEST asks for who calls it. */
-	ASSERT_EQ(0, enter("payer"));
-	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
-	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
-	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, test.refusal.cause);
-	ASSERT_EQ(0, enter("user"));
-	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
-	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
-	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
-}
-
 #define FRAME	(600 * PAGE)	/* one range of it is cut from a block of 4 MiB */
 
 /* Room for a block that is cut is not needed, and its rest is not paid for. */
@@ -318,6 +290,71 @@ TEST_F(account, room_for_the_length_alone)
 	/* The attempt is one that failed; nothing was reclaimed for it. */
 	EXPECT_EQ(1, count_events("payer", "max"));
 	EXPECT_EQ(0, count_of("payer", "memory.stat", "pgscan"));
+}
+
+/* A range that is preferred is none that a limit refuses. It is sought again, once it may be. */
+TEST_F(account, preference_at_the_limit)
+{
+	char device[64], policy[128];
+	struct told told;
+	int fd, i, late;
+
+	ASSERT_TRUE(add_preferring(self->importer, device, policy, sizeof(policy)));
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "3M"));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, enter("payer"));
+		fd = create(FRAME);
+		ASSERT_EQ(0, enter("user"));
+		if (i)
+			ASSERT_EQ(0, declare_device(fd, "platform", device));
+		ASSERT_EQ(0, allocate(fd));
+		EXPECT_LT(1, query_fields(fd).ranges);
+		ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
+		ASSERT_EQ(0, declare_device(fd, "platform", device));
+		late = join(self->importer, fd, DEVICE());
+		ASSERT_LE(0, late);
+		ASSERT_EQ(0, query(fd, &told));
+		/* What was sought in vain is not sought for each that comes. */
+		EXPECT_EQ(i ? 0 : 1, told.query.relocations);
+		EXPECT_EQ(i ? CENALLOC_PREFERS_CONTIGUOUS : 0, told_user(&told, device)->unmet);
+		EXPECT_EQ(0, told.query.refusals);
+		EXPECT_STREQ("system", told.query.allocator);
+		ASSERT_EQ(0, detach(self->importer, late));
+		close(fd);
+		EXPECT_TRUE(settles_at("payer", self->payer));
+		ASSERT_EQ(0, write_cgroup("payer", "memory.max", "3M"));
+	}
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
+	EXPECT_EQ(0, remove_policy(policy));
+}
+
+/* Who asks is told that it is the limit, not the machine's memory. */
+TEST_F(account, limit_is_told)
+{
+	struct cenalloc_allocate allocate = { .fd = self->fd };
+	struct cenalloc_test test = { .len = LEN };
+	struct cenalloc_refusal *told = &allocate.refusal;
+
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "8M"));
+	EXPECT_EQ(-ENOMEM, ask(CENALLOC_ALLOCATE, &allocate));
+	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, told->cause);
+	EXPECT_EQ(0, told->field);
+	EXPECT_EQ(LEN, told->len);
+	EXPECT_NE(0, told->classes & CENALLOC_CLASS_SYSTEM);
+	EXPECT_STREQ("", told->who);
+	EXPECT_EQ(1, told->sequence);
+	EXPECT_EQ(0, memcmp(told, &(struct cenalloc_refusal[]){ query_fields(self->fd).refusal },
+			    sizeof(*told)));
+	EXPECT_REFUSAL(self->fd, "*the memory cgroup *16 MiB*");
+	/* TEST asks for who calls it. */
+	ASSERT_EQ(0, enter("payer"));
+	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_NO_MEMORY, test.result);
+	EXPECT_EQ(CENALLOC_CAUSE_CHARGE, test.refusal.cause);
+	ASSERT_EQ(0, enter("user"));
+	EXPECT_EQ(0, ask(CENALLOC_TEST, &test));
+	EXPECT_EQ(CENALLOC_TEST_OK, test.result);
+	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
 }
 
 TEST_F(account, limit_of_the_creator_at_a_touch)

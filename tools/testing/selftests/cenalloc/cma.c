@@ -4,8 +4,10 @@
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
+#include "camera.h"
 #include "engine.h"
 #include "places.h"
+#include "policy.h"
 
 #define BUFFERS	64
 
@@ -94,6 +96,89 @@ TEST_F(cma, tells_which_area_would_do)
 	EXPECT_MATCH(buffer_field(fd, "refusal"),
 		     "program scanout needs addresses below *; boot with cma=64M@0-*");
 	close(fd);
+}
+
+/* A frame of 1920x1080 for a device that prefers one range, and is not said to need one. */
+TEST_F(cma, for_what_is_preferred)
+{
+	const __u64 frame = 1920 * 1080 * 4 / PAGE * PAGE;
+	int importer = open_importer(), attachment, fd;
+	char device[64], policy[128];
+	struct told told;
+	char *memory;
+
+	ASSERT_TRUE(add_preferring(importer, device, policy, sizeof(policy)));
+	fd = create(frame);
+	ASSERT_EQ(0, declare_device(fd, "platform", device));
+	ASSERT_EQ(0, allocate(fd));
+	EXPECT_STREQ(CMA, query_fields(fd).allocator);
+	EXPECT_EQ(1, query_fields(fd).ranges);
+	close(fd);
+	/* Touched first, it moves there, with its bytes. */
+	fd = create(frame);
+	memory = map_cpu(fd, frame);
+	fill_bytes(memory, frame, 5);
+	EXPECT_STREQ("system", query_fields(fd).allocator);
+	ASSERT_EQ(0, declare_device(fd, "platform", device));
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_STREQ(CMA, told.query.allocator);
+	EXPECT_EQ(1, told.query.relocations);
+	EXPECT_EQ(0, told.users[0].unmet);
+	EXPECT_EQ(0, wrong_bytes(memory, frame, 5));
+	munmap(memory, frame);
+	close(fd);
+	/* Where it is in use it stays, and nobody is refused. */
+	fd = create(frame);
+	attachment = join(importer, fd, DEVICE());
+	ASSERT_EQ(0, map(importer, attachment, NULL));
+	ASSERT_EQ(0, declare_device(fd, "platform", device));
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_STREQ("system", told.query.allocator);
+	EXPECT_EQ(0, told.query.refusals + told.query.relocations);
+	EXPECT_EQ(CENALLOC_PREFERS_CONTIGUOUS, told_user(&told, device)->unmet);
+	/* The next who comes when it is idle has it moved. */
+	ASSERT_EQ(0, detach(importer, attachment));
+	ASSERT_LE(0, join(importer, fd, DEVICE()));
+	EXPECT_EQ(1, query_fields(fd).relocations);
+	close(fd);
+	/* More than the area has. */
+	fd = create(CMA_LEN + frame);
+	ASSERT_EQ(0, declare_device(fd, "platform", device));
+	ASSERT_EQ(0, allocate(fd));
+	EXPECT_STREQ("system", query_fields(fd).allocator);
+	close(fd);
+	EXPECT_EQ(0, remove_policy(policy));
+	close(importer);
+}
+
+/* Frames of 1920x1080, for a camera of which nobody says what it needs. */
+TEST_F(cma, for_what_is_known)
+{
+	const __u64 frame = 1920 * 1080 * 4;
+	int camera = open_camera(0), rounds, i, fds[3], queued = 0, placed = 0;
+
+	ASSERT_LE(0, camera);
+	for (rounds = 0; rounds < 20; rounds++) {
+		ASSERT_EQ(0, request(camera, ARRAY_SIZE(fds)));
+		for (i = 0; i < (int)ARRAY_SIZE(fds); i++) {
+			fds[i] = create(frame);
+			if (rounds % 2) {
+				char *memory = map_cpu(fds[i], frame);
+
+				memory[0] = 1;
+				munmap(memory, frame);
+			}
+			queued += !queue(camera, i, fds[i]);
+			placed += !strcmp(query_fields(fds[i]).allocator, CMA);
+		}
+		ASSERT_EQ(0, request(camera, 0));
+		for (i = 0; i < (int)ARRAY_SIZE(fds); i++)
+			close(fds[i]);
+		settled_used(CMA, self->used);
+	}
+	EXPECT_EQ(20 * ARRAY_SIZE(fds), queued);
+	EXPECT_EQ(20 * ARRAY_SIZE(fds), placed);
+	close(camera);
 }
 
 TEST_F(cma, engine_reads_and_writes_it)

@@ -69,6 +69,7 @@ TEST_F(policy, a_new_one_says_nothing)
 	EXPECT_STREQ("0\n", said(self->policy, "alignment"));
 	EXPECT_STREQ("0\n", said(self->policy, "priority"));
 	EXPECT_STREQ("0\n", said(self->policy, "coherent"));
+	EXPECT_STREQ("0\n", said(self->policy, "prefers_contiguous"));
 	EXPECT_EQ(0, needs.access_mask);
 	EXPECT_EQ(0, needs.max_segments);
 }
@@ -109,6 +110,47 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(0, needs.access_mask);
 	EXPECT_EQ(0, needs.alignment);
 	EXPECT_NE(LOW(28), needs.max_address);
+}
+
+/* What is longer than any block, of which no area has as much. */
+TEST_F(policy, preference_refuses_nobody)
+{
+	int fd = create(64 * MIB);
+	struct told told;
+	char lines[4 * KIB];
+
+	EXPECT_EQ(-EINVAL, say(self->policy, "prefers_contiguous", "2"));
+	EXPECT_EQ(0, say(self->policy, "prefers_contiguous", "1"));
+	EXPECT_STREQ("1\n", said(self->policy, "prefers_contiguous"));
+	ASSERT_EQ(0, declare_device(fd, "platform", self->device));
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_EQ(0, told.query.combined.max_segments);
+	EXPECT_EQ(0, told.users[0].constraints.max_segments);
+	EXPECT_EQ(CENALLOC_PREFERS_CONTIGUOUS, told.users[0].preferences);
+	EXPECT_EQ(0, told.users[0].unmet);
+	ASSERT_EQ(0, allocate(fd));
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_LT(1, told.query.ranges);
+	EXPECT_STREQ("system", told.query.allocator);
+	EXPECT_EQ(CENALLOC_PREFERS_CONTIGUOUS, told.users[0].unmet);
+	/* Nor does it where memory is there, which stays. */
+	close(fd);
+	fd = create(64 * MIB);
+	ASSERT_EQ(0, allocate(fd));
+	EXPECT_EQ(0, declare_device(fd, "platform", self->device));
+	ASSERT_EQ(0, query(fd, &told));
+	EXPECT_EQ(0, told.query.relocations);
+	EXPECT_EQ(0, told.query.refusals);
+	EXPECT_EQ(CENALLOC_PREFERS_CONTIGUOUS, told.users[0].unmet);
+	EXPECT_MATCH(device_lines(fd, lines, sizeof(lines)), "* prefers=policy unmet=1 *");
+	close(fd);
+	/* A need of the same is kept. */
+	EXPECT_EQ(0, say(self->policy, "max_segments", "1"));
+	fd = create(4 * MIB);
+	ASSERT_EQ(0, declare_device(fd, "platform", self->device));
+	ASSERT_EQ(0, allocate(fd));
+	EXPECT_STREQ("system-contig", query_fields(fd).allocator);
+	close(fd);
 }
 
 TEST_F(policy, wrong_values_change_nothing)

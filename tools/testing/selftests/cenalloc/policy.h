@@ -83,4 +83,19 @@ static inline struct cenalloc_constraints needs_of(const char *bus, const char *
 	return needs;
 }
 
+/*
+ * A device of @importer that prefers one range, by a policy for it that @policy names.
+ * Puts its name into @device, of 64 bytes; false where that fails.
+ */
+static inline bool add_preferring(int importer, char *device, char *policy, size_t size)
+{
+	struct importer_add add = DEVICE(.name = "preferring");
+
+	if (!have_policies() || add_device(importer, add) < 0 ||
+	    !find_device("platform", "preferring.", device, 64))
+		return false;
+	snprintf(policy, size, "platform:%s", device);
+	return !make_policy(policy) && !say(policy, "prefers_contiguous", "1");
+}
+
 #endif /* _CENALLOC_POLICY_H */

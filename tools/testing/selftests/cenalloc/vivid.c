@@ -8,9 +8,12 @@
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "cenalloc_c_exporter.h"
+#include "calls.h"
 #include "camera.h"
 
 #define FRAMES	2
+
+#define KNOWN_NEEDS	"/sys/module/dma_buf_constraints/parameters/known_needs"
 
 FIXTURE(vivid) {
 	int dma;	/* the camera that needs one run below 4 GiB */
@@ -137,6 +140,31 @@ TEST_F(vivid, kernel_address_captures_into_it)
 	check_frames(_metadata, self->cpu, self->fds, self->len, 2);
 	EXPECT_STREQ("system", buffer_field(self->fds[0], "allocator"));
 	EXPECT_STREQ("any", buffer_field(self->fds[0], "below"));
+}
+
+/* Nobody said so: its queue does. */
+TEST_F(vivid, dma_is_known)
+{
+	struct cenalloc_user *user;
+	struct told told;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, write_file(KNOWN_NEEDS, i ? "N" : "Y"));
+		ASSERT_EQ(0, request(self->dma, FRAMES));
+		ASSERT_EQ(0, queue(self->dma, 0, self->fds[0]));
+		ASSERT_EQ(0, query(self->fds[0], &told));
+		user = told_user(&told, "vivid.0");
+		ASSERT_NE(NULL, user);
+		EXPECT_EQ(0, user->constraints.max_segments);
+		EXPECT_EQ(i ? 0 : CENALLOC_PREFERS_CONTIGUOUS, user->preferences);
+		EXPECT_EQ(0, user->unmet);
+		EXPECT_EQ(i ? CENALLOC_SOURCE_UNKNOWN : CENALLOC_SOURCE_OBJECTS,
+			  user->sources[CENALLOC_FIELD_CONTIGUOUS]);
+		EXPECT_STREQ(i ? "" : "vivid", user->origin);
+		EXPECT_EQ(0, request(self->dma, 0));
+	}
+	EXPECT_EQ(0, write_file(KNOWN_NEEDS, "Y"));
 }
 
 #define AT_ONCE	10
