@@ -176,7 +176,7 @@ TEST(allocate_from_the_next)
 {
 	static const struct injected injected = {
 		.before = a_buffer_and_cenalloc, .call = call_allocate, .after = is_backed_by_any,
-		.falls_through = true,
+		.in_a_row = true, .falls_through = true,
 	};
 
 	check_faults(_metadata, &injected);

@@ -23,7 +23,7 @@ FIXTURE(memory) {
 FIXTURE_VARIANT(memory) {
 	struct importer_add needs;
 	const char *allocator;
-	bool has_next;		/* another has memory of its class */
+	bool has_next;		/* another way leads to memory of its class */
 	bool maps_in_kernel;	/* it is zeroed through a mapping of the kernel */
 	bool is_outside;	/* one of another module, which is added for the test */
 	__u32 kind;		/* of that */
@@ -34,10 +34,14 @@ FIXTURE_VARIANT_ADD(memory, system) {
 	.allocator = "system",
 };
 
-/* In the middle of a zone: what lies too high is given back. */
+/*
+ * In the middle of a zone: what lies too high is given back. Where there is no page, a
+ * search of the zone has one, which asks the page allocator for none.
+ */
 FIXTURE_VARIANT_ADD(memory, system_below_2_30) {
 	.needs = { .access_mask = CENALLOC_CLASS_SYSTEM, .max_address = BITS(30) },
 	.allocator = "system",
+	.has_next = true,
 };
 
 FIXTURE_VARIANT_ADD(memory, system_contig) {
@@ -124,6 +128,41 @@ TEST_F(memory, allocate)
 		.maps_in_kernel = variant->maps_in_kernel,
 	});
 }
+
+/* Longer than a block, so that there is one way alone: chunks that are shorter each time. */
+static int a_long_buffer_below(struct world *world, __u64 max_address)
+{
+	return keep(&world->fd, create(4 * MIB + 3 * PAGE)) ?:
+	       declare_needs(world->fd, "scattered", NEEDS(.access_mask = CENALLOC_CLASS_SYSTEM,
+							   .max_address = max_address)) ?:
+	       have_cenalloc(world);
+}
+
+static int a_long_buffer(struct world *world)
+{
+	return a_long_buffer_below(world, 0);
+}
+
+FIXTURE_VARIANT_ADD(no_memory, allocate_in_chunks) {
+	.injected = {
+		.before = a_long_buffer,
+		.call = call_allocate,
+		.after = is_backed,
+	},
+};
+
+static int a_long_low_buffer(struct world *world)
+{
+	return a_long_buffer_below(world, BITS(30));
+}
+
+FIXTURE_VARIANT_ADD(no_memory, allocate_in_low_chunks) {
+	.injected = {
+		.before = a_long_low_buffer,
+		.call = call_allocate,
+		.after = is_backed,
+	},
+};
 
 /* The first map: it takes the memory. */
 TEST_F(memory, map)
