@@ -255,7 +255,8 @@ Examples:
 pub(crate) const POLICY_SHOW: &str = "\
 JSON:
   {\"devices\": [{\"bus\", \"device\", \"needs\", \"present\", \"driver\"}]}
-Whether there is such a device now, and its driver, or null.
+Whether there is such a device now, and its driver, or null. These needs have
+prefers_contiguous, too.
 
 Examples:
   cenalloc policy show
@@ -266,13 +267,15 @@ pub(crate) const POLICY_LOAD: &str = concat!(
     "\
 JSON:
   {\"changes\": [{\"bus\", \"device\", \"before\", \"after\"}], \"warnings\": [text]}
-Before and after are needs; null is no entry.
+Before and after are needs, with prefers_contiguous; null is no entry.
 
 Examples:
 A file:
   [platform.\"vivid.0\"]
   max_address = \"2^32\"
   max_segments = 1
+  [platform.\"camera.0\"]
+  prefers_contiguous = true
 What it would change:
   cenalloc policy load --dry-run policy.toml
 That, and nothing else, at boot:

@@ -17,7 +17,7 @@ use crate::{
     failure::{Failure, Result},
     show,
     table::{Align, Table},
-    view::{PolicyChange, PolicyChanges, PolicyDevice, PolicyDevices},
+    view::{PolicyChange, PolicyChanges, PolicyDevice, PolicyDevices, PolicyNeeds},
 };
 use cenalloc::{Classes, Constraints, Field, Limit, Size};
 use serde::{Deserialize, Serialize};
@@ -61,17 +61,52 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// The needs of devices.
-pub(crate) type Needs = BTreeMap<DeviceId, Constraints>;
+/// What is set for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    needs: Constraints,
+    /// Beyond what it needs.
+    prefers_contiguous: bool,
+}
+
+impl Said {
+    /// Nothing.
+    const NOTHING: Self = Self {
+        needs: Constraints::ANY,
+        prefers_contiguous: false,
+    };
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.needs.fmt(f)?;
+        match self.prefers_contiguous {
+            true => f.write_str(", prefers contiguous"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl From<&Said> for PolicyNeeds {
+    fn from(said: &Said) -> Self {
+        Self {
+            needs: (&said.needs).into(),
+            prefers_contiguous: said.prefers_contiguous,
+        }
+    }
+}
+
+/// What is set for devices.
+pub(crate) type Needs = BTreeMap<DeviceId, Said>;
 
 /// Where a policy holds.
 pub(crate) trait Store {
     /// The devices that it is about.
     fn devices(&self) -> Result<Vec<DeviceId>>;
     /// What is set for a device.
-    fn get(&self, device: &DeviceId) -> Result<Constraints>;
+    fn get(&self, device: &DeviceId) -> Result<Said>;
     /// Sets all fields of a device.
-    fn set(&mut self, device: &DeviceId, needs: &Constraints) -> Result<()>;
+    fn set(&mut self, device: &DeviceId, said: &Said) -> Result<()>;
     /// Forgets a device.
     fn remove(&mut self, device: &DeviceId) -> Result<()>;
 
@@ -124,8 +159,8 @@ pub(crate) trait Store {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Change {
     device: DeviceId,
-    before: Option<Constraints>,
-    after: Option<Constraints>,
+    before: Option<Said>,
+    after: Option<Said>,
 }
 
 /// Whether an entry is of a device now.
@@ -218,14 +253,14 @@ impl Store for Configfs {
         Ok(devices)
     }
 
-    fn get(&self, device: &DeviceId) -> Result<Constraints> {
+    fn get(&self, device: &DeviceId) -> Result<Said> {
         let directory = self.directory(device);
-        let mut needs = Constraints::ANY;
-        let mut read = |name: &str, set: &dyn Fn(&mut Constraints, Option<u64>) -> _| {
+        let mut said = Said::NOTHING;
+        let mut read = |name: &str, set: &dyn Fn(&mut Said, Option<u64>) -> _| {
             let path = directory.join(name);
             match fs::read_to_string(&path) {
                 Ok(text) => attribute(text.trim())
-                    .and_then(|value| set(&mut needs, value))
+                    .and_then(|value| set(&mut said, value))
                     .map_err(|why: String| Failure::new(format!("{}: {why}", path.display()))),
                 // A kernel that does not know the field.
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -233,13 +268,21 @@ impl Store for Configfs {
             }
         };
         for field in Field::OF_CONSTRAINTS {
-            read(field.name(), &|needs, value| set(needs, field, value))?;
+            read(field.name(), &|said, value| {
+                set(&mut said.needs, field, value)
+            })?;
         }
-        read(PRIORITY, &set_priority)?;
-        Ok(needs)
+        read(PRIORITY, &|said, value| {
+            set_priority(&mut said.needs, value)
+        })?;
+        read(PREFERS_CONTIGUOUS, &|said, value| {
+            flag(value).map(|prefers| said.prefers_contiguous = prefers)
+        })?;
+        Ok(said)
     }
 
-    fn set(&mut self, device: &DeviceId, needs: &Constraints) -> Result<()> {
+    fn set(&mut self, device: &DeviceId, said: &Said) -> Result<()> {
+        let needs = &said.needs;
         let directory = self.directory(device);
         match fs::create_dir(&directory) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -264,7 +307,9 @@ impl Store for Configfs {
             })?;
         }
         let priority = Some(needs.priority.into()).filter(|priority| *priority != 0);
-        write(PRIORITY, priority, &|value| format!("{value}\n"))
+        write(PRIORITY, priority, &|value| format!("{value}\n"))?;
+        let prefers = said.prefers_contiguous.then_some(1);
+        write(PREFERS_CONTIGUOUS, prefers, &|value| format!("{value}\n"))
     }
 
     fn remove(&mut self, device: &DeviceId) -> Result<()> {
@@ -291,13 +336,7 @@ fn set(needs: &mut Constraints, field: Field, value: Option<u64>) -> Result<(), 
         Field::MaxSegmentSize => needs.max_segment_size = value,
         Field::SegmentBoundary => needs.segment_boundary_mask = value,
         Field::Alignment => needs.alignment = value,
-        Field::Coherent => {
-            needs.coherent = match value {
-                None | Some(0) => false,
-                Some(1) => true,
-                Some(_) => return Err("that is neither 0 nor 1".to_owned()),
-            }
-        }
+        Field::Coherent => needs.coherent = flag(value)?,
         _ => {
             let value = value.map(u32::try_from).transpose();
             needs.max_segments = value.map_err(|_| "that is more than 32 bits hold")?;
@@ -305,6 +344,18 @@ fn set(needs: &mut Constraints, field: Field, value: Option<u64>) -> Result<(), 
     }
     Ok(())
 }
+
+/// Reads a flag.
+fn flag(value: Option<u64>) -> Result<bool, String> {
+    match value {
+        None | Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        Some(_) => Err("that is neither 0 nor 1".to_owned()),
+    }
+}
+
+/// The attribute of what is preferred, which is no [`Field`] either.
+const PREFERS_CONTIGUOUS: &str = "prefers_contiguous";
 
 /// The attribute of the priority. It is no [`Field`]: no reason ever names it.
 const PRIORITY: &str = "priority";
@@ -345,6 +396,7 @@ struct Entry {
     alignment: Option<Number>,
     coherent: Option<bool>,
     priority: Option<u16>,
+    prefers_contiguous: Option<bool>,
 }
 
 impl Entry {
@@ -360,7 +412,7 @@ impl Entry {
         }
     }
 
-    fn constraints(&self) -> Result<Constraints, String> {
+    fn said(&self) -> Result<Said, String> {
         let mut needs = Constraints {
             coherent: self.coherent.unwrap_or(false),
             priority: self.priority.unwrap_or(0),
@@ -382,12 +434,16 @@ impl Entry {
                 .map_err(|why| format!("{field}: {why}"))?;
         }
         needs.check().map_err(|why| why.to_string())?;
-        Ok(needs)
+        Ok(Said {
+            needs,
+            prefers_contiguous: self.prefers_contiguous.unwrap_or(false),
+        })
     }
 }
 
-impl From<&Constraints> for Entry {
-    fn from(needs: &Constraints) -> Self {
+impl From<&Said> for Entry {
+    fn from(said: &Said) -> Self {
+        let needs = &said.needs;
         fn text(value: impl fmt::Display) -> Number {
             Number::Text(value.to_string())
         }
@@ -400,6 +456,7 @@ impl From<&Constraints> for Entry {
             alignment: needs.alignment.map(|size| text(Size(size))),
             coherent: needs.coherent.then_some(true),
             priority: Some(needs.priority).filter(|priority| *priority != 0),
+            prefers_contiguous: said.prefers_contiguous.then_some(true),
         }
     }
 }
@@ -423,8 +480,8 @@ fn from_toml(text: &str) -> Result<Needs> {
     for (bus, devices) in &document {
         for (name, entry) in devices {
             let wrong = |why| Failure::new(format!("[{bus}.{name:?}] {why}"));
-            let constraints = entry.constraints().map_err(wrong)?;
-            needs.insert(DeviceId::new(bus, name)?, constraints);
+            let said = entry.said().map_err(wrong)?;
+            needs.insert(DeviceId::new(bus, name)?, said);
         }
     }
     Ok(needs)
@@ -433,9 +490,9 @@ fn from_toml(text: &str) -> Result<Needs> {
 /// Writes TOML.
 fn to_toml(needs: &Needs) -> Result<String> {
     let mut document = Document::new();
-    for (device, constraints) in needs {
+    for (device, said) in needs {
         let devices = document.entry(device.bus.clone()).or_default();
-        devices.insert(device.name.clone(), constraints.into());
+        devices.insert(device.name.clone(), said.into());
     }
     toml::to_string(&document).map_err(|error| Failure::new(error.to_string()))
 }
@@ -607,7 +664,19 @@ mod tests {
     fn policies() -> impl Strategy<Value = Needs> {
         let id = ("[a-z][a-z0-9_-]{0,8}", "[ -.0-~]{1,20}")
             .prop_map(|(bus, name)| DeviceId::new(&bus, &name).unwrap());
-        proptest::collection::btree_map(id, constraints(), 0..5)
+        let said = (constraints(), any::<bool>()).prop_map(|(needs, prefers_contiguous)| Said {
+            needs,
+            prefers_contiguous,
+        });
+        proptest::collection::btree_map(id, said, 0..5)
+    }
+
+    /// What is set where nothing is preferred.
+    fn needing(needs: Constraints) -> Said {
+        Said {
+            needs,
+            ..Said::NOTHING
+        }
     }
 
     proptest! {
@@ -649,12 +718,12 @@ mod tests {
             Ok(self.0.keys().cloned().collect())
         }
 
-        fn get(&self, device: &DeviceId) -> Result<Constraints> {
+        fn get(&self, device: &DeviceId) -> Result<Said> {
             Ok(self.0[device])
         }
 
-        fn set(&mut self, device: &DeviceId, needs: &Constraints) -> Result<()> {
-            self.0.insert(device.clone(), *needs);
+        fn set(&mut self, device: &DeviceId, said: &Said) -> Result<()> {
+            self.0.insert(device.clone(), *said);
             Ok(())
         }
 
@@ -670,14 +739,15 @@ mod tests {
             "[platform.\"vivid.0\"]\nmax_address = \"2^32\"\nmax_segments = 1\n\
              [pci.\"0000:00:05.0\"]\nmax_segment_size = \"64 KiB\"\naccess_mask = \"system,cma\"\n\
              segment_boundary_mask = 0x3fffff\nalignment = 4096\ncoherent = true\n\
-             priority = 7\n[faux.vgem]\ncoherent = false\npriority = 0\n",
+             priority = 7\n[faux.vgem]\ncoherent = false\npriority = 0\n\
+             [usb.1-1]\nprefers_contiguous = true\n",
         )
         .unwrap();
         let id = |bus, name| DeviceId::new(bus, name).unwrap();
-        assert_eq!(needs.len(), 3);
+        assert_eq!(needs.len(), 4);
         assert_eq!(
             needs[&id("platform", "vivid.0")],
-            Constraints::ANY.contiguous().max_address(0xffff_ffff)
+            needing(Constraints::ANY.contiguous().max_address(0xffff_ffff))
         );
         let edu = Constraints::ANY
             .max_segment_size(1 << 16)
@@ -686,14 +756,18 @@ mod tests {
             .alignment(4096)
             .coherent()
             .priority(7);
-        assert_eq!(needs[&id("pci", "0000:00:05.0")], edu);
-        assert_eq!(needs[&id("faux", "vgem")], Constraints::ANY);
+        assert_eq!(needs[&id("pci", "0000:00:05.0")], needing(edu));
+        assert_eq!(needs[&id("faux", "vgem")], Said::NOTHING);
+        let preferring = needs[&id("usb", "1-1")];
+        assert_eq!(preferring.needs, Constraints::ANY);
+        assert!(preferring.prefers_contiguous);
+        assert_eq!(preferring.to_string(), "any memory, prefers contiguous");
         assert_eq!(
             to_toml(&needs).unwrap(),
             "[faux.vgem]\n\n[pci.\"0000:00:05.0\"]\naccess_mask = \"system,cma\"\n\
              max_segment_size = \"64 KiB\"\nsegment_boundary_mask = \"2^22\"\n\
              alignment = \"4 KiB\"\ncoherent = true\npriority = 7\n\n[platform.\"vivid.0\"]\nmax_address = \"2^32\"\n\
-             max_segments = 1\n"
+             max_segments = 1\n\n[usb.1-1]\nprefers_contiguous = true\n"
         );
     }
 
@@ -719,6 +793,10 @@ mod tests {
             ("[platform.x]\npriority = 65536", "priority = 65536"),
             ("[platform.x]\npriority = -1", "priority = -1"),
             ("[platform.x]\ncoherent = 1", "coherent = 1"),
+            (
+                "[platform.x]\nprefers_contiguous = 1",
+                "prefers_contiguous = 1",
+            ),
             ("[platform.\"a/b\"]", "names no device"),
             ("[platform.\"\"]", "names no device"),
             ("[\"a:b\".c]", "names no device"),
@@ -742,21 +820,31 @@ mod tests {
             .contiguous()
             .coherent()
             .priority(65_535);
-        store.set(&device, &needs).unwrap();
+        let said = Said {
+            needs,
+            prefers_contiguous: true,
+        };
+        store.set(&device, &said).unwrap();
         let path = directory.path().join("pci:0000:00:05.0");
         let read = |field: &str| fs::read_to_string(path.join(field)).unwrap();
         assert_eq!(read("max_address"), "0xffffffff\n");
         assert_eq!(read("max_segments"), "1\n");
         assert_eq!(read("coherent"), "1\n");
         assert_eq!(read("priority"), "65535\n");
-        assert_eq!(store.get(&device), Ok(needs));
+        assert_eq!(read("prefers_contiguous"), "1\n");
+        assert_eq!(store.get(&device), Ok(said));
         // Taken back by 0.
-        store.set(&device, &Constraints::ANY).unwrap();
+        store.set(&device, &Said::NOTHING).unwrap();
         assert_eq!(read("max_segments"), "0\n");
-        assert_eq!(store.get(&device), Ok(Constraints::ANY));
+        assert_eq!(read("prefers_contiguous"), "0\n");
+        assert_eq!(store.get(&device), Ok(Said::NOTHING));
         fs::write(path.join("alignment"), "any\n").unwrap();
-        assert_eq!(store.get(&device), Ok(Constraints::ANY));
-        for (field, value) in [("coherent", "2\n"), ("priority", "65536\n")] {
+        assert_eq!(store.get(&device), Ok(Said::NOTHING));
+        for (field, value) in [
+            ("coherent", "2\n"),
+            ("priority", "65536\n"),
+            ("prefers_contiguous", "2\n"),
+        ] {
             fs::write(path.join(field), value).unwrap();
             assert!(store.get(&device).unwrap_err().message.contains(field));
             fs::write(path.join(field), "0\n").unwrap();
@@ -783,7 +871,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let mut store = Configfs::new(directory.path());
         let device = DeviceId::new("pci", "x").unwrap();
-        store.set(&device, &Constraints::ANY).unwrap();
+        store.set(&device, &Said::NOTHING).unwrap();
         store.remove(&device).unwrap();
         assert_eq!(store.devices(), Ok(vec![]));
         assert!(store.remove(&device).is_err());

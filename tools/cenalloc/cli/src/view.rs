@@ -393,11 +393,19 @@ pub(crate) struct FileDevices {
     pub(crate) devices: Vec<FileDevice>,
 }
 
+/// What a policy says of a device: what it needs, and what it prefers beyond that.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct PolicyNeeds {
+    #[serde(flatten)]
+    pub(crate) needs: Needs,
+    pub(crate) prefers_contiguous: bool,
+}
+
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct PolicyDevice {
     pub(crate) bus: String,
     pub(crate) device: String,
-    pub(crate) needs: Needs,
+    pub(crate) needs: PolicyNeeds,
     /// Whether there is such a device now.
     pub(crate) present: bool,
     /// Its driver, if it has one.
@@ -408,8 +416,8 @@ pub(crate) struct PolicyDevice {
 pub(crate) struct PolicyChange {
     pub(crate) bus: String,
     pub(crate) device: String,
-    pub(crate) before: Option<Needs>,
-    pub(crate) after: Option<Needs>,
+    pub(crate) before: Option<PolicyNeeds>,
+    pub(crate) after: Option<PolicyNeeds>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]

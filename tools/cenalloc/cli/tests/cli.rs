@@ -590,6 +590,19 @@ fn policies_are_loaded_and_saved() {
     assert_eq!(json["changes"][0]["after"]["alignment"], Value::Null);
     assert_eq!(json["changes"][1]["after"], Value::Null);
 
+    let other = "[pci.\"0000:00:05.0\"]\nmax_address = \"2^28\"\nprefers_contiguous = true\n";
+    let changes = "- pci:0000:00:05.0: below 256 MiB\n\
+                   + pci:0000:00:05.0: below 256 MiB, prefers contiguous (no device now)\n";
+    assert_eq!(
+        run(&["load", "--dry-run"], other),
+        (Some(0), changes.to_owned())
+    );
+    let (_, json) = run(&["load", "--dry-run", "--json"], other);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["changes"][0]["before"]["prefers_contiguous"], false);
+    assert_eq!(json["changes"][0]["after"]["prefers_contiguous"], true);
+    assert_eq!(json["changes"][0]["after"]["max_address"], 0xfff_ffff);
+
     // A file with a mistake changes nothing.
     let wrong = toml.replace("2^28", "2^20").replace("64 KiB", "64 KB");
     let (code, error) = run(&["load"], &wrong);
