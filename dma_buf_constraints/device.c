@@ -118,7 +118,19 @@ bool dbc_always_coherent(void)
 /* Returns the name of the driver of a device that stays bound meanwhile. */
 const char *dbc_device_driver(struct device *dev)
 {
-	return dev->driver->name;
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+
+	return driver ? driver->name : NULL;
+}
+
+/* Returns the name of the module of the driver that is bound, or NULL. */
+const char *dbc_device_module(struct device *dev)
+{
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+
+	if (!driver)
+		return NULL;
+	return driver->owner ? driver->owner->name : driver->mod_name;
 }
 
 /* Returns the name of the bus of a device, or NULL. */

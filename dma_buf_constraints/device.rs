@@ -18,9 +18,15 @@ use crate::{
         Preferences,
         SegmentLimits, //
     },
-    policy, //
+    policy::{
+        self,
+        Written, //
+    }, //
 };
-use core::iter;
+use core::{
+    iter,
+    ptr, //
+};
 use kernel::{
     bindings,
     device::{
@@ -107,32 +113,48 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     let start: &Device = device;
     let line = iter::successors(Some(start), |device| parent(device));
     let line = line.take(if is_bound { usize::MAX } else { 1 });
-    let preferences = line.clone().map(preferences_of);
+    let written = |one| {
+        written_for(one, is_bound && ptr::eq(one, start))
+            .into_iter()
+            .flatten()
+    };
+    let preferences = line.clone().flat_map(written).map(|one| one.preferences());
     let preferences = preferences.fold(Preferences::NONE, Preferences::meet);
-    let mut said = line.filter_map(said_of);
+    let mut said = line.filter_map(|one| {
+        let written = written(one).filter_map(|written| written.constraints());
+        let said = bound::declared(one).into_iter();
+        Iterator::chain(said, written).reduce(|one, other| one.meet(&other))
+    });
     let own = said.next().map_or(*more, |said| said.meet(more));
     let ancestor = said.find(|said| said.priority > own.priority);
     Needs::new(facts, &own, ancestor.as_ref()).preferring(preferences)
 }
 
-/// Returns what was declared for `device` itself by its driver, and written by the administrator.
-fn said_of(device: &Device) -> Option<Constraints> {
-    match (bound::declared(device), policy_of(device)) {
-        (Some(declared), Some(policy)) => Some(declared.meet(&policy)),
-        (one, other) => one.or(other),
+/// Returns what the administrator has written for `device`, and for its driver and the module of
+/// that if `has_driver`.
+fn written_for(device: &Device, has_driver: bool) -> [Option<Written>; 3] {
+    let text = |text: *const c_char| {
+        // SAFETY: The names of a bus, a driver and a module are strings that live as long as those.
+        // A bus outlives its devices; a driver and its module stay while it is bound, as the caller
+        // says by `has_driver`.
+        (!text.is_null()).then(|| unsafe { CStr::from_char_ptr(text) }.to_bytes())
+    };
+    let raw = as_raw(device);
+    let mut places = [const { None }; 3];
+    if !policy::is_empty() {
+        // SAFETY: The reference keeps the device.
+        let bus = text(unsafe { c::dbc_device_bus(raw) });
+        places[0] = bus.map(|bus| (bus, device.name().to_bytes()));
+        if has_driver {
+            // SAFETY: As above.
+            let driver = text(unsafe { c::dbc_device_driver(raw) });
+            places[1] = driver.map(|name| (policy::DRIVER, name));
+            // SAFETY: As above.
+            let module = text(unsafe { c::dbc_device_module(raw) });
+            places[2] = module.map(|name| (policy::MODULE, name));
+        }
     }
-}
-
-/// Returns what the administrator wrote for `device`.
-fn policy_of(device: &Device) -> Option<Constraints> {
-    policy::of(bus(device)?, device.name().to_bytes())
-}
-
-/// Returns what the administrator wrote that `device` prefers.
-fn preferences_of(device: &Device) -> Preferences {
-    bus(device).map_or(Preferences::NONE, |bus| {
-        policy::preferences(bus, device.name().to_bytes())
-    })
+    places.map(|place| place.and_then(|(bus, name)| policy::of(bus, name)))
 }
 
 /// From what it is known that a device imports contiguous memory alone.
@@ -151,6 +173,10 @@ pub enum Known {
 /// drivers take in their remove, which runs under the device's lock.
 pub fn known(device: &Device) -> Option<(Known, Name)> {
     let bound = BoundLock::try_new(device)?;
+    let written = written_for(&bound, true);
+    if written.iter().flatten().any(|written| !written.known_needs) {
+        return None;
+    }
     let mut module = [0; c::DBC_MODULE_LEN as usize];
     // SAFETY: `bound` locks the device, to which a driver is bound, and the array has the length
     // that the call asks for.
@@ -161,21 +187,6 @@ pub fn known(device: &Device) -> Option<(Known, Name)> {
     };
     let module = CStr::from_bytes_until_nul(&module).ok()?;
     Some((known, Name::new(module.to_bytes())))
-}
-
-/// Returns the name of the bus of `device`, where there are policies to look for it.
-fn bus(device: &Device) -> Option<&[u8]> {
-    if policy::is_empty() {
-        return None;
-    }
-    // SAFETY: The reference keeps the device.
-    let bus = unsafe { c::dbc_device_bus(as_raw(device)) };
-    if bus.is_null() {
-        return None;
-    }
-    // SAFETY: The name of a bus is a string that lives as long as the bus, which outlives its
-    // devices.
-    Some(unsafe { CStr::from_char_ptr(bus) }.to_bytes())
 }
 
 /// Declares what `device` needs beyond what `struct device` tells, until its driver unbinds.

@@ -62,6 +62,7 @@ enum dbc_known dbc_known(struct device *dev, char *module);
 
 bool dbc_lays_out(struct device *dev);
 const char *dbc_device_driver(struct device *dev);
+const char *dbc_device_module(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 bool dbc_device_is_bound(struct device *dev);
 int dbc_device_lock_bound(struct device *dev);

@@ -7,7 +7,6 @@
 #include <linux/array_size.h>
 #include <linux/bsearch.h>
 #include <linux/device.h>
-#include <linux/device/driver.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/string.h>
@@ -90,12 +89,9 @@ static int compare_names(const void *key, const void *entry)
  */
 enum dbc_known dbc_known(struct device *dev, char *module)
 {
-	const struct device_driver *driver = dev->driver;
-	const char *name = driver->owner ? driver->owner->name : driver->mod_name;
-
 	if (!READ_ONCE(known_needs))
 		return DBC_KNOWN_NOTHING;
-	strscpy(module, name ?: "", DBC_MODULE_LEN);
+	strscpy(module, dbc_device_module(dev) ?: "", DBC_MODULE_LEN);
 	if (device_for_each_child(dev, NULL, look_at_node))
 		return DBC_KNOWN_OBJECTS;
 	if (bsearch(module, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))

@@ -4,7 +4,9 @@
 //!
 //! A directory `/sys/kernel/config/dma_buf_constraints/<bus>:<device>/` with a file for each field.
 //! It counts for the device of that name from its creation on, even if the device appears later.
-//! Buffers to which the device is attached already keep the former constraints.
+//! `driver:<name>` counts for the devices that are bound to the driver of that name on any bus,
+//! `module:<name>` for those of all drivers of a module. Buffers to which a device is attached
+//! already keep the former constraints.
 
 use crate::{
     c_api::dma_buf_constraints,
@@ -41,23 +43,49 @@ use kernel::{
 const LONGEST_BUS: usize = 31;
 const LONGEST_DEVICE: usize = 63;
 
-/// The policy of one device.
-struct Entry {
-    /// `<bus>:<device>`.
-    name: KVec<u8>,
+/// What stands in place of a bus in the policy of a driver, and of a module.
+pub(crate) const DRIVER: &[u8] = b"driver";
+pub(crate) const MODULE: &[u8] = b"module";
+
+/// What the administrator has written in one directory.
+#[derive(Clone, Copy)]
+pub(crate) struct Written {
     values: dma_buf_constraints,
     /// What is preferred beyond that.
     prefers_contiguous: bool,
+    /// Whether what is known of the driver counts, without a word of it.
+    pub(crate) known_needs: bool,
 }
 
-impl Entry {
-    /// Returns the entry of the device `device` on `bus`.
-    fn find<'a>(entries: &'a [Self], bus: &[u8], device: &[u8]) -> Option<&'a Self> {
-        entries.iter().find(|entry| {
-            let rest = entry.name.strip_prefix(bus);
-            rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
-        })
+impl Written {
+    /// Nothing.
+    fn nothing() -> Self {
+        Self {
+            values: dma_buf_constraints::default(),
+            prefers_contiguous: false,
+            known_needs: true,
+        }
     }
+
+    /// Returns the constraints; [`None`] without a value, which hides no ancestor.
+    pub(crate) fn constraints(&self) -> Option<Constraints> {
+        (self.values != dma_buf_constraints::default()).then(|| Constraints::from(&self.values))
+    }
+
+    /// Returns what is preferred beyond them.
+    pub(crate) fn preferences(&self) -> Preferences {
+        match self.prefers_contiguous {
+            true => Preferences::STRONG,
+            false => Preferences::NONE,
+        }
+    }
+}
+
+/// One directory.
+struct Entry {
+    /// `<bus>:<device>`.
+    name: KVec<u8>,
+    written: Written,
 }
 
 kernel::sync::global_lock! {
@@ -81,22 +109,15 @@ pub(crate) fn is_empty() -> bool {
     COUNT.load(Relaxed) == 0
 }
 
-/// Returns the policy of the device `device` on `bus`.
-pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Constraints> {
+/// Returns what is written for the device `device` on `bus`, or for what stands in their place.
+pub(crate) fn of(bus: &[u8], device: &[u8]) -> Option<Written> {
     let entries = ENTRIES.lock();
-    let entry = Entry::find(&entries, bus, device)?;
-    // A directory without a value says nothing, and hides no ancestor.
-    (entry.values != dma_buf_constraints::default()).then(|| Constraints::from(&entry.values))
-}
-
-/// Returns what the policy of the device `device` on `bus` prefers.
-pub(crate) fn preferences(bus: &[u8], device: &[u8]) -> Preferences {
-    let entries = ENTRIES.lock();
-    let entry = Entry::find(&entries, bus, device);
-    match entry.is_some_and(|entry| entry.prefers_contiguous) {
-        true => Preferences::STRONG,
-        false => Preferences::NONE,
-    }
+    let mut entries = entries.iter();
+    let entry = entries.find(|entry| {
+        let rest = entry.name.strip_prefix(bus);
+        rest.and_then(|rest| rest.strip_prefix(b":")) == Some(device)
+    })?;
+    Some(entry.written)
 }
 
 /// Creates the directory of all policies, which exists as long as this does.
@@ -138,6 +159,7 @@ impl GroupOperations for Directory {
                 priority: 6,
                 coherent: 7,
                 prefers_contiguous: 8,
+                known_needs: 9,
             ],
         };
         let bytes = name.to_bytes();
@@ -168,8 +190,7 @@ impl Policy {
         // configfs makes no two directories of one name.
         let entry = Entry {
             name: copy()?,
-            values: dma_buf_constraints::default(),
-            prefers_contiguous: false,
+            written: Written::nothing(),
         };
         let policy = Self { name: copy()? };
         // Allocates without the lock, for which attaching devices wait. No other entry is added
@@ -198,12 +219,12 @@ impl Policy {
     /// Changes the values if the result makes sense; otherwise `EINVAL`.
     fn change(&self, change: impl FnOnce(&mut dma_buf_constraints)) -> Result {
         self.with(|entry| {
-            let mut changed = entry.values;
+            let mut changed = entry.written.values;
             change(&mut changed);
             if invalid(&Constraints::from(&changed)).is_some() {
                 return Err(EINVAL);
             }
-            entry.values = changed;
+            entry.written.values = changed;
             Ok(())
         })?
     }
@@ -256,7 +277,7 @@ macro_rules! attribute {
             type Data = Policy;
 
             fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
-                let value = policy.with(|entry| $to_number(entry.values.$field))?;
+                let value = policy.with(|entry| $to_number(entry.written.values.$field))?;
                 let mut writer = Formatter::new(page);
                 writeln!(writer, $format, value).map_err(|_| EIO)?;
                 Ok(writer.bytes_written())
@@ -279,19 +300,26 @@ attribute!(5, alignment, "{}");
 attribute!(6, priority, "{}");
 attribute!(7, coherent, "{}", u8::from, flag);
 
-#[vtable]
-impl AttributeOperations<8> for Policy {
-    type Data = Policy;
+macro_rules! switch {
+    ($id:literal, $field:ident) => {
+        #[vtable]
+        impl AttributeOperations<$id> for Policy {
+            type Data = Policy;
 
-    fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
-        let value = policy.with(|entry| entry.prefers_contiguous)?;
-        let mut writer = Formatter::new(page);
-        writeln!(writer, "{}", u8::from(value)).map_err(|_| EIO)?;
-        Ok(writer.bytes_written())
-    }
+            fn show(policy: &Policy, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
+                let value = policy.with(|entry| u8::from(entry.written.$field))?;
+                let mut writer = Formatter::new(page);
+                writeln!(writer, "{value}").map_err(|_| EIO)?;
+                Ok(writer.bytes_written())
+            }
 
-    fn store(policy: &Policy, page: &[u8]) -> Result {
-        let value = flag(parse(page)?)?;
-        policy.with(|entry| entry.prefers_contiguous = value)
-    }
+            fn store(policy: &Policy, page: &[u8]) -> Result {
+                let value = flag(parse(page)?)?;
+                policy.with(|entry| entry.written.$field = value)
+            }
+        }
+    };
 }
+
+switch!(8, prefers_contiguous);
+switch!(9, known_needs);

@@ -70,6 +70,7 @@ TEST_F(policy, a_new_one_says_nothing)
 	EXPECT_STREQ("0\n", said(self->policy, "priority"));
 	EXPECT_STREQ("0\n", said(self->policy, "coherent"));
 	EXPECT_STREQ("0\n", said(self->policy, "prefers_contiguous"));
+	EXPECT_STREQ("1\n", said(self->policy, "known_needs"));
 	EXPECT_EQ(0, needs.access_mask);
 	EXPECT_EQ(0, needs.max_segments);
 }
@@ -110,6 +111,31 @@ TEST_F(policy, every_field_counts)
 	EXPECT_EQ(0, needs.access_mask);
 	EXPECT_EQ(0, needs.alignment);
 	EXPECT_NE(LOW(28), needs.max_address);
+}
+
+/* All three add up, for devices that are bound to the driver. */
+TEST_F(policy, of_a_driver_and_of_a_module)
+{
+	struct cenalloc_constraints needs;
+
+	ASSERT_EQ(0, make_policy("driver:cenalloc_importer"));
+	ASSERT_EQ(0, make_policy("module:cenalloc_importer"));
+	ASSERT_EQ(0, make_policy("driver:cenalloc-importer"));
+	EXPECT_EQ(0, say("driver:cenalloc_importer", "max_segments", "70"));
+	EXPECT_EQ(0, say("module:cenalloc_importer", "alignment", "8192"));
+	EXPECT_EQ(0, say("driver:cenalloc-importer", "segment_boundary_mask", "0xfffff"));
+	EXPECT_EQ(0, say(self->policy, "max_segment_size", "65536"));
+	EXPECT_EQ(0, say(self->policy, "max_segments", "71"));
+	needs = needs_of("platform", self->device);
+	EXPECT_EQ(70, needs.max_segments);
+	EXPECT_EQ(8192, needs.alignment);
+	EXPECT_EQ(65536, needs.max_segment_size);
+	EXPECT_NE(0xfffff, needs.segment_boundary_mask);
+	EXPECT_EQ(0, remove_policy("module:cenalloc_importer"));
+	EXPECT_EQ(0, remove_policy("driver:cenalloc-importer"));
+	EXPECT_NE(8192, needs_of("platform", self->device).alignment);
+	EXPECT_EQ(0, remove_policy("driver:cenalloc_importer"));
+	EXPECT_EQ(71, needs_of("platform", self->device).max_segments);
 }
 
 /* What is longer than any block, of which no area has as much. */

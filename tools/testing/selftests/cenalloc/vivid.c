@@ -9,6 +9,7 @@
 #include "cenalloc_test.h"
 #include "cenalloc_c_exporter.h"
 #include "calls.h"
+#include "policy.h"
 #include "camera.h"
 
 #define FRAMES	2
@@ -142,15 +143,21 @@ TEST_F(vivid, kernel_address_captures_into_it)
 	EXPECT_STREQ("any", buffer_field(self->fds[0], "below"));
 }
 
-/* Nobody said so: its queue does. */
+/* Nobody said so: its queue does, unless the administrator says that nothing is known. */
 TEST_F(vivid, dma_is_known)
 {
+	const char * const unknown[] = { NULL, "", "module:vivid", "platform:vivid.0" };
 	struct cenalloc_user *user;
 	struct told told;
-	int i;
+	unsigned int i;
 
-	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, write_file(KNOWN_NEEDS, i ? "N" : "Y"));
+	ASSERT_TRUE(have_policies());
+	for (i = 0; i < ARRAY_SIZE(unknown); i++) {
+		ASSERT_EQ(0, write_file(KNOWN_NEEDS, i == 1 ? "N" : "Y"));
+		if (i > 1) {
+			ASSERT_EQ(0, make_policy(unknown[i]));
+			ASSERT_EQ(0, say(unknown[i], "known_needs", "0"));
+		}
 		ASSERT_EQ(0, request(self->dma, FRAMES));
 		ASSERT_EQ(0, queue(self->dma, 0, self->fds[0]));
 		ASSERT_EQ(0, query(self->fds[0], &told));
@@ -163,6 +170,8 @@ TEST_F(vivid, dma_is_known)
 			  user->sources[CENALLOC_FIELD_CONTIGUOUS]);
 		EXPECT_STREQ(i ? "" : "vivid", user->origin);
 		EXPECT_EQ(0, request(self->dma, 0));
+		if (i > 1)
+			EXPECT_EQ(0, remove_policy(unknown[i]));
 	}
 	EXPECT_EQ(0, write_file(KNOWN_NEEDS, "Y"));
 }
