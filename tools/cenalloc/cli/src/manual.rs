@@ -256,7 +256,8 @@ pub(crate) const POLICY_SHOW: &str = "\
 JSON:
   {\"devices\": [{\"bus\", \"device\", \"needs\", \"present\", \"driver\"}]}
 Whether there is such a device now, and its driver, or null. These needs have
-prefers_contiguous, too.
+prefers_contiguous and known_needs, too. A bus of driver or module is no bus: the
+entry is of the devices of a driver, or of all drivers of a module.
 
 Examples:
   cenalloc policy show
@@ -267,7 +268,7 @@ pub(crate) const POLICY_LOAD: &str = concat!(
     "\
 JSON:
   {\"changes\": [{\"bus\", \"device\", \"before\", \"after\"}], \"warnings\": [text]}
-Before and after are needs, with prefers_contiguous; null is no entry.
+Before and after are needs as of policy show; null is no entry.
 
 Examples:
 A file:
@@ -276,6 +277,8 @@ A file:
   max_segments = 1
   [platform.\"camera.0\"]
   prefers_contiguous = true
+  [module.vivid]
+  known_needs = false
 What it would change:
   cenalloc policy load --dry-run policy.toml
 That, and nothing else, at boot:

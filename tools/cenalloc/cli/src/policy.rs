@@ -9,7 +9,12 @@
 //! [platform."vivid.0"]
 //! max_address = "2^32"
 //! max_segments = 1
+//!
+//! [module.vivid]
+//! known_needs = false
 //! ```
+//!
+//! In place of a bus, `driver` and `module` stand for all devices of a driver or a module.
 
 use crate::{
     args::{Args, Policy, PolicyCommand},
@@ -67,6 +72,8 @@ pub(crate) struct Said {
     needs: Constraints,
     /// Beyond what it needs.
     prefers_contiguous: bool,
+    /// Whether what the kernel knows of its driver counts.
+    known_needs: bool,
 }
 
 impl Said {
@@ -74,16 +81,20 @@ impl Said {
     const NOTHING: Self = Self {
         needs: Constraints::ANY,
         prefers_contiguous: false,
+        known_needs: true,
     };
 }
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.needs.fmt(f)?;
-        match self.prefers_contiguous {
-            true => f.write_str(", prefers contiguous"),
-            false => Ok(()),
+        if self.prefers_contiguous {
+            f.write_str(", prefers contiguous")?;
         }
+        if !self.known_needs {
+            f.write_str(", nothing is known")?;
+        }
+        Ok(())
     }
 }
 
@@ -92,6 +103,7 @@ impl From<&Said> for PolicyNeeds {
         Self {
             needs: (&said.needs).into(),
             prefers_contiguous: said.prefers_contiguous,
+            known_needs: said.known_needs,
         }
     }
 }
@@ -171,10 +183,36 @@ enum Match {
     NoDevice,
     NoDriver,
     Driver(String),
+    /// So many, of a driver or a module.
+    Devices(usize),
+}
+
+/// The devices that are bound to a driver now, whose directory in sysfs this is.
+fn bound_devices(driver: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(driver) else {
+        return 0;
+    };
+    let devices = entries.flatten().filter(|entry| {
+        entry.file_name() != "module" && entry.file_type().is_ok_and(|kind| kind.is_symlink())
+    });
+    devices.count()
 }
 
 impl Match {
     fn of(sysfs: &Path, device: &DeviceId) -> Self {
+        let paths = |directory: PathBuf| {
+            let entries = fs::read_dir(directory).into_iter().flatten();
+            entries.flatten().map(|entry| entry.path())
+        };
+        if device.bus == "driver" {
+            let buses = paths(sysfs.join("bus"));
+            let drivers = buses.map(|bus| bus.join("drivers").join(&device.name));
+            return Self::Devices(drivers.map(|driver| bound_devices(&driver)).sum());
+        }
+        if device.bus == "module" {
+            let drivers = paths(sysfs.join("module").join(&device.name).join("drivers"));
+            return Self::Devices(drivers.map(|driver| bound_devices(&driver)).sum());
+        }
         let bus = sysfs.join("bus").join(&device.bus);
         let path = bus.join("devices").join(&device.name);
         if !bus.exists() {
@@ -198,6 +236,9 @@ impl fmt::Display for Match {
             Self::NoDevice => f.write_str("no device now"),
             Self::NoDriver => f.write_str("a device without a driver"),
             Self::Driver(driver) => write!(f, "driver {driver}"),
+            Self::Devices(0) => f.write_str("no device now"),
+            Self::Devices(1) => f.write_str("1 device"),
+            Self::Devices(count) => write!(f, "{count} devices"),
         }
     }
 }
@@ -278,6 +319,9 @@ impl Store for Configfs {
         read(PREFERS_CONTIGUOUS, &|said, value| {
             flag(value).map(|prefers| said.prefers_contiguous = prefers)
         })?;
+        read(KNOWN_NEEDS, &|said, value| {
+            flag(value).map(|counts| said.known_needs = counts)
+        })?;
         Ok(said)
     }
 
@@ -309,7 +353,14 @@ impl Store for Configfs {
         let priority = Some(needs.priority.into()).filter(|priority| *priority != 0);
         write(PRIORITY, priority, &|value| format!("{value}\n"))?;
         let prefers = said.prefers_contiguous.then_some(1);
-        write(PREFERS_CONTIGUOUS, prefers, &|value| format!("{value}\n"))
+        write(PREFERS_CONTIGUOUS, prefers, &|value| format!("{value}\n"))?;
+        let path = directory.join(KNOWN_NEEDS);
+        // A kernel without it knows nothing.
+        if said.known_needs && !path.exists() {
+            return Ok(());
+        }
+        let counts = u8::from(said.known_needs);
+        fs::write(&path, format!("{counts}\n")).map_err(failure(&path))
     }
 
     fn remove(&mut self, device: &DeviceId) -> Result<()> {
@@ -357,6 +408,9 @@ fn flag(value: Option<u64>) -> Result<bool, String> {
 /// The attribute of what is preferred, which is no [`Field`] either.
 const PREFERS_CONTIGUOUS: &str = "prefers_contiguous";
 
+/// The attribute that says whether what is known of the driver counts.
+const KNOWN_NEEDS: &str = "known_needs";
+
 /// The attribute of the priority. It is no [`Field`]: no reason ever names it.
 const PRIORITY: &str = "priority";
 
@@ -397,6 +451,7 @@ struct Entry {
     coherent: Option<bool>,
     priority: Option<u16>,
     prefers_contiguous: Option<bool>,
+    known_needs: Option<bool>,
 }
 
 impl Entry {
@@ -437,6 +492,7 @@ impl Entry {
         Ok(Said {
             needs,
             prefers_contiguous: self.prefers_contiguous.unwrap_or(false),
+            known_needs: self.known_needs.unwrap_or(true),
         })
     }
 }
@@ -457,6 +513,7 @@ impl From<&Said> for Entry {
             coherent: needs.coherent.then_some(true),
             priority: Some(needs.priority).filter(|priority| *priority != 0),
             prefers_contiguous: said.prefers_contiguous.then_some(true),
+            known_needs: (!said.known_needs).then_some(false),
         }
     }
 }
@@ -597,7 +654,10 @@ fn view(sysfs: &Path, needs: &Needs) -> PolicyDevices {
             bus: device.bus.clone(),
             device: device.name.clone(),
             needs: needs.into(),
-            present: matches!(now, Match::NoDriver | Match::Driver(_)),
+            present: matches!(
+                now,
+                Match::NoDriver | Match::Driver(_) | Match::Devices(1..)
+            ),
             driver: match now {
                 Match::Driver(driver) => Some(driver),
                 _ => None,
@@ -634,6 +694,7 @@ fn text(sysfs: &Path, needs: &Needs) -> String {
 mod tests {
     use super::*;
     use proptest::{option::of, prelude::*};
+    use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
     fn constraints() -> impl Strategy<Value = Constraints> {
@@ -664,9 +725,11 @@ mod tests {
     fn policies() -> impl Strategy<Value = Needs> {
         let id = ("[a-z][a-z0-9_-]{0,8}", "[ -.0-~]{1,20}")
             .prop_map(|(bus, name)| DeviceId::new(&bus, &name).unwrap());
-        let said = (constraints(), any::<bool>()).prop_map(|(needs, prefers_contiguous)| Said {
+        let said = (constraints(), any::<bool>(), any::<bool>());
+        let said = said.prop_map(|(needs, prefers_contiguous, known_needs)| Said {
             needs,
             prefers_contiguous,
+            known_needs,
         });
         proptest::collection::btree_map(id, said, 0..5)
     }
@@ -823,6 +886,7 @@ mod tests {
         let said = Said {
             needs,
             prefers_contiguous: true,
+            known_needs: false,
         };
         store.set(&device, &said).unwrap();
         let path = directory.path().join("pci:0000:00:05.0");
@@ -832,11 +896,13 @@ mod tests {
         assert_eq!(read("coherent"), "1\n");
         assert_eq!(read("priority"), "65535\n");
         assert_eq!(read("prefers_contiguous"), "1\n");
+        assert_eq!(read("known_needs"), "0\n");
         assert_eq!(store.get(&device), Ok(said));
         // Taken back by 0.
         store.set(&device, &Said::NOTHING).unwrap();
         assert_eq!(read("max_segments"), "0\n");
         assert_eq!(read("prefers_contiguous"), "0\n");
+        assert_eq!(read("known_needs"), "1\n");
         assert_eq!(store.get(&device), Ok(Said::NOTHING));
         fs::write(path.join("alignment"), "any\n").unwrap();
         assert_eq!(store.get(&device), Ok(Said::NOTHING));
@@ -844,11 +910,13 @@ mod tests {
             ("coherent", "2\n"),
             ("priority", "65536\n"),
             ("prefers_contiguous", "2\n"),
+            ("known_needs", "2\n"),
         ] {
             fs::write(path.join(field), value).unwrap();
             assert!(store.get(&device).unwrap_err().message.contains(field));
             fs::write(path.join(field), "0\n").unwrap();
         }
+        assert!(!store.get(&device).unwrap().known_needs);
         fs::write(path.join("alignment"), "odd\n").unwrap();
         assert!(store
             .get(&device)
@@ -875,5 +943,33 @@ mod tests {
         store.remove(&device).unwrap();
         assert_eq!(store.devices(), Ok(vec![]));
         assert!(store.remove(&device).is_err());
+    }
+
+    #[test]
+    fn drivers_and_modules_have_devices() {
+        let sysfs = TempDir::new().unwrap();
+        let matched = |bus, name| {
+            let id = DeviceId::new(bus, name).unwrap();
+            Match::of(sysfs.path(), &id).to_string()
+        };
+        let driver = sysfs.path().join("bus/platform/drivers/cam");
+        fs::create_dir_all(&driver).unwrap();
+        fs::create_dir_all(sysfs.path().join("module/camera/drivers")).unwrap();
+        fs::write(driver.join("bind"), "").unwrap();
+        symlink(
+            &driver,
+            sysfs.path().join("module/camera/drivers/platform:cam"),
+        )
+        .unwrap();
+        symlink("/", driver.join("module")).unwrap();
+        assert_eq!(matched("driver", "cam"), "no device now");
+        symlink("/", driver.join("cam.0")).unwrap();
+        assert_eq!(matched("driver", "cam"), "1 device");
+        symlink("/", driver.join("cam.1")).unwrap();
+        assert_eq!(matched("driver", "cam"), "2 devices");
+        assert_eq!(matched("module", "camera"), "2 devices");
+        assert_eq!(matched("module", "cam"), "no device now");
+        assert_eq!(matched("platform", "cam"), "no device now");
+        assert_eq!(matched("driver", "camera"), "no device now");
     }
 }

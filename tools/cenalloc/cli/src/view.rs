@@ -399,6 +399,7 @@ pub(crate) struct PolicyNeeds {
     #[serde(flatten)]
     pub(crate) needs: Needs,
     pub(crate) prefers_contiguous: bool,
+    pub(crate) known_needs: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
