@@ -89,7 +89,7 @@ pub(crate) fn create(id: u64, name: &str, len: u64, alignment: u64) {
 pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
     event!(attach => {
         with_user(user, |user, name| {
-            let needs = user.needs().own().into();
+            let needs: c::cenalloc_constraints = user.needs().own().into();
             event!(now attach(id, name, &needs, user.data.declared.is_some()));
         });
     });
@@ -99,7 +99,7 @@ pub(crate) fn attach(id: u64, user: Option<&User<Client>>) {
 pub(crate) fn declare(id: u64, user: Option<&User<Client>>) {
     event!(declare => {
         with_user(user, |user, name| {
-            let needs = user.needs().own().into();
+            let needs: c::cenalloc_constraints = user.needs().own().into();
             event!(now declare(id, name, &needs, true));
         });
     });
