@@ -37,13 +37,12 @@ int buffer_create(const char *name, __u64 len)
 	return create.fd;
 }
 
-/* Tells of a platform device that will attach later, and what it needs. */
-void buffer_declare(int fd, const char *device, __u32 max_segments)
+/* Tells of a platform device that will attach later. */
+void buffer_declare(int fd, const char *device)
 {
 	struct cenalloc_declare declare = {
 		.fd = fd,
 		.bus = "platform",
-		.constraints.max_segments = max_segments,
 	};
 	int cenalloc = cenalloc_open();
 
@@ -83,7 +82,6 @@ __u64 bytes_given_out(void)
 /* Who was asked for the memory, in which order, and why it became this one. */
 void explain_choice(const struct buffer *buffer, __u64 len)
 {
-	bool needs_contiguous = !strcmp(buffer->needs.segments, "1");
 	struct cenalloc_allocator_info entries[MOST];
 	unsigned int i, count = list(entries);
 	bool chosen = false;
@@ -92,7 +90,7 @@ void explain_choice(const struct buffer *buffer, __u64 len)
 		const struct cenalloc_allocator_info *entry = &entries[i];
 		bool contiguous = entry->flags & CENALLOC_ALLOCATOR_CONTIGUOUS;
 		const char *gives = contiguous ? "contiguous memory" :
-						 "scattered pages";
+						 "pages";
 		const char *mark = dim, *verdict = "out of memory";
 
 		chosen = !strcmp(entry->name, buffer->allocator);
@@ -101,8 +99,6 @@ void explain_choice(const struct buffer *buffer, __u64 len)
 			verdict = "chosen";
 		} else if (len > entry->max_len) {
 			verdict = "too small";
-		} else if (needs_contiguous && !contiguous) {
-			verdict = "cannot promise contiguous memory";
 		}
 		say("  %s%-14s %s, up to %llu bytes: %s%s", mark, entry->name,
 		    gives, (unsigned long long)entry->max_len, verdict, plain);

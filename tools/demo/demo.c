@@ -168,7 +168,7 @@ static int make_cenalloc_buffer(void)
 {
 	int fd = buffer_create("trial", FRAME);
 
-	buffer_declare(fd, "vivid.0", 1);
+	buffer_declare(fd, "vivid.0");
 	return fd;
 }
 
@@ -287,6 +287,7 @@ static void create(int *fd)
 
 static __u32 narrow(int fd, int edu, int vgem, int importer)
 {
+	struct user user;
 	__u32 display;
 
 	chapter("Each device that attaches, or is declared, narrows what the memory may be.");
@@ -297,13 +298,17 @@ static __u32 narrow(int fd, int edu, int vgem, int importer)
 	say_user();
 	edu_attach(edu, fd);
 	say_user();
-	buffer_declare(fd, "vivid.0", 1);
+	buffer_declare(fd, "vivid.0");
 	say_user();
+	user = watch_newest_user(watch_buffer(NAME).id);
+	if (strcmp(user.prefers, "objects"))
+		die("the camera should be known to import contiguous memory alone");
 	if (strcmp(watch_buffer(NAME).state, "empty"))
 		die("attaching should take no memory");
 	say("memory taken: %llu bytes", (unsigned long long)bytes_given_out());
-	say("Addresses come from each device's DMA mask. That vivid needs contiguous memory, its");
-	say("driver does not tell: the program declares it (CENALLOC_DECLARE).");
+	say("Addresses come from each device's DMA mask. The program has said no more than that the");
+	say("camera will come. That it imports contiguous memory alone, nobody says: cenalloc sees");
+	say("it in what its driver has registered (\"%s\"), and prefers such memory.", user.prefers);
 	return display;
 }
 

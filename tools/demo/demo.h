@@ -38,6 +38,8 @@ struct buffer {
 struct user {
 	char name[64];
 	struct needs needs;
+	/* From what it is known that it prefers contiguous memory; "-" where it does not. */
+	char prefers[16];
 };
 
 struct buffer watch_buffer(const char *name);
@@ -49,7 +51,7 @@ const char *words(const struct needs *needs);
 /* allocators.c: /dev/cenalloc, and a heap to compare with */
 int heap_allocate(__u64 len);
 int buffer_create(const char *name, __u64 len);
-void buffer_declare(int fd, const char *device, __u32 max_segments);
+void buffer_declare(int fd, const char *device);
 __u64 bytes_given_out(void);
 void explain_choice(const struct buffer *buffer, __u64 len);
 

@@ -109,6 +109,7 @@ struct user watch_newest_user(unsigned long buffer)
 		if (number(line, "buffer") != buffer)
 			continue;
 		value(line, "device", user.name, sizeof(user.name));
+		value(line, "prefers", user.prefers, sizeof(user.prefers));
 		read_needs(line, &user.needs);
 	}
 	if (!*user.name)
