@@ -11,6 +11,8 @@
 #include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/string.h>
 
 #include "helpers.h"
 
@@ -115,22 +117,23 @@ bool dbc_always_coherent(void)
 	       !IS_ENABLED(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU_ALL);
 }
 
-/* Returns the name of the driver of a device that stays bound meanwhile. */
-const char *dbc_device_driver(struct device *dev)
+/*
+ * Copies the names of the driver that is bound to a device, and of its module, into @names,
+ * which is zero. The driver may unbind meanwhile: drivers are static in their modules, and
+ * a module is freed a grace period after none of its drivers is bound any more.
+ */
+void dbc_driver_names(struct device *dev, struct dbc_driver_names *names)
 {
-	const struct device_driver *driver = READ_ONCE(dev->driver);
+	const struct device_driver *driver;
+	const char *module;
 
-	return driver ? driver->name : NULL;
-}
-
-/* Returns the name of the module of the driver that is bound, or NULL. */
-const char *dbc_device_module(struct device *dev)
-{
-	const struct device_driver *driver = READ_ONCE(dev->driver);
-
+	guard(rcu)();
+	driver = READ_ONCE(dev->driver);
 	if (!driver)
-		return NULL;
-	return driver->owner ? driver->owner->name : driver->mod_name;
+		return;
+	module = driver->owner ? driver->owner->name : driver->mod_name;
+	strscpy(names->driver, driver->name);
+	strscpy(names->module, module ?: "");
 }
 
 /* Returns the name of the bus of a device, or NULL. */

@@ -113,10 +113,10 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     let start: &Device = device;
     let line = iter::successors(Some(start), |device| parent(device));
     let line = line.take(if is_bound { usize::MAX } else { 1 });
-    let written = |one| {
-        written_for(one, is_bound && ptr::eq(one, start))
-            .into_iter()
-            .flatten()
+    let names = is_bound.then(|| driver_names(start));
+    let written = |one: &Device| {
+        let names = names.as_ref().filter(|_| ptr::eq(one, start));
+        written_for(one, names).into_iter().flatten()
     };
     let preferences = line.clone().flat_map(written).map(|one| one.preferences());
     let preferences = preferences.fold(Preferences::NONE, Preferences::meet);
@@ -130,29 +130,36 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     Needs::new(facts, &own, ancestor.as_ref()).preferring(preferences)
 }
 
-/// Returns what the administrator has written for `device`, and for its driver and the module of
-/// that if `has_driver`.
-fn written_for(device: &Device, has_driver: bool) -> [Option<Written>; 3] {
-    let text = |text: *const c_char| {
-        // SAFETY: The names of a bus, a driver and a module are strings that live as long as those.
-        // A bus outlives its devices; a driver and its module stay while it is bound, as the caller
-        // says by `has_driver`.
-        (!text.is_null()).then(|| unsafe { CStr::from_char_ptr(text) }.to_bytes())
+/// Returns the names of the driver of `device` and of its module, which are empty where there is
+/// none. It may unbind meanwhile.
+fn driver_names(device: &Device) -> c::dbc_driver_names {
+    let mut names = c::dbc_driver_names {
+        driver: [0; 64],
+        module: [0; 64],
     };
-    let raw = as_raw(device);
+    // SAFETY: The reference keeps the device; `names` is a local variable, and zero.
+    unsafe { c::dbc_driver_names(as_raw(device), &mut names) };
+    names
+}
+
+/// Returns the bytes before the first NUL of an array of C.
+fn text(array: &[u8]) -> &[u8] {
+    CStr::from_bytes_until_nul(array).map_or(&[], CStr::to_bytes)
+}
+
+/// Returns what the administrator has written for `device`, and for its driver and the module of
+/// that, if they have `names`.
+fn written_for(device: &Device, names: Option<&c::dbc_driver_names>) -> [Option<Written>; 3] {
     let mut places = [const { None }; 3];
     if !policy::is_empty() {
         // SAFETY: The reference keeps the device.
-        let bus = text(unsafe { c::dbc_device_bus(raw) });
+        let bus = unsafe { c::dbc_device_bus(as_raw(device)) };
+        // SAFETY: The name of a bus is a string that lives as long as the bus, which outlives its
+        // devices.
+        let bus = (!bus.is_null()).then(|| unsafe { CStr::from_char_ptr(bus) }.to_bytes());
         places[0] = bus.map(|bus| (bus, device.name().to_bytes()));
-        if has_driver {
-            // SAFETY: As above.
-            let driver = text(unsafe { c::dbc_device_driver(raw) });
-            places[1] = driver.map(|name| (policy::DRIVER, name));
-            // SAFETY: As above.
-            let module = text(unsafe { c::dbc_device_module(raw) });
-            places[2] = module.map(|name| (policy::MODULE, name));
-        }
+        places[1] = names.map(|names| (policy::DRIVER, text(&names.driver)));
+        places[2] = names.map(|names| (policy::MODULE, text(&names.module)));
     }
     places.map(|place| place.and_then(|(bus, name)| policy::of(bus, name)))
 }
@@ -173,20 +180,19 @@ pub enum Known {
 /// drivers take in their remove, which runs under the device's lock.
 pub fn known(device: &Device) -> Option<(Known, Name)> {
     let bound = BoundLock::try_new(device)?;
-    let written = written_for(&bound, true);
+    let names = driver_names(&bound);
+    let written = written_for(&bound, Some(&names));
     if written.iter().flatten().any(|written| !written.known_needs) {
         return None;
     }
-    let mut module = [0; c::DBC_MODULE_LEN as usize];
-    // SAFETY: `bound` locks the device, to which a driver is bound, and the array has the length
-    // that the call asks for.
-    let known = match unsafe { c::dbc_known(as_raw(&bound), module.as_mut_ptr()) } {
+    // SAFETY: `bound` locks the device, to which a driver is bound. The name of its module ends in
+    // NUL, since `dbc_driver_names` wrote it.
+    let known = match unsafe { c::dbc_known(as_raw(&bound), names.module.as_ptr()) } {
         c::DBC_KNOWN_OBJECTS => Known::Objects,
         c::DBC_KNOWN_TABLE => Known::Table,
         _ => return None,
     };
-    let module = CStr::from_bytes_until_nul(&module).ok()?;
-    Some((known, Name::new(module.to_bytes())))
+    Some((known, Name::new(text(&names.module))))
 }
 
 /// Declares what `device` needs beyond what `struct device` tells, until its driver unbinds.
@@ -234,11 +240,8 @@ pub fn name(device: &Device) -> Name {
     let Some(bound) = BoundLock::try_new(device) else {
         return Name::new(device_name);
     };
-    // SAFETY: The reference keeps the device.
-    let driver = unsafe { c::dbc_device_driver(as_raw(&bound)) };
-    // SAFETY: The name of a driver is a string that lives as long as the driver, which stays bound
-    // as long as `bound` locks the device.
-    let driver = unsafe { CStr::from_char_ptr(driver) }.to_bytes();
+    let names = driver_names(&bound);
+    let driver = text(&names.driver);
     if device_name.starts_with(driver) {
         return Name::new(device_name);
     }

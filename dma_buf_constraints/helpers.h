@@ -55,14 +55,21 @@ enum dbc_known {
 	DBC_KNOWN_TABLE,
 };
 
-/* The length of the name of a module, with its NUL. */
-enum { DBC_MODULE_LEN = MODULE_NAME_LEN };
+enum dbc_known dbc_known(struct device *dev, const char *module);
 
-enum dbc_known dbc_known(struct device *dev, char *module);
+/**
+ * struct dbc_driver_names - what the driver of a device is called
+ * @driver: its own name
+ * @module: that of its module, also of one that is built in; empty where it has none
+ */
+struct dbc_driver_names {
+	char driver[64];
+	char module[64];
+};
+
+void dbc_driver_names(struct device *dev, struct dbc_driver_names *names);
 
 bool dbc_lays_out(struct device *dev);
-const char *dbc_device_driver(struct device *dev);
-const char *dbc_device_module(struct device *dev);
 const char *dbc_device_bus(struct device *dev);
 bool dbc_device_is_bound(struct device *dev);
 int dbc_device_lock_bound(struct device *dev);

@@ -83,15 +83,13 @@ static int compare_names(const void *key, const void *entry)
 }
 
 /*
- * Tells what is known of a device that is locked, with its driver bound, and by which
- * module: nodes of the device are unregistered under its lock. @module has room for
- * DBC_MODULE_LEN bytes.
+ * Tells what is known of a device that is locked, with a driver of @module bound: most
+ * nodes of the device are unregistered under its lock.
  */
-enum dbc_known dbc_known(struct device *dev, char *module)
+enum dbc_known dbc_known(struct device *dev, const char *module)
 {
 	if (!READ_ONCE(known_needs))
 		return DBC_KNOWN_NOTHING;
-	strscpy(module, dbc_device_module(dev) ?: "", DBC_MODULE_LEN);
 	if (device_for_each_child(dev, NULL, look_at_node))
 		return DBC_KNOWN_OBJECTS;
 	if (bsearch(module, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))
