@@ -10,6 +10,7 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 #include <drm/drm_device.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
@@ -27,21 +28,29 @@ static const char * const modules[] = {
 #include "known_modules.h"
 };
 
+/*
+ * Some drivers unregister nodes without the lock of the device: on the exit of a module, or
+ * where a component of the device goes. What such a node shows may be freed while it is
+ * looked at. So it is read without faults, and counts if the node is registered after that.
+ */
+
 static bool queues_contiguous(struct device *node)
 {
-	const struct video_device *video = to_video_device(node);
-	const struct vb2_mem_ops *memops;
-	bool is_contiguous;
+	struct video_device *video = to_video_device(node);
+	const struct vb2_queue *queue = READ_ONCE(video->queue);
+	const struct vb2_mem_ops *contiguous, *memops;
 
-	if (!video->queue)
+	if (!queue)
 		return false;
 	/* NULL where the library is not loaded. */
-	memops = symbol_get(vb2_dma_contig_memops);
-	if (!memops)
+	contiguous = symbol_get(vb2_dma_contig_memops);
+	if (!contiguous)
 		return false;
-	is_contiguous = video->queue->mem_ops == memops;
 	symbol_put(vb2_dma_contig_memops);
-	return is_contiguous;
+	if (get_kernel_nofault(memops, &queue->mem_ops))
+		return false;
+	smp_rmb(); /* Registered after the read. */
+	return memops == contiguous && video_is_registered(video);
 }
 
 /*
@@ -50,17 +59,23 @@ static bool queues_contiguous(struct device *node)
  */
 static bool imports_contiguous(struct device *node)
 {
-	const struct drm_minor *minor = dev_get_drvdata(node);
+	const struct drm_minor *minor = READ_ONCE(node->driver_data);
+	typeof_member(struct drm_driver, gem_prime_import_sg_table) import_table;
+	typeof_member(struct drm_driver, gem_prime_import) import;
 	const struct drm_driver *driver;
+	struct drm_device *dev;
 	char name[64];
 
-	/* A minor that is being unregistered has none. */
-	if (!minor || !minor->dev)
+	if (!minor ||
+	    get_kernel_nofault(dev, &minor->dev) ||
+	    get_kernel_nofault(driver, &dev->driver) ||
+	    get_kernel_nofault(import, &driver->gem_prime_import) ||
+	    get_kernel_nofault(import_table, &driver->gem_prime_import_sg_table))
 		return false;
-	driver = minor->dev->driver;
-	if (driver->gem_prime_import || !driver->gem_prime_import_sg_table)
+	smp_rmb(); /* Registered after the reads: else the node has lost its minor. */
+	if (READ_ONCE(node->driver_data) != minor || import || !import_table)
 		return false;
-	snprintf(name, sizeof(name), "%ps", driver->gem_prime_import_sg_table);
+	snprintf(name, sizeof(name), "%ps", import_table);
 	return str_has_prefix(name, "drm_gem_dma_prime_import_sg_table");
 }
 
@@ -83,8 +98,8 @@ static int compare_names(const void *key, const void *entry)
 }
 
 /*
- * Tells what is known of a device that is locked, with a driver of @module bound: most
- * nodes of the device are unregistered under its lock.
+ * Tells what is known of a device that is locked, with a driver of @module bound. Most nodes
+ * of the device are unregistered under its lock.
  */
 enum dbc_known dbc_known(struct device *dev, const char *module)
 {
