@@ -222,10 +222,28 @@ static int call_query(struct world *world)
 	return call(world->other, CENALLOC_QUERY, query);
 }
 
-/* Where the kernel has no piece for the answer, it makes one of pages. */
 FIXTURE_VARIANT_ADD(no_memory, query) {
 	.injected = {
 		.before = a_user_and_cenalloc,
+		.call = call_query,
+		/* For so few users it takes no memory. */
+		.never_fails = true,
+	},
+};
+
+static int users_and_cenalloc(struct world *world)
+{
+	int ret = a_user_and_cenalloc(world), i;
+
+	for (i = 0; i < 3 && !ret; i++)
+		ret = declare_needs(world->fd, "one of many", NEEDS());
+	return ret;
+}
+
+/* Where the kernel has no piece for the answer, it makes one of pages. */
+FIXTURE_VARIANT_ADD(no_memory, query_many) {
+	.injected = {
+		.before = users_and_cenalloc,
 		.call = call_query,
 		.falls_through = true,
 	},
