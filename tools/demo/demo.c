@@ -306,9 +306,9 @@ static __u32 narrow(int fd, int edu, int vgem, int importer)
 	if (strcmp(watch_buffer(NAME).state, "empty"))
 		die("attaching should take no memory");
 	say("memory taken: %llu bytes", (unsigned long long)bytes_given_out());
-	say("Addresses come from each device's DMA mask. The program has said no more than that the");
-	say("camera will come. That it imports contiguous memory alone, nobody says: cenalloc sees");
-	say("it in what its driver has registered (\"%s\"), and prefers such memory.", user.prefers);
+	say("Addresses come from each device's DMA mask. Of the camera the program has said");
+	say("no more than that it will come. That it imports contiguous memory alone nobody");
+	say("says: cenalloc sees it in what its driver has registered (\"%s\").", user.prefers);
 	return display;
 }
 
