@@ -60,10 +60,11 @@ static bool queues_contiguous(struct device *node)
 static bool imports_contiguous(struct device *node)
 {
 	const struct drm_minor *minor = READ_ONCE(node->driver_data);
-	typeof_member(struct drm_driver, gem_prime_import_sg_table) import_table;
-	typeof_member(struct drm_driver, gem_prime_import) import;
 	const struct drm_driver *driver;
 	struct drm_device *dev;
+
+	typeof_member(struct drm_driver, gem_prime_import_sg_table) import_table;
+	typeof_member(struct drm_driver, gem_prime_import) import;
 	char name[64];
 
 	if (!minor ||
