@@ -341,7 +341,7 @@ impl Buffer {
         if new.is_ok() {
             trace::allocate(self.id, self.len, &new);
         }
-        // A signal is the only error, and the present memory serves.
+        // Where that fails, the present memory serves.
         let _ = new.map(|new| self.replace(guard, &old, new));
     }
 

@@ -113,7 +113,7 @@ fn said(device: &Device<Bound>, more: &Constraints, facts: &Facts) -> Needs {
     let start: &Device = device;
     let line = iter::successors(Some(start), |device| parent(device));
     let line = line.take(if is_bound { usize::MAX } else { 1 });
-    let names = is_bound.then(|| driver_names(start));
+    let names = (is_bound && !policy::is_empty()).then(|| driver_names(start));
     let written = |one: &Device| {
         let names = names.as_ref().filter(|_| ptr::eq(one, start));
         written_for(one, names).into_iter().flatten()
