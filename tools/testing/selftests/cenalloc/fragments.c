@@ -18,7 +18,6 @@
 #define SPARE		(44 * MIB)
 /* Of the rest one page in so many bytes is pinned, so that none becomes whole. */
 #define PIN_EVERY	(2 * MIB)
-#define MOST_PINS	512
 
 /* How many blocks of the largest order are free: the last number of each zone. */
 static unsigned int free_blocks(void)
@@ -44,11 +43,8 @@ static unsigned int free_blocks(void)
  */
 static int fragment(struct __test_metadata *_metadata)
 {
-	static struct {
-		struct udmabuf_create_list head;
-		struct udmabuf_create_item items[MOST_PINS];
-	} list;
 	int memfd = memfd_create("fragments", MFD_CLOEXEC | MFD_ALLOW_SEALING), udmabuf, pins;
+	struct udmabuf_create_list *list;
 	static const char page[64 * KIB] = { 1 };
 	struct sysinfo info;
 	__u64 len, at, from;
@@ -56,19 +52,21 @@ static int fragment(struct __test_metadata *_metadata)
 	ASSERT_LE(0, memfd);
 	ASSERT_EQ(0, sysinfo(&info));
 	len = ((__u64)info.freeram * info.mem_unit - SPARE) & ~(PIN_EVERY - 1);
-	ASSERT_GE(MOST_PINS, len / PIN_EVERY);
+	list = calloc(1, sizeof(*list) + len / PIN_EVERY * sizeof(list->list[0]));
+	ASSERT_NE(NULL, list);
 	for (at = 0; at < len; at += PAGE)
 		ASSERT_EQ(PAGE, pwrite(memfd, page, PAGE, at));
 	ASSERT_EQ(0, fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK));
 	for (at = 0; at < len; at += PIN_EVERY)
-		list.items[list.head.count++] = (struct udmabuf_create_item){
+		list->list[list->count++] = (struct udmabuf_create_item){
 			.memfd = memfd, .offset = at, .size = PAGE,
 		};
 	udmabuf = open_device("/dev/udmabuf");
 	ASSERT_LE(0, udmabuf);
-	pins = call(udmabuf, UDMABUF_CREATE_LIST, &list);
+	pins = call(udmabuf, UDMABUF_CREATE_LIST, list);
 	ASSERT_LE(0, pins);
 	close(udmabuf);
+	free(list);
 	for (from = PAGE; from < len; from += PIN_EVERY)
 		ASSERT_EQ(0, fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from,
 				       PIN_EVERY - PAGE));
