@@ -41,8 +41,9 @@ static inline int fail_nth(int file, int nth)
 }
 
 /*
- * Begins or ends that pages fail behind the allocation of fail_nth(): at most 64, since
- * the kernel makes a page fault again until it has what it needs. A negative errno.
+ * Begins or ends that pages fail behind the allocation of fail_nth(): at most 1000,
+ * since the kernel makes a page fault again until it has the page tables that it needs. A
+ * search for memory in several ways, made twice, has to fail with fewer. A negative errno.
  */
 static inline int fail_behind(int file, bool fails)
 {
@@ -51,7 +52,7 @@ static inline int fail_behind(int file, bool fails)
 
 static inline int refill_failures(void)
 {
-	return write_file(FAULTS "fail_page_alloc/times", "64");
+	return write_file(FAULTS "fail_page_alloc/times", "1000");
 }
 
 /* Ends fail_nth(). Whether an allocation has failed; a negative errno. */

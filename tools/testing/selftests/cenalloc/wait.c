@@ -489,7 +489,7 @@ TEST_F(mapped, unbind_wakes_a_crowd_once)
 {
 	static struct waiter waiters[CROWD];
 	unsigned int declared = 3000 / slower(), crowd = CROWD / slower(), i;
-	double alone, few, many;
+	double alone, few, many, most;
 
 	if (load(REMOVABLE_NAME))
 		SKIP(return, "no " REMOVABLE_NAME);
@@ -500,8 +500,13 @@ TEST_F(mapped, unbind_wakes_a_crowd_once)
 	}
 	ASSERT_EQ(crowd, settled_waiting(self->fd, crowd));
 	few = unbind_time(_metadata, 1);
-	many = unbind_time(_metadata, declared);
-	EXPECT_GT(5 * (alone + few) + 0.01, many) {
+	most = 5 * (alone + few) + 0.01;
+	/* A processor of the machine may be taken away meanwhile, but not each time. */
+	i = 0;
+	do {
+		many = unbind_time(_metadata, declared);
+	} while (many >= most && ++i < 5);
+	EXPECT_GT(most, many) {
 		TH_LOG("%.4f s for %u that wait, %.4f s for %u declarations, %.4f s for both", few,
 		       crowd, alone, declared, many);
 	}
