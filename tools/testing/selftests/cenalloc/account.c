@@ -425,7 +425,6 @@ TEST_F(account, limit_whatever_is_declared)
 	size_t i;
 
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "32M"));
-	ASSERT_EQ(0, enter("payer"));
 	for (i = 0; i < ARRAY_SIZE(attacks); i++) {
 		__s64 held, uncharged = atoi(attacks[i].uncharged) * (__s64)MIB;
 		const struct cenalloc_constraints needs = {
@@ -434,26 +433,30 @@ TEST_F(account, limit_whatever_is_declared)
 		};
 
 		ASSERT_EQ(0, write_file(UNCHARGED, attacks[i].uncharged));
-		for (count = 0, ret = 0; !ret && count < (int)ARRAY_SIZE(fds); count += !ret) {
+		ASSERT_EQ(0, enter("payer"));
+		for (count = 0; count < (int)ARRAY_SIZE(fds); count++) {
 			fds[count] = create(2 * MIB);
 			ASSERT_LE(0, fds[count]);
+		}
+		/* Where a cgroup is full, the next file that is read costs a process its life. */
+		ASSERT_EQ(0, enter("user"));
+		for (count = 0, ret = 0; !ret && count < (int)ARRAY_SIZE(fds); count += !ret) {
 			ASSERT_EQ(0, declare_needs(fds[count], "needs", needs));
 			ret = allocate(fds[count]);
 		}
 		ASSERT_EQ(-ENOMEM, ret);
 		held = count * 2 * (__s64)MIB;
-		/* The process and its buffers' own data are in the cgroup, too. */
+		/* The buffers' own data are in the cgroup, too. */
 		EXPECT_GE(held, 8 * (__s64)MIB);
 		EXPECT_LE(held, 32 * (__s64)MIB + (attacks[i].low ? uncharged : 0)) {
 			TH_LOG("%zu: %lld MiB", i, (long long)(held / MIB));
 		}
 		EXPECT_LE(held - current_bytes("payer"), uncharged);
-		for (; count >= 0; count--)
+		for (count = 0; count < (int)ARRAY_SIZE(fds); count++)
 			close(fds[count]);
 		EXPECT_TRUE(settles_at("payer", self->payer));
 	}
 	EXPECT_EQ(0, write_file(UNCHARGED, "64"));
-	ASSERT_EQ(0, enter("user"));
 }
 
 static int count_dying(void)
