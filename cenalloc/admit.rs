@@ -47,7 +47,8 @@ use dma_buf_constraints::{
         Misfit,
         Name,
         Preferences,
-        Refusal, //
+        Refusal,
+        Strength, //
     },
 };
 use kernel::{
@@ -298,9 +299,8 @@ impl Buffer {
         let devices = Devices::of(proposal.users()).with(device.as_deref());
         let need = &unsuited.need;
         let is_preferred = || {
-            proposal.outcome().preferences() == Preferences::STRONG
-                || client::known(proposal.newcomer()).is_some()
-                || client::preferences(proposal.users()) == Preferences::STRONG
+            let newcomers = client::preferences_of(proposal.newcomer());
+            newcomers.meet(client::preferences(proposal.users())) == Preferences::STRONG
         };
         let mut sought = false;
         let new = self
@@ -325,16 +325,23 @@ impl Buffer {
         let users = &guard.users;
         let devices = Devices::of(users);
         let one_range = self.need(users.combined()).in_one_range();
-        let need = one_range.map(|(_, preferred)| preferred);
-        let need = need.filter(|need| allocator::any_could(need, &devices).is_ok());
-        let Some(need) = need else {
+        let could = |strong: &Need| allocator::any_could(strong, &devices).is_ok();
+        let Some((weak, strong)) = one_range.filter(|(_, strong)| could(strong)) else {
             // For these users it never is.
             guard.sought = true;
             return;
         };
-        if Held::of(guard).first.is_some() || client::preferences(users) != Preferences::STRONG {
+        if Held::of(guard).first.is_some() {
             return;
         }
+        let need = match client::preferences(users).contiguous {
+            Strength::Strong => Some(strong),
+            Strength::Weak => weak,
+            Strength::None => None,
+        };
+        let Some(need) = need else {
+            return;
+        };
         let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
         let new = self.payer.charge(|| backing::seek(&need, &devices, fits));
         guard.sought = true;

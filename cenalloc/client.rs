@@ -17,7 +17,8 @@ use dma_buf_constraints::{
     bound::Kept,
     device::{
         self,
-        Known, //
+        Known,
+        Seen, //
     },
     dma_buf::Tables,
     model::{
@@ -127,24 +128,34 @@ pub(crate) struct Client {
     pub(crate) declared: Option<Declared>,
     /// How many late refusals there were while this user held the memory.
     pub(crate) late_refusals: u32,
+    /// What was found out about the device.
+    pub(crate) seen: Seen,
 }
 
 impl Client {
+    /// Creates the client of nobody.
+    pub(crate) const fn none() -> Self {
+        Self {
+            attached: None,
+            declared: None,
+            late_refusals: 0,
+            seen: Seen::nothing(),
+        }
+    }
+
     /// Creates the client of a device that attaches.
     pub(crate) fn attached(attached: Attached) -> Self {
         Self {
             attached: Some(attached),
-            declared: None,
-            late_refusals: 0,
+            ..Self::none()
         }
     }
 
     /// Creates the client of a user that is declared.
     pub(crate) fn declared(declared: Declared) -> Self {
         Self {
-            attached: None,
             declared: Some(declared),
-            late_refusals: 0,
+            ..Self::none()
         }
     }
 
@@ -182,13 +193,12 @@ fn may_prefer(user: &User<Client>) -> bool {
     needs.preferring(Preferences::STRONG).preferences() != needs.preferences()
 }
 
-/// Tells from what it is known, without a word of anybody, that `user` prefers one range, and by
-/// which module.
-pub(crate) fn known(user: &User<Client>) -> Option<(Known, Name)> {
+/// Tells from what it is known, without a word of anybody, that `user` prefers one range.
+fn known(user: &User<Client>) -> Option<Known> {
     if !may_prefer(user) {
         return None;
     }
-    device::known(&*user.data.device()?)
+    user.data.seen.known(&*user.data.device()?)
 }
 
 /// From what it is known that a user prefers something, and of which module.
@@ -200,47 +210,41 @@ pub(crate) struct Origin {
     pub(crate) module: Name,
 }
 
+/// Returns what `user` prefers, with what is known of it.
+pub(crate) fn preferences_of(user: &User<Client>) -> Preferences {
+    let said = user.needs().preferences();
+    known(user).map_or(said, |known| said.meet(known.preferences()))
+}
+
 /// Returns what `user` prefers, with what is known of it, and from what that is known.
 pub(crate) fn preferred(user: &User<Client>) -> (Preferences, Origin) {
-    let (preferences, source, word, module) = match known(user) {
-        Some((Known::Objects, module)) => (
-            Preferences::STRONG,
-            c::CENALLOC_SOURCE_OBJECTS,
-            "objects",
-            module,
-        ),
-        Some((Known::Table, module)) => (
-            Preferences::STRONG,
-            c::CENALLOC_SOURCE_TABLE,
-            "table",
-            module,
-        ),
-        None => match user.needs().preferences() {
-            Preferences::NONE => (
-                Preferences::NONE,
-                c::CENALLOC_SOURCE_UNKNOWN,
-                "-",
-                Name::EMPTY,
-            ),
-            written => (written, c::CENALLOC_SOURCE_POLICY, "policy", Name::EMPTY),
-        },
+    let said = user.needs().preferences();
+    let known = known(user).filter(|known| said.meet(known.preferences()) != said);
+    let (source, word) = match known {
+        Some(Known::Objects) => (c::CENALLOC_SOURCE_OBJECTS, "objects"),
+        Some(Known::Table) => (c::CENALLOC_SOURCE_TABLE, "table"),
+        Some(Known::Library) => (c::CENALLOC_SOURCE_LIBRARY, "library"),
+        None if said.is_some() => (c::CENALLOC_SOURCE_POLICY, "policy"),
+        None => (c::CENALLOC_SOURCE_UNKNOWN, "-"),
+    };
+    let module = match (known, user.data.device()) {
+        (Some(_), Some(device)) => device::module(&device),
+        _ => Name::EMPTY,
     };
     let origin = Origin {
         source,
         word,
         module,
     };
-    (preferences, origin)
+    (known.map_or(said, Known::preferences), origin)
 }
 
 /// Returns what `users` prefer together, with what is known of them. It is slow.
 pub(crate) fn preferences(users: &Users<Client>) -> Preferences {
-    let is_known = || users.iter().any(|user| known(user).is_some());
-    match users.preferences() {
-        Preferences::STRONG => Preferences::STRONG,
-        _ if is_known() => Preferences::STRONG,
-        declared => declared,
-    }
+    users
+        .iter()
+        .map(preferences_of)
+        .fold(Preferences::NONE, Preferences::meet)
 }
 
 impl Identity for Client {

@@ -354,7 +354,8 @@ unsafe impl Exporter for Buffer {
             Some(found) if found.data.declared.is_some() => found.data.attached = None,
             found => {
                 if let Some(found) = found {
-                    (found.data.attached, found.data.late_refusals) = (None, 0);
+                    // The next is another user, and may be another device.
+                    found.data = Client::none();
                 }
                 self.dismiss(&mut guard, &user);
                 guard.users.keep_spare(user);

@@ -21,7 +21,6 @@ use crate::{
         Misfit,
         Name,
         Needs,
-        Preferences,
         Refusal,
         Together, //
     }, //
@@ -140,18 +139,12 @@ impl From<Error> for Refused {
 pub struct Outcome {
     together: Together,
     choice: Choice,
-    preferences: Preferences,
 }
 
 impl Outcome {
     /// Returns what the buffer, all users and the newcomer would need together.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
-    }
-
-    /// Returns what all users and the newcomer would prefer together.
-    pub fn preferences(&self) -> Preferences {
-        self.preferences
     }
 }
 
@@ -240,7 +233,6 @@ impl<T: Identity> Proposal<'_, T> {
         let users = self.users;
         users.together = self.outcome.together;
         users.choice = self.outcome.choice;
-        users.preferences = self.outcome.preferences;
         users.members.push(self.newcomer.0)
     }
 
@@ -267,8 +259,6 @@ pub struct Users<T> {
     together: Together,
     /// The choice that counts, for all users.
     choice: Choice,
-    /// What all users prefer together.
-    preferences: Preferences,
     /// A user that was released: an importer that attaches and detaches for each frame reuses it.
     spare: Option<Newcomer<T>>,
 }
@@ -282,7 +272,6 @@ impl<T: Identity> Users<T> {
             members: Members::new(),
             together: Together::new(&base),
             choice: Choice::First,
-            preferences: Preferences::NONE,
             spare: None,
         }
     }
@@ -293,11 +282,6 @@ impl<T: Identity> Users<T> {
     /// mapping of a device behind an IOMMU is left out.
     pub fn combined(&self) -> &Constraints {
         self.together.by(self.choice)
-    }
-
-    /// Returns what all users prefer together, by either choice.
-    pub fn preferences(&self) -> Preferences {
-        self.preferences
     }
 
     /// Returns what counts of the needs of a user of this set. It changes only where the second
@@ -420,7 +404,6 @@ impl<T: Identity> Users<T> {
             return Ok(Outcome {
                 together: self.together,
                 choice: self.choice,
-                preferences: self.preferences,
             });
         }
         if let Some(misfit) = needs.own().impossible(self.len, page) {
@@ -428,11 +411,7 @@ impl<T: Identity> Users<T> {
         }
         let together = self.together.with(needs);
         match together.choose(self.choice, self.len, page) {
-            Ok(choice) => Ok(Outcome {
-                together,
-                choice,
-                preferences: self.preferences.meet(needs.preferences()),
-            }),
+            Ok(choice) => Ok(Outcome { together, choice }),
             Err(misfit) => {
                 let (misfit, cause, other) = self.opponent(needs, misfit.field);
                 Err(refused(misfit, cause, other))
@@ -509,8 +488,6 @@ impl<T: Identity> Users<T> {
         let base = Together::new(&self.base);
         let together = self.iter().fold(base, |all, user| all.with(user.needs()));
         self.together = together;
-        let preferences = self.iter().map(|user| user.needs().preferences());
-        self.preferences = preferences.fold(Preferences::NONE, Preferences::meet);
         if self.choice == Choice::Second {
             let page = PAGE_SIZE as u64;
             let is_possible = together.impossible(Choice::First, self.len, page).is_none();

@@ -422,15 +422,6 @@ impl<'a> BoundLock<'a> {
         // guard, not even for a moment: its drop unlocks.
         Ok(Self(device, NotThreadSafe))
     }
-
-    /// Takes the lock if it is free and a driver is bound. It does not wait: the caller may hold
-    /// locks that importers also take in their remove, which runs under the device's lock.
-    pub(crate) fn try_new(device: &'a Device) -> Option<Self> {
-        // SAFETY: The reference keeps the device.
-        let is_locked = unsafe { c::dbc_device_trylock_bound(as_raw(device)) };
-        // INVARIANT: The call took the lock and found a driver, or there is no guard.
-        is_locked.then(|| Self(device, NotThreadSafe))
-    }
 }
 
 impl Deref for BoundLock<'_> {

@@ -4,10 +4,7 @@
 //! what the administrator wrote, and what it inherits.
 
 use crate::{
-    bound::{
-        self,
-        BoundLock, //
-    },
+    bound,
     c,
     model::{
         Constraints,
@@ -35,7 +32,8 @@ use kernel::{
     },
     page::PAGE_SIZE,
     prelude::*,
-    str::CStrExt, //
+    str::CStrExt,
+    sync::atomic::Atomic, //
 };
 
 /// Returns what `device` needs of shared buffers now.
@@ -171,28 +169,57 @@ pub enum Known {
     Objects,
     /// The module of its driver.
     Table,
+    /// A library that the module of its driver is linked to.
+    Library,
 }
 
-/// Tells whether `device` is known to import contiguous memory alone, without a word of its driver,
-/// from what, and the module of its driver.
-///
-/// Nothing is known while another thread has the device locked: the caller may hold locks that
-/// drivers take in their remove, which runs under the device's lock.
-pub fn known(device: &Device) -> Option<(Known, Name)> {
-    let bound = BoundLock::try_new(device)?;
-    let names = driver_names(&bound);
-    let written = written_for(&bound, Some(&names));
-    if written.iter().flatten().any(|written| !written.known_needs) {
-        return None;
+impl Known {
+    /// Returns what such a device prefers.
+    pub const fn preferences(self) -> Preferences {
+        match self {
+            Self::Objects | Self::Table => Preferences::STRONG,
+            // The driver may use the library for something else.
+            Self::Library => Preferences::WEAK,
+        }
     }
-    // SAFETY: `bound` locks the device, to which a driver is bound. The name of its module ends in
-    // NUL, since `dbc_driver_names` wrote it.
-    let known = match unsafe { c::dbc_known(as_raw(&bound), names.module.as_ptr()) } {
-        c::DBC_KNOWN_OBJECTS => Known::Objects,
-        c::DBC_KNOWN_TABLE => Known::Table,
-        _ => return None,
-    };
-    Some((known, Name::new(text(&names.module))))
+}
+
+/// What was found out about one device. It counts while the driver is bound of which that was.
+pub struct Seen(Atomic<usize>);
+
+impl Seen {
+    /// Nothing was.
+    pub const fn nothing() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Tells whether `device`, the same at each call, is known to import contiguous memory alone,
+    /// without a word of its driver, and from what.
+    ///
+    /// Nothing is found out while another thread has the device locked: the caller may hold locks
+    /// that drivers take in their remove, which runs under the device's lock.
+    pub fn known(&self, device: &Device) -> Option<Known> {
+        if !policy::is_empty() {
+            let names = driver_names(device);
+            let written = written_for(device, Some(&names));
+            if written.iter().flatten().any(|written| !written.known_needs) {
+                return None;
+            }
+        }
+        // SAFETY: The reference keeps the device. The word is an atomic one, which C reads and
+        // writes as such.
+        match unsafe { c::dbc_known(as_raw(device), self.0.as_ptr()) } {
+            c::DBC_KNOWN_OBJECTS => Some(Known::Objects),
+            c::DBC_KNOWN_TABLE => Some(Known::Table),
+            c::DBC_KNOWN_LIBRARY => Some(Known::Library),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the name of the module of the driver of `device`, which is empty where it has none.
+pub fn module(device: &Device) -> Name {
+    Name::new(text(&driver_names(device).module))
 }
 
 /// Declares what `device` needs beyond what `struct device` tells, until its driver unbinds.
@@ -234,13 +261,9 @@ pub fn as_raw(device: &Device) -> *mut bindings::device {
 /// Returns the name of a device for messages: `vivid.0`, or with its driver in front where the
 /// device's own name does not tell what it is, `edu 0000:00:05.0`.
 ///
-/// The driver is left out where the device is locked, since the driver may be unbinding.
 pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
-    let Some(bound) = BoundLock::try_new(device) else {
-        return Name::new(device_name);
-    };
-    let names = driver_names(&bound);
+    let names = driver_names(device);
     let driver = text(&names.driver);
     if device_name.starts_with(driver) {
         return Name::new(device_name);

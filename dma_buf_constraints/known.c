@@ -8,6 +8,7 @@
 #include <linux/bsearch.h>
 #include <linux/device.h>
 #include <linux/kernel.h>
+#include <linux/kernfs.h>
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -99,16 +100,74 @@ static int compare_names(const void *key, const void *entry)
 }
 
 /*
- * Tells what is known of a device that is locked, with a driver of @module bound. Most nodes
- * of the device are unregistered under its lock.
+ * Tells whether a loaded module is linked to @library, by what sysfs shows: the list of the
+ * kernel itself belongs to the loader of modules.
  */
-enum dbc_known dbc_known(struct device *dev, const char *module)
+static bool is_linked_to(const struct module *module, const char *library)
 {
-	if (!READ_ONCE(known_needs))
+	const char *const path[] = { library, "holders", module->name };
+	struct kernfs_node *node = module->mkobj.kobj.kset->kobj.sd;
+	size_t i;
+
+	kernfs_get(node);
+	for (i = 0; node && i < ARRAY_SIZE(path); i++) {
+		struct kernfs_node *parent = node;
+
+		node = kernfs_find_and_get(parent, path[i]);
+		kernfs_put(parent);
+	}
+	kernfs_put(node);
+	return node;
+}
+
+/* The bits of an address of a driver that are free. */
+#define KNOWN_MASK	(__alignof__(struct device_driver) - 1)
+
+static_assert(DBC_KNOWN_LIBRARY <= KNOWN_MASK);
+
+/* Tells what is known of the driver of a device that is locked, by its module. */
+static enum dbc_known known_of_module(const struct device_driver *driver)
+{
+	const struct module *module = driver->owner;
+	const char *name = module ? module->name : driver->mod_name;
+
+	if (!name)
 		return DBC_KNOWN_NOTHING;
-	if (device_for_each_child(dev, NULL, look_at_node))
-		return DBC_KNOWN_OBJECTS;
-	if (bsearch(module, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))
+	if (bsearch(name, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))
 		return DBC_KNOWN_TABLE;
+	/* Of those that are built in nothing tells what they are linked to. */
+	if (module && (is_linked_to(module, "videobuf2_dma_contig") ||
+		       is_linked_to(module, "drm_dma_helper")))
+		return DBC_KNOWN_LIBRARY;
 	return DBC_KNOWN_NOTHING;
+}
+
+/*
+ * Tells what is known of a device. @seen is where it was found out before: the address of the
+ * driver, with the result in its free bits. What the nodes show comes first, and is looked for
+ * again until it is found, since they may be registered late. Nothing is known while another
+ * thread has the device locked: the caller may hold locks that drivers take in their remove,
+ * which runs under the lock of the device.
+ */
+enum dbc_known dbc_known(struct device *dev, unsigned long *seen)
+{
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+	unsigned long before = READ_ONCE(*seen);
+	enum dbc_known known;
+
+	if (!READ_ONCE(known_needs) || !driver)
+		return DBC_KNOWN_NOTHING;
+	if ((before & ~KNOWN_MASK) != (unsigned long)driver)
+		before = 0;
+	known = before & KNOWN_MASK;
+	if (known == DBC_KNOWN_OBJECTS || !dbc_device_trylock_bound(dev))
+		return known;
+	driver = dev->driver;
+	if (device_for_each_child(dev, NULL, look_at_node))
+		known = DBC_KNOWN_OBJECTS;
+	else if (!before)
+		known = known_of_module(driver);
+	dbc_device_unlock(dev);
+	WRITE_ONCE(*seen, (unsigned long)driver | known);
+	return known;
 }
