@@ -47,6 +47,8 @@ def is_checked():
 
 # Kernels with checkers take so many times the time of the stock one.
 SLOWER = 8 if is_checked() else 1
+# Stock modules that tests use.
+MODULES = ['vgem', 'vivid', 'bochs', 'vkms']
 # Seconds after which a guest counts as hung, on any machine.
 TIMEOUT = 1800
 # And so many MiB more: KASAN's shadow, the books of lockdep, kmemleak and DMA-API.
@@ -201,8 +203,9 @@ def arguments():
                    help='one processor whose clock counts instructions: a nanosecond is one')
     p.add_argument('--append', default='', metavar='ARGS', help='added to the kernel command line')
     p.add_argument('--qemu', default='', metavar='ARGS', help='added to the command line of QEMU')
-    p.add_argument('--modules', default='vgem vivid', metavar='NAMES',
-                   help='stock modules that a test guest can modprobe (vgem vivid)')
+    p.add_argument('--modules', metavar='NAMES',
+                   help='stock modules that a test guest can modprobe '
+                        f'(those there are of {" ".join(MODULES)})')
     p.add_argument('--load', metavar='NAMES',
                    help='which of our modules to load first (all that are built)')
     p.add_argument('--timeout', type=float, metavar='SECONDS',
@@ -317,7 +320,7 @@ class Modules:
         """Names of the modules that one of ours needs directly."""
         out = subprocess.run(['modinfo', '-F', 'depends', ko], check=True,
                              capture_output=True, text=True).stdout
-        return [n for n in out.strip().split(',') if n]
+        return [self.name(n) for n in out.strip().split(',') if n]
 
 
 def flat(path):
@@ -366,7 +369,12 @@ def base_disk(modules, paths):
 
 
 def ram_disk(args, modules, load, modroot):
-    wanted = ['9p', '9pnet_virtio', 'overlay'] if args.full else args.modules.split()
+    if args.full:
+        wanted = ['9p', '9pnet_virtio', 'overlay']
+    elif args.modules is None:
+        wanted = [name for name in MODULES if name in modules.paths]
+    else:
+        wanted = args.modules.split()
     if args.share and not args.full:
         wanted += ['9p', '9pnet_virtio']
     needs = {name: modules.needs(ko) for name, ko in modules.ours.items()}
@@ -387,7 +395,8 @@ def ram_disk(args, modules, load, modroot):
             found = []
             for need in direct:
                 found += [need] + all_needs(need)
-            return list(dict.fromkeys(found))
+            # The last is loaded first: each stands behind all that need it.
+            return list(dict.fromkeys(reversed(found)))[::-1]
 
         for name, ko in modules.ours.items():
             with open(ko, 'rb') as f:
