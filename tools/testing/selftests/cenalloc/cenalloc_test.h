@@ -131,6 +131,19 @@ static inline int sync_cpu(int fd, __u64 flags)
 	return call(fd, DMA_BUF_IOCTL_SYNC, &sync);
 }
 
+/* A buffer that has memory already, which may be out of reach of who comes later. */
+static inline int create_touched(__u64 len)
+{
+	int fd = create(len);
+	char *memory = map_cpu(fd, len);
+
+	if (memory != MAP_FAILED) {
+		memory[len - 1] = 1;
+		munmap(memory, len);
+	}
+	return fd;
+}
+
 /* --- The importer --------------------------------------------------------- */
 
 static inline int open_importer(void)
