@@ -53,11 +53,12 @@ TEST_F(gem_dma, is_known)
 TEST_F(gem_dma, all_are_imported)
 {
 	const __u64 lens[] = { 172800, 921600, 2457600, 3686400 };
+	int rounds = slower() > 1 ? 1 : 10;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(lens); i++) {
-		EXPECT_EQ(100, import_many(self->card, 10, 10, lens[i], false));
-		EXPECT_EQ(100, import_many(self->card, 10, 10, lens[i], true));
+		EXPECT_EQ(rounds * 10, import_many(self->card, rounds, 10, lens[i], false));
+		EXPECT_EQ(rounds * 10, import_many(self->card, rounds, 10, lens[i], true));
 	}
 }
 
