@@ -22,7 +22,7 @@ heaps=../dmabuf-heaps/dmabuf-heap
 [ -x $heaps ] || heaps=
 calls="create abi allocators attach map move cpu lifetime heap edu vgem capi
 	exporters allocate would declare query refusals wait policy second_choice relocate account
-	trace kunit.sh $heaps queues gem_dma vivid leak"
+	trace kunit.sh $heaps displays queues gem_dma vivid leak"
 races="race_all kapi outside outside_memory race_outside rust_api fuzz log race removable module
 	probe leak vivid_refused"
 # shellcheck disable=SC2086	# one program a word
