@@ -12,8 +12,6 @@
 #include "camera.h"
 #include "modules.h"
 
-#define QUEUES	"cenalloc_queues"
-
 /* Above the largest block, and in how many buffers its blocks do not all lie side by side. */
 #define LARGE	(16 * MIB)
 #define SOME	16
@@ -93,6 +91,29 @@ TEST_F(queues, scattered_memory)
 	EXPECT_EQ(0, request(self->node, 0));
 	while (i--)
 		close(fds[i]);
+}
+
+/* It is told from what that is known. */
+TEST_F(queues, known_of_a_library)
+{
+	const __u32 prefers = self->is_translated ? 0 : CENALLOC_PREFERS_CONTIGUOUS;
+	const struct cenalloc_user *user;
+	int fd = create(921600);
+	struct told told;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, request(self->node, 1));
+	ASSERT_EQ(0, queue(self->node, 0, fd));
+	ASSERT_EQ(0, query(fd, &told));
+	user = told_user(&told, self->name);
+	ASSERT_NE(NULL, user);
+	EXPECT_EQ(prefers, user->preferences);
+	EXPECT_EQ(0, user->unmet);
+	EXPECT_EQ(prefers ? CENALLOC_SOURCE_LIBRARY : CENALLOC_SOURCE_UNKNOWN,
+		  user->sources[CENALLOC_FIELD_CONTIGUOUS]);
+	EXPECT_STREQ(prefers ? QUEUES : "", user->origin);
+	EXPECT_EQ(0, request(self->node, 0));
+	close(fd);
 }
 
 TEST_HARNESS_MAIN
