@@ -30,6 +30,7 @@ use kernel::{
         Bound,
         Device, //
     },
+    error::to_result,
     page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
@@ -181,6 +182,27 @@ impl Known {
             // The driver may use the library for something else.
             Self::Library => Preferences::WEAK,
         }
+    }
+}
+
+/// Follows modules that are unloaded, of which it may be known what they import. As long as it
+/// lives, what is known of drivers is true.
+pub(crate) struct Watch(());
+
+impl Watch {
+    /// Registers the notifier. `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The notifier is a static, and the drop unregisters it before the module is
+        // unloaded.
+        to_result(unsafe { c::dbc_watch_modules() })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: `new` registered it.
+        unsafe { c::dbc_unwatch_modules() };
     }
 }
 

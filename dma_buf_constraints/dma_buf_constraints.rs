@@ -47,6 +47,7 @@ struct DmaBufConstraints {
     #[pin]
     policies: kernel::configfs::Subsystem<policy::Directory>,
     watching: bound::Watching,
+    modules: device::Watch,
 }
 
 impl kernel::InPlaceModule for DmaBufConstraints {
@@ -54,6 +55,7 @@ impl kernel::InPlaceModule for DmaBufConstraints {
         policy::init();
         try_pin_init!(Self {
             watching: bound::Watching::new(),
+            modules: device::Watch::new()?,
             policies <- policy::directory(),
         })
     }

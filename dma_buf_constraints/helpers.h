@@ -58,6 +58,8 @@ enum dbc_known {
 };
 
 enum dbc_known dbc_known(struct device *dev, unsigned long *seen);
+int dbc_watch_modules(void);
+void dbc_unwatch_modules(void);
 
 /**
  * struct dbc_driver_names - what the driver of a device is called

@@ -7,9 +7,12 @@
 #include <linux/array_size.h>
 #include <linux/bsearch.h>
 #include <linux/device.h>
+#include <linux/hash.h>
 #include <linux/kernel.h>
 #include <linux/kernfs.h>
+#include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <drm/drm_device.h>
@@ -125,8 +128,8 @@ static bool is_linked_to(const struct module *module, const char *library)
 
 static_assert(DBC_KNOWN_LIBRARY <= KNOWN_MASK);
 
-/* Tells what is known of the driver of a device that is locked, by its module. */
-static enum dbc_known known_of_module(const struct device_driver *driver)
+/* Tells what is known of a driver by its module. */
+static enum dbc_known look_at_module(const struct device_driver *driver)
 {
 	const struct module *module = driver->owner;
 	const char *name = module ? module->name : driver->mod_name;
@@ -140,6 +143,50 @@ static enum dbc_known known_of_module(const struct device_driver *driver)
 		       is_linked_to(module, "drm_dma_helper")))
 		return DBC_KNOWN_LIBRARY;
 	return DBC_KNOWN_NOTHING;
+}
+
+/* What was found of drivers, by a hash of their address: that, and the result in its free bits. */
+static unsigned long drivers[64];
+
+/*
+ * Forgets all drivers when a module goes, at whose address there may be another soon. Its exit
+ * has unbound its drivers by then, so that none of them is found any more.
+ */
+static int forget_drivers(struct notifier_block *block, unsigned long event, void *module)
+{
+	size_t i;
+
+	for (i = 0; event == MODULE_STATE_GOING && i < ARRAY_SIZE(drivers); i++)
+		WRITE_ONCE(drivers[i], 0);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block modules_go = {
+	.notifier_call = forget_drivers,
+};
+
+/* Follows modules that are unloaded. */
+int dbc_watch_modules(void)
+{
+	return register_module_notifier(&modules_go);
+}
+
+void dbc_unwatch_modules(void)
+{
+	unregister_module_notifier(&modules_go);
+}
+
+/* Tells what is known by its module of the driver of a device that is locked. */
+static enum dbc_known known_of_module(const struct device_driver *driver)
+{
+	unsigned long *place = &drivers[hash_ptr(driver, ilog2(ARRAY_SIZE(drivers)))];
+	unsigned long found = READ_ONCE(*place);
+
+	if ((found & ~KNOWN_MASK) != (unsigned long)driver) {
+		found = (unsigned long)driver | look_at_module(driver);
+		WRITE_ONCE(*place, found);
+	}
+	return found & KNOWN_MASK;
 }
 
 /*
@@ -165,7 +212,7 @@ enum dbc_known dbc_known(struct device *dev, unsigned long *seen)
 	driver = dev->driver;
 	if (device_for_each_child(dev, NULL, look_at_node))
 		known = DBC_KNOWN_OBJECTS;
-	else if (!before)
+	else
 		known = known_of_module(driver);
 	dbc_device_unlock(dev);
 	WRITE_ONCE(*seen, (unsigned long)driver | known);
