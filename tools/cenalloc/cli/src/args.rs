@@ -2,9 +2,9 @@
 
 //! The command line.
 
-use crate::{complete, manual};
+use crate::{complete, manual, recipes::Recipe};
 use cenalloc::{debugfs::Debugfs, procfs::Procfs, Classes, Constraints, Device, Limit, Size};
-use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{builder::PossibleValuesParser, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 use std::{path::PathBuf, time::Duration};
 
@@ -305,6 +305,11 @@ pub(crate) enum PolicyCommand {
         #[arg(value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
 
+        /// Load the recipe of a board, by default of this one; see `policy recipes`
+        #[arg(long, value_name = "BOARD", num_args = 0..=1, conflicts_with = "file",
+              value_parser = PossibleValuesParser::new(Recipe::names()))]
+        board: Option<Option<String>>,
+
         /// Remove what is set for devices that are not in the file
         #[arg(long)]
         prune: bool,
@@ -312,6 +317,15 @@ pub(crate) enum PolicyCommand {
         /// Only check the file, and say what would be done
         #[arg(long)]
         dry_run: bool,
+    },
+    /// List the recipes, which are policies for boards, or print one
+    ///
+    /// A recipe has what the kernel does not know of a board, and says of each entry why.
+    #[command(after_long_help = manual::POLICY_RECIPES)]
+    Recipes {
+        /// The one to print
+        #[arg(value_parser = PossibleValuesParser::new(Recipe::names()))]
+        board: Option<String>,
     },
 }
 
@@ -376,6 +390,9 @@ mod tests {
             "cenalloc watch --interval 0",
             "cenalloc watch --interval NaN",
             "cenalloc device",
+            "cenalloc policy load --board odd",
+            "cenalloc policy load --board rk3588 file",
+            "cenalloc policy recipes odd",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -13,6 +13,7 @@ mod generate;
 mod manual;
 mod policy;
 mod query;
+mod recipes;
 mod table;
 mod view;
 mod watch;

@@ -24,7 +24,8 @@ Files:
   /dev/cenalloc                            query, test, allocators, why
   /sys/kernel/debug/cenalloc               list, watch, why, query; takes root
   /sys/kernel/config/dma_buf_constraints   policy
-  /proc                                    list --pids, why, query
+  /proc                                    list --pids, why, query; policy, for
+                                           the recipe of this board
 
 Examples:
 Who keeps a new device out of a buffer:
@@ -283,5 +284,22 @@ What it would change:
   cenalloc policy load --dry-run policy.toml
 That, and nothing else, at boot:
   cenalloc policy load --prune /etc/cenalloc.toml
+What is not known of this board by itself:
+  cenalloc policy load --board
 "
 );
+
+pub(crate) const POLICY_RECIPES: &str = "\
+JSON:
+  {\"recipes\": [{\"name\", \"compatible\", \"entries\", \"here\"}]}
+Which boards a recipe is for, by what their device tree is compatible with, how many entries it \
+has, and whether this machine is one of them. A recipe without entries says why: nothing is known \
+of that board that the kernel does not know. With a board, TOML is printed.
+
+Examples:
+What it would change, and why:
+  cenalloc policy load --board rk3588 --dry-run
+  cenalloc policy recipes rk3588
+One to begin with, to be loaded at boot:
+  cenalloc policy recipes imx8m >/etc/cenalloc.toml
+";

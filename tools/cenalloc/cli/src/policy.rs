@@ -20,6 +20,7 @@ use crate::{
     args::{Args, Policy, PolicyCommand},
     emit,
     failure::{Failure, Result},
+    recipes::{self, Recipe},
     show,
     table::{Align, Table},
     view::{PolicyChange, PolicyChanges, PolicyDevice, PolicyDevices, PolicyNeeds},
@@ -521,7 +522,7 @@ impl From<&Said> for Entry {
 type Document = BTreeMap<String, BTreeMap<String, Entry>>;
 
 /// Reads TOML.
-fn from_toml(text: &str) -> Result<Needs> {
+pub(crate) fn from_toml(text: &str) -> Result<Needs> {
     let document: Document = toml::from_str(text).map_err(|e| {
         let start = e.span().map_or(0, |span| span.start);
         let number = text[..start].matches('\n').count();
@@ -576,21 +577,31 @@ pub(crate) fn policy(args: &Args, policy: &Policy) -> Result<()> {
                     .map_err(|error| Failure::from_io(&path.display().to_string(), &error)),
             }
         }
+        PolicyCommand::Recipes { board: Some(board) } => {
+            if args.json {
+                return Err(Failure::new(
+                    "a recipe is TOML: `policy recipes` prints JSON",
+                ));
+            }
+            emit(Recipe::of(Some(board), &args.procfs)?.toml)
+        }
+        PolicyCommand::Recipes { board: None } => {
+            let view = recipes::view(&args.procfs)?;
+            show(args, &view, || recipes::text(&view))
+        }
         PolicyCommand::Load {
             file,
+            board,
             prune,
             dry_run,
         } => {
-            let mut text = String::new();
-            let (name, read) = match file {
-                None => ("standard input".to_owned(), {
-                    std::io::stdin().read_to_string(&mut text).map(|_| ())
-                }),
-                Some(path) => (path.display().to_string(), {
-                    fs::read_to_string(path).map(|all| text = all)
-                }),
+            let (name, text) = match board {
+                None => source(file.as_deref())?,
+                Some(board) => {
+                    let recipe = Recipe::of(board.as_deref(), &args.procfs)?;
+                    (recipe.name.to_owned(), recipe.toml.to_owned())
+                }
             };
-            read.map_err(|error| Failure::from_io(&name, &error))?;
             let needs = from_toml(&text).map_err(|failure| Failure {
                 message: format!("{name}: {}", failure.message),
                 ..failure
@@ -609,6 +620,21 @@ pub(crate) fn policy(args: &Args, policy: &Policy) -> Result<()> {
             show(args, &view, || changes(&policy.sysfs, &done))
         }
     }
+}
+
+/// Reads a file, or standard input. The result has its name, too.
+fn source(file: Option<&Path>) -> Result<(String, String)> {
+    let mut text = String::new();
+    let (name, read) = match file {
+        None => ("standard input".to_owned(), {
+            std::io::stdin().read_to_string(&mut text).map(|_| ())
+        }),
+        Some(path) => (path.display().to_string(), {
+            fs::read_to_string(path).map(|all| text = all)
+        }),
+    };
+    read.map_err(|error| Failure::from_io(&name, &error))?;
+    Ok((name, text))
 }
 
 /// What may be a slip of the pen: a bus can also come with a module that is loaded later.

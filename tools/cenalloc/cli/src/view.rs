@@ -431,3 +431,18 @@ pub(crate) struct PolicyChanges {
 pub(crate) struct PolicyDevices {
     pub(crate) devices: Vec<PolicyDevice>,
 }
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Recipe {
+    pub(crate) name: &'static str,
+    /// What the device tree of such a board is compatible with.
+    pub(crate) compatible: &'static [&'static str],
+    pub(crate) entries: usize,
+    /// Whether this machine is one.
+    pub(crate) here: bool,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Recipes {
+    pub(crate) recipes: Vec<Recipe>,
+}

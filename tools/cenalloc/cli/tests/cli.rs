@@ -614,6 +614,82 @@ fn policies_are_loaded_and_saved() {
     assert_eq!(run(&["save"], ""), (Some(0), toml.to_owned()));
 }
 
+/// What a policy says of the recipes, on a machine that is compatible with `machine`.
+fn recipe(machine: &str, configfs: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let procfs = TempDir::new().unwrap();
+    fs::create_dir(procfs.path().join("device-tree")).unwrap();
+    fs::write(procfs.path().join("device-tree/compatible"), machine).unwrap();
+    let mut command = policy(configfs, args);
+    let output = command.arg("--procfs").arg(procfs.path()).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn recipes_are_policies_that_say_why() {
+    let configfs = TempDir::new().unwrap();
+    let (_, list, _) = recipe("", configfs.path(), &["recipes", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let recipes = list["recipes"].as_array().unwrap();
+    let names: Vec<_> = recipes.iter().map(|one| one["name"].as_str()).collect();
+    let boards = ["allwinner", "imx8m", "raspberry-pi-4", "rk3588"].map(Some);
+    assert_eq!(names, boards);
+    for one in recipes {
+        let name = one["name"].as_str().unwrap();
+        assert_eq!(one["here"], false);
+        let (_, toml, _) = recipe("", configfs.path(), &["recipes", name]);
+        // Each entry, and a recipe without one, has lines before it that say why.
+        let lines: Vec<_> = toml.lines().collect();
+        let entries = lines.iter().filter(|line| line.starts_with('[')).count();
+        assert_eq!(one["entries"], entries, "{name}");
+        for (line, next) in lines.iter().zip(&lines[1..]) {
+            assert!(!next.starts_with('[') || line.starts_with('#'), "{next}");
+        }
+        assert!(entries > 0 || toml.contains("no entries, since "), "{name}");
+        // Each is a file that loads, and nothing is left to do then.
+        let configfs = TempDir::new().unwrap();
+        let load = ["load", "--board", name];
+        let (code, done, _) = recipe("", configfs.path(), &load);
+        assert_eq!((code, done.lines().count()), (Some(0), entries), "{done}");
+        let again = recipe("", configfs.path(), &load);
+        assert_eq!((again.0, again.1), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn recipes_are_found_by_the_device_tree() {
+    let configfs = TempDir::new().unwrap();
+    let pi = "raspberrypi,4-model-b\0brcm,bcm2711\0";
+    let (code, text, _) = recipe(pi, configfs.path(), &["recipes"]);
+    assert_eq!(code, Some(0));
+    for line in text.lines().skip(1) {
+        assert_eq!(line.contains(" yes "), line.contains("bcm2711"), "{line}");
+    }
+    let load = ["load", "--board", "--dry-run"];
+    let (code, done, _) = recipe(pi, configfs.path(), &load);
+    assert_eq!(code, Some(0));
+    assert!(
+        done.contains("+ module:vc_sm_cma: contiguous (no device now)\n"),
+        "{done}"
+    );
+    // Not by a part of a word.
+    for other in ["", "brcm,bcm2711x\0", "brcm,bcm271\0"] {
+        let (code, _, error) = recipe(other, configfs.path(), &load);
+        assert_eq!(code, Some(1), "{other}");
+        assert!(
+            error.contains("there is no recipe for this machine"),
+            "{error}"
+        );
+        assert!(error.contains("cenalloc policy recipes"), "{error}");
+    }
+    let (code, _, error) = recipe(pi, configfs.path(), &["recipes", "rk3588", "--json"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("policy recipes"), "{error}");
+}
+
 #[test]
 fn policies_without_configfs() {
     let here = TempDir::new().unwrap();
@@ -652,6 +728,11 @@ fn completion_completes() {
         "cma,dma-coherent\n"
     );
     assert_eq!(offered("cenalloc list --sort ker"), "kernel-maps\n");
+    assert_eq!(
+        offered("cenalloc policy load --board ras"),
+        "raspberry-pi-4\n"
+    );
+    assert_eq!(offered("cenalloc policy recipes i"), "imx8m\n");
 }
 
 #[test]
@@ -674,6 +755,7 @@ fn manual_pages() {
         "cenalloc-why.1",
         "cenalloc-test.1",
         "cenalloc-policy-load.1",
+        "cenalloc-policy-recipes.1",
     ] {
         assert!(pages.iter().any(|name| name == page), "{page} in {pages:?}");
     }
@@ -684,7 +766,11 @@ fn manual_pages() {
     for name in ["cenalloc.1", "cenalloc-test.1"] {
         assert!(page(name).contains(".SH EXIT STATUS\n"), "{}", page(name));
     }
-    for name in ["cenalloc-list.1", "cenalloc-policy-load.1"] {
+    for name in [
+        "cenalloc-list.1",
+        "cenalloc-policy-load.1",
+        "cenalloc-policy-recipes.1",
+    ] {
         for section in [".SH JSON\n", ".SH EXAMPLES\n"] {
             assert!(page(name).contains(section), "{}", page(name));
         }
