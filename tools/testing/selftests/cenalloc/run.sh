@@ -23,8 +23,11 @@ heaps=../dmabuf-heaps/dmabuf-heap
 calls="create abi allocators attach map move cpu lifetime heap edu vgem capi
 	exporters allocate would declare query refusals wait policy second_choice relocate account
 	trace kunit.sh $heaps displays queues gem_dma vivid leak"
-races="race_all kapi outside outside_memory race_outside rust_api fuzz log race removable module
-	probe leak vivid_refused"
+races="race_all kapi outside outside_memory race_outside rust_api fuzz log race removable
+	module probe leak vivid_refused"
+# With the command cenalloc alone, which CENALLOC_TOOL in the environment names.
+# shellcheck disable=SC2034	# read by the makefile
+commands="recipes"
 # shellcheck disable=SC2086	# one program a word
 case ${1:-all} in
 calls) set -- $calls ;;
