@@ -12,9 +12,8 @@
 #include "camera.h"
 #include "modules.h"
 
-/* Above the largest block, and in how many buffers its blocks do not all lie side by side. */
+#define BLOCK	(4 * MIB)	/* the largest of the page allocator */
 #define LARGE	(16 * MIB)
-#define SOME	16
 
 FIXTURE(queues) {
 	char name[64];		/* of the device, and of its node */
@@ -65,32 +64,45 @@ TEST_F(queues, all_queue)
 	}
 }
 
+/* A buffer that has memory already, within reach. */
+static int create_low(__u64 len)
+{
+	int fd = create(len);
+	int ret = declare_needs(fd, "low", NEEDS(.max_address = BITS(32)));
+
+	ret = ret ? ret : allocate(fd);
+	return ret ? ret : fd;
+}
+
 /*
  * Nobody is refused for what only seems to be needed. Behind an IOMMU scattered memory is
  * one range; elsewhere the driver finds out by mapping that it cannot use it.
  */
 TEST_F(queues, scattered_memory)
 {
-	int fds[SOME], i = 0;
+	int blocks[2 * LARGE / BLOCK], fd;
 	struct told told;
+	size_t i;
 
-	/* Blocks can lie side by side by chance. */
-	do {
-		ASSERT_GT(SOME, i);
-		fds[i] = create(LARGE);
-		ASSERT_EQ(0, declare_needs(fds[i], "low", NEEDS(.max_address = BITS(32))));
-		ASSERT_EQ(0, allocate(fds[i]));
-		ASSERT_EQ(0, query(fds[i++], &told));
-	} while (told.query.ranges == 1);
+	/* Every second one is free again, and is taken first. */
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		blocks[i] = create_low(BLOCK);
+	for (i = 0; i < ARRAY_SIZE(blocks); i += 2)
+		close(blocks[i]);
+	fd = create_low(LARGE);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, query(fd, &told));
+	ASSERT_LT(1, told.query.ranges);
 	ASSERT_EQ(0, request(self->node, 1));
-	EXPECT_EQ(self->is_translated ? 0 : -EFAULT, queue(self->node, 0, fds[i - 1]));
-	ASSERT_EQ(0, query(fds[i - 1], &told));
+	EXPECT_EQ(self->is_translated ? 0 : -EFAULT, queue(self->node, 0, fd));
+	ASSERT_EQ(0, query(fd, &told));
 	EXPECT_EQ(0, told.query.refusals);
 	EXPECT_EQ(0, told.query.relocations);
 	EXPECT_LT(1, told.query.ranges);
 	EXPECT_EQ(0, request(self->node, 0));
-	while (i--)
-		close(fds[i]);
+	close(fd);
+	for (i = 1; i < ARRAY_SIZE(blocks); i += 2)
+		close(blocks[i]);
 }
 
 /* It is told from what that is known. */
