@@ -14,6 +14,7 @@
 
 #define BLOCK	(4 * MIB)	/* the largest of the page allocator */
 #define LARGE	(16 * MIB)
+#define FULL_HD	(1920 * 1080 * 4)
 
 FIXTURE(queues) {
 	char name[64];		/* of the device, and of its node */
@@ -124,6 +125,19 @@ TEST_F(queues, known_of_a_library)
 	EXPECT_EQ(prefers ? CENALLOC_SOURCE_LIBRARY : CENALLOC_SOURCE_UNKNOWN,
 		  user->sources[CENALLOC_FIELD_CONTIGUOUS]);
 	EXPECT_STREQ(prefers ? QUEUES : "", user->origin);
+	EXPECT_EQ(0, request(self->node, 0));
+	close(fd);
+}
+
+/* It touches no area of contiguous memory. Blocks can lie side by side by chance. */
+TEST_F(queues, takes_nothing_from_areas)
+{
+	int fd = create(FULL_HD), ret;
+
+	ASSERT_EQ(0, request(self->node, 1));
+	ret = queue(self->node, 0, fd);
+	EXPECT_TRUE(!ret || (ret == -EFAULT && !self->is_translated));
+	EXPECT_STREQ("system", buffer_field(fd, "allocator"));
 	EXPECT_EQ(0, request(self->node, 0));
 	close(fd);
 }
