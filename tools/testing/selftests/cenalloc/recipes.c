@@ -111,7 +111,8 @@ TEST(recipes_are_tried)
 	/* The names of columns come first. */
 	ASSERT_TRUE(next_of(boards, line, sizeof(line)));
 	while (next_of(boards, line, sizeof(line))) {
-		ASSERT_EQ(1, sscanf(line, "%255s", board));
+		line[strcspn(line, " ")] = '\0';
+		strcpy(board, line);
 		EXPECT_TRUE(is_tried(board, NULL)) {
 			TH_LOG("no trial of %s", board);
 		}
