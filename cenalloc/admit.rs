@@ -47,8 +47,7 @@ use dma_buf_constraints::{
         Misfit,
         Name,
         Preferences,
-        Refusal,
-        Strength, //
+        Refusal, //
     },
 };
 use kernel::{
@@ -325,23 +324,16 @@ impl Buffer {
         let users = &guard.users;
         let devices = Devices::of(users);
         let one_range = self.need(users.combined()).in_one_range();
-        let could = |strong: &Need| allocator::any_could(strong, &devices).is_ok();
-        let Some((weak, strong)) = one_range.filter(|(_, strong)| could(strong)) else {
+        let need = one_range.map(|(_, preferred)| preferred);
+        let need = need.filter(|need| allocator::any_could(need, &devices).is_ok());
+        let Some(need) = need else {
             // For these users it never is.
             guard.sought = true;
             return;
         };
-        if Held::of(guard).first.is_some() {
+        if Held::of(guard).first.is_some() || client::preferences(users) != Preferences::STRONG {
             return;
         }
-        let need = match client::preferences(users).contiguous {
-            Strength::Strong => Some(strong),
-            Strength::Weak => weak,
-            Strength::None => None,
-        };
-        let Some(need) = need else {
-            return;
-        };
         let fits = |backing: &Backing| users.misfit(&backing.memory()).is_none();
         let new = self.payer.charge(|| backing::seek(&need, &devices, fits));
         guard.sought = true;

@@ -213,17 +213,16 @@ pub(crate) struct Origin {
 /// Returns what `user` prefers, with what is known of it.
 pub(crate) fn preferences_of(user: &User<Client>) -> Preferences {
     let said = user.needs().preferences();
-    known(user).map_or(said, |known| said.meet(known.preferences()))
+    known(user).map_or(said, |_| Preferences::STRONG)
 }
 
 /// Returns what `user` prefers, with what is known of it, and from what that is known.
 pub(crate) fn preferred(user: &User<Client>) -> (Preferences, Origin) {
     let said = user.needs().preferences();
-    let known = known(user).filter(|known| said.meet(known.preferences()) != said);
+    let known = known(user);
     let (source, word) = match known {
         Some(Known::Objects) => (c::CENALLOC_SOURCE_OBJECTS, "objects"),
         Some(Known::Table) => (c::CENALLOC_SOURCE_TABLE, "table"),
-        Some(Known::Library) => (c::CENALLOC_SOURCE_LIBRARY, "library"),
         None if said.is_some() => (c::CENALLOC_SOURCE_POLICY, "policy"),
         None => (c::CENALLOC_SOURCE_UNKNOWN, "-"),
     };
@@ -236,7 +235,7 @@ pub(crate) fn preferred(user: &User<Client>) -> (Preferences, Origin) {
         word,
         module,
     };
-    (known.map_or(said, Known::preferences), origin)
+    (known.map_or(said, |_| Preferences::STRONG), origin)
 }
 
 /// Returns what `users` prefer together, with what is known of them. It is slow.

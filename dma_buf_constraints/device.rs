@@ -170,23 +170,9 @@ pub enum Known {
     Objects,
     /// The module of its driver.
     Table,
-    /// A library that the module of its driver is linked to.
-    Library,
 }
 
-impl Known {
-    /// Returns what such a device prefers.
-    pub const fn preferences(self) -> Preferences {
-        match self {
-            Self::Objects | Self::Table => Preferences::STRONG,
-            // The driver may use the library for something else.
-            Self::Library => Preferences::WEAK,
-        }
-    }
-}
-
-/// Follows modules that are unloaded, of which it may be known what they import. As long as it
-/// lives, what is known of drivers is true.
+/// Follows modules that are unloaded: what is remembered of their drivers is forgotten.
 pub(crate) struct Watch(());
 
 impl Watch {
@@ -233,7 +219,6 @@ impl Seen {
         match unsafe { c::dbc_known(as_raw(device), self.0.as_ptr()) } {
             c::DBC_KNOWN_OBJECTS => Some(Known::Objects),
             c::DBC_KNOWN_TABLE => Some(Known::Table),
-            c::DBC_KNOWN_LIBRARY => Some(Known::Library),
             _ => None,
         }
     }

@@ -48,13 +48,11 @@ bool dbc_always_coherent(void);
  * @DBC_KNOWN_NOTHING: it is not known
  * @DBC_KNOWN_OBJECTS: what its driver has registered for it
  * @DBC_KNOWN_TABLE: the module of its driver
- * @DBC_KNOWN_LIBRARY: a library that the module of its driver is linked to
  */
 enum dbc_known {
 	DBC_KNOWN_NOTHING,
 	DBC_KNOWN_OBJECTS,
 	DBC_KNOWN_TABLE,
-	DBC_KNOWN_LIBRARY,
 };
 
 enum dbc_known dbc_known(struct device *dev, unsigned long *seen);

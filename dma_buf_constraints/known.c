@@ -9,7 +9,6 @@
 #include <linux/device.h>
 #include <linux/hash.h>
 #include <linux/kernel.h>
-#include <linux/kernfs.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
@@ -102,31 +101,10 @@ static int compare_names(const void *key, const void *entry)
 	return strcmp(key, *(const char * const *)entry);
 }
 
-/*
- * Tells whether a loaded module is linked to @library, by what sysfs shows: the list of the
- * kernel itself belongs to the loader of modules.
- */
-static bool is_linked_to(const struct module *module, const char *library)
-{
-	const char *const path[] = { library, "holders", module->name };
-	struct kernfs_node *node = module->mkobj.kobj.kset->kobj.sd;
-	size_t i;
-
-	kernfs_get(node);
-	for (i = 0; node && i < ARRAY_SIZE(path); i++) {
-		struct kernfs_node *parent = node;
-
-		node = kernfs_find_and_get(parent, path[i]);
-		kernfs_put(parent);
-	}
-	kernfs_put(node);
-	return node;
-}
-
 /* The bits of an address of a driver that are free. */
 #define KNOWN_MASK	(__alignof__(struct device_driver) - 1)
 
-static_assert(DBC_KNOWN_LIBRARY <= KNOWN_MASK);
+static_assert(DBC_KNOWN_TABLE <= KNOWN_MASK);
 
 /* Tells what is known of a driver by its module. */
 static enum dbc_known look_at_module(const struct device_driver *driver)
@@ -134,14 +112,8 @@ static enum dbc_known look_at_module(const struct device_driver *driver)
 	const struct module *module = driver->owner;
 	const char *name = module ? module->name : driver->mod_name;
 
-	if (!name)
-		return DBC_KNOWN_NOTHING;
-	if (bsearch(name, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))
+	if (name && bsearch(name, modules, ARRAY_SIZE(modules), sizeof(modules[0]), compare_names))
 		return DBC_KNOWN_TABLE;
-	/* Of those that are built in nothing tells what they are linked to. */
-	if (module && (is_linked_to(module, "videobuf2_dma_contig") ||
-		       is_linked_to(module, "drm_dma_helper")))
-		return DBC_KNOWN_LIBRARY;
 	return DBC_KNOWN_NOTHING;
 }
 

@@ -32,11 +32,6 @@ impl Preferences {
         contiguous: Strength::None,
     };
 
-    /// The weakest.
-    pub const WEAK: Self = Self {
-        contiguous: Strength::Weak,
-    };
-
     /// The strongest.
     pub const STRONG: Self = Self {
         contiguous: Strength::Strong,

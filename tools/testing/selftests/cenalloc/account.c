@@ -11,9 +11,7 @@
 #include "kselftest_harness.h"
 #include "cenalloc_test.h"
 #include "calls.h"
-#include "camera.h"
 #include "memory.h"
-#include "modules.h"
 #include "policy.h"
 #include "touch.h"
 
@@ -328,39 +326,6 @@ TEST_F(account, preference_at_the_limit)
 	}
 	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
 	EXPECT_EQ(0, remove_policy(policy));
-}
-
-/*
- * That a module is linked to a library relocates an idle buffer to a block that is free, and
- * reclaims nothing.
- */
-TEST_F(account, library_at_the_limit)
-{
-	struct told told;
-	int node, fd;
-
-	if (load(QUEUES))
-		SKIP(return, "no " QUEUES);
-	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "3M"));
-	ASSERT_EQ(0, enter("payer"));
-	fd = create(FRAME);
-	ASSERT_EQ(0, enter("user"));
-	node = open_video(QUEUES);
-	ASSERT_LE(0, node);
-	ASSERT_EQ(0, request(node, 1));
-	ASSERT_EQ(0, allocate(fd));
-	EXPECT_LT(1, query_fields(fd).ranges);
-	ASSERT_EQ(0, write_cgroup("payer", "memory.max", "max"));
-	EXPECT_EQ(0, queue(node, 0, fd));
-	ASSERT_EQ(0, query(fd, &told));
-	EXPECT_EQ(1, told.query.relocations);
-	EXPECT_EQ(1, told.query.ranges);
-	EXPECT_STREQ("system", told.query.allocator);
-	EXPECT_EQ(CENALLOC_SOURCE_LIBRARY,
-		  told_user(&told, QUEUES)->sources[CENALLOC_FIELD_CONTIGUOUS]);
-	EXPECT_EQ(0, count_of("payer", "memory.stat", "pgscan"));
-	close(node);
-	close(fd);
 }
 
 /* Who asks is told that it is the limit, not the machine's memory. */

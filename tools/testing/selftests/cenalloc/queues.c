@@ -12,9 +12,10 @@
 #include "camera.h"
 #include "modules.h"
 
+#define QUEUES	"cenalloc_queues"
+
 #define BLOCK	(4 * MIB)	/* the largest of the page allocator */
 #define LARGE	(16 * MIB)
-#define FULL_HD	(1920 * 1080 * 4)
 
 FIXTURE(queues) {
 	char name[64];		/* of the device, and of its node */
@@ -104,42 +105,6 @@ TEST_F(queues, scattered_memory)
 	close(fd);
 	for (i = 1; i < ARRAY_SIZE(blocks); i += 2)
 		close(blocks[i]);
-}
-
-/* It is told from what that is known. */
-TEST_F(queues, known_of_a_library)
-{
-	const __u32 prefers = self->is_translated ? 0 : CENALLOC_PREFERS_CONTIGUOUS;
-	const struct cenalloc_user *user;
-	int fd = create(921600);
-	struct told told;
-
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, request(self->node, 1));
-	ASSERT_EQ(0, queue(self->node, 0, fd));
-	ASSERT_EQ(0, query(fd, &told));
-	user = told_user(&told, self->name);
-	ASSERT_NE(NULL, user);
-	EXPECT_EQ(prefers, user->preferences);
-	EXPECT_EQ(0, user->unmet);
-	EXPECT_EQ(prefers ? CENALLOC_SOURCE_LIBRARY : CENALLOC_SOURCE_UNKNOWN,
-		  user->sources[CENALLOC_FIELD_CONTIGUOUS]);
-	EXPECT_STREQ(prefers ? QUEUES : "", user->origin);
-	EXPECT_EQ(0, request(self->node, 0));
-	close(fd);
-}
-
-/* It touches no area of contiguous memory. Blocks can lie side by side by chance. */
-TEST_F(queues, takes_nothing_from_areas)
-{
-	int fd = create(FULL_HD), ret;
-
-	ASSERT_EQ(0, request(self->node, 1));
-	ret = queue(self->node, 0, fd);
-	EXPECT_TRUE(!ret || (ret == -EFAULT && !self->is_translated));
-	EXPECT_STREQ("system", buffer_field(fd, "allocator"));
-	EXPECT_EQ(0, request(self->node, 0));
-	close(fd);
 }
 
 TEST_HARNESS_MAIN
