@@ -20,7 +20,10 @@ use crate::{
         Provision, //
     }, //
 };
-use core::ptr::NonNull;
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
 use dma_buf_constraints::{
     dma_buf::{
         DataDirection,
@@ -65,9 +68,15 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    /// Keeps what the allocator of `lease` provided for a buffer of `len` bytes. `EINVAL` where it
-    /// has another length; `ENOMEM`.
-    pub(crate) fn new(provision: Provision, len: u64, mut lease: Lease) -> Result<Arc<Self>> {
+    /// Keeps what the allocator of `lease` provided for a buffer of `len` bytes, in `room`, which was
+    /// allocated before: after that, too little memory may be left. `EINVAL` where it has another
+    /// length; `ENOMEM`.
+    fn new(
+        room: UniqueArc<MaybeUninit<Self>>,
+        provision: Provision,
+        len: u64,
+        mut lease: Lease,
+    ) -> Result<Arc<Self>> {
         let Provision {
             keep,
             ranges,
@@ -88,9 +97,6 @@ impl Backing {
         if offset != len {
             return Err(EINVAL);
         }
-        // Before `keep` moves: without memory for the backing, it has to be dropped before the
-        // lease.
-        let room = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
         lease.count(len);
         // Initialised in place, since it is large.
         let Ok(backing) = room.init_with(init!(Self {
@@ -297,8 +303,9 @@ fn take(
     devices: &Devices<'_>,
     fits: &impl Fn(&Backing) -> bool,
 ) -> Result<Option<Arc<Backing>>, Shortage> {
+    let room = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT).map_err(|_| Shortage::Charge)?;
     let (given, lease) = Entry::allocate(entry, need, devices)?;
-    match Backing::new(given, need.len, lease) {
+    match Backing::new(room, given, need.len, lease) {
         Ok(backing) => Ok(fits(&backing).then_some(backing)),
         // So little memory is refused by the limit of the memory cgroup alone.
         Err(ENOMEM) => Err(Shortage::Charge),
