@@ -267,7 +267,6 @@ pub fn as_raw(device: &Device) -> *mut bindings::device {
 
 /// Returns the name of a device for messages: `vivid.0`, or with its driver in front where the
 /// device's own name does not tell what it is, `edu 0000:00:05.0`.
-///
 pub fn name(device: &Device) -> Name {
     let device_name = device.name().to_bytes();
     let names = driver_names(device);
