@@ -68,9 +68,9 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    /// Keeps what the allocator of `lease` provided for a buffer of `len` bytes, in `room`, which was
-    /// allocated before: after that, too little memory may be left. `EINVAL` where it has another
-    /// length; `ENOMEM`.
+    /// Keeps what the allocator of `lease` provided for a buffer of `len` bytes, in `room`, which
+    /// was allocated before: after that, too little memory may be left. `EINVAL` where it has
+    /// another length; `ENOMEM`.
     fn new(
         room: UniqueArc<MaybeUninit<Self>>,
         provision: Provision,
