@@ -81,8 +81,7 @@ struct edu_transfer {
  * engine, and waits: 100 ms for each segment that is touched. EINVAL for a range
  * that does not fit or a buffer that is not mapped; EINTR for a signal, between
  * segments; ETIMEDOUT where the engine hangs, and EIO from then on, since it is
- * cut off from the bus; EIO, too, for an address that it cannot reach. A part
- * may have been moved when it fails.
+ * cut off from the bus. A part may have been moved when it fails.
  */
 #define EDU_TRANSFER	_IOW('E', 0x03, struct edu_transfer)
 

@@ -10,7 +10,7 @@
 //!
 //! QEMU makes it with another number of address lines where it is told to
 //! (`-device edu,dma_mask=0xffffffff`). The device does not tell: the module's parameter
-//! `dma_bits` does, 32 here, which is also the most that this driver can use.
+//! `dma_bits` does, 32 here.
 //!
 //! For authors of drivers it shows:
 //!
@@ -58,7 +58,7 @@ module! {
     params: {
         dma_bits: u32 {
             default: 28,
-            description: "Address lines of the device, 1 to 32: the bits of QEMU's dma_mask",
+            description: "Address lines of the device, 1 to 64: the bits of QEMU's dma_mask",
         },
     },
 }
@@ -121,7 +121,7 @@ impl pci::Driver for EduDriver {
         pin_init::pin_init_scope(move || {
             pdev.enable_device_mem()?;
             let bits = module_parameters::dma_bits.value();
-            if !(1..=u32::BITS).contains(&bits) {
+            if !(1..=u64::BITS).contains(&bits) {
                 return Err(EINVAL);
             }
             let mask = DmaMask::try_new(bits)?;

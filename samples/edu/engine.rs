@@ -36,7 +36,7 @@ const START: u32 = 1 << 0;
 const TO_RAM: u32 = 1 << 1;
 
 /// Where the engine sees the device's memory.
-const MEMORY: u32 = 0x40000;
+const MEMORY: u64 = 0x40000;
 
 /// A transfer takes 100 ms by the specification.
 const TIME_LIMIT: Delta = Delta::from_secs(5);
@@ -74,8 +74,7 @@ impl Engine {
     ///
     /// A signal is checked before the piece, never within it: a transfer that runs cannot be
     /// stopped, and until it ends the memory must stay mapped. `EINTR` for a signal; `ETIMEDOUT`
-    /// where the engine did not end in time; `EIO` after that, and where the engine does not reach
-    /// the address.
+    /// where the engine did not end in time; `EIO` after that.
     pub(crate) fn range(&mut self, device: &Device<Bound>, piece: &Piece) -> Result {
         if self.is_lost {
             return Err(EIO);
@@ -83,16 +82,15 @@ impl Engine {
         if current!().signal_pending() {
             return Err(EINTR);
         }
-        let ram = u32::try_from(piece.address).map_err(|_| EIO)?;
-        let memory = MEMORY + piece.device_offset;
+        let memory = MEMORY + u64::from(piece.device_offset);
         let (source, destination, command) = if piece.to_ram {
-            (memory, ram, START | TO_RAM)
+            (memory, piece.address, START | TO_RAM)
         } else {
-            (ram, memory, START)
+            (piece.address, memory, START)
         };
         let bar = self.bar.access(device)?;
-        bar.write32(source, SOURCE);
-        bar.write32(destination, DESTINATION);
+        bar.try_write64(source, SOURCE)?;
+        bar.try_write64(destination, DESTINATION)?;
         bar.write32(piece.len, COUNT);
         bar.write32(command, COMMAND);
         let end = read_poll_timeout(
