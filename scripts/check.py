@@ -496,6 +496,13 @@ def payload(kernel):
     return f'{BUILD}/payload' + (f'-{where}' if where != 'x86' else '')
 
 
+def settle(machine, guest):
+    """The kernel command line of both: what the guest says counts, since a parameter of a
+    module in Rust can be set but once."""
+    said = {word.split('=')[0] for word in guest.split()}
+    return ' '.join([word for word in machine.split() if word.split('=')[0] not in said] + [guest])
+
+
 def check_guest(machine, skips, name, append, qemu, mem, command, directory=None):
     kernel, *more = machine
     logs = f'{LOGS}/check-{name.replace(" ", "-")}'
@@ -504,7 +511,7 @@ def check_guest(machine, skips, name, append, qemu, mem, command, directory=None
         status, results = follow(
             [f'{REPO}/scripts/testguest', '--kernel', kernel,
              '--payload', directory or payload(kernel),
-             '--log', f'{logs}.log', '--append', f'{more[0]} {append}',
+             '--log', f'{logs}.log', '--append', settle(more[0], append),
              '--qemu', f'{more[1]} {qemu}', '--mem', mem or '3G', '--',
              f'cd cenalloc && {command}'], stderr=f)
         f.seek(0)
