@@ -93,7 +93,7 @@ TEST_F_TIMEOUT(huge, is_mapped_whole, 120)
 	struct importer_map defaults = {
 		.segments = (uintptr_t)shorts,
 		.count = ARRAY_SIZE(shorts),
-	};
+	}, pages = {};
 	static struct mapping mapping;
 	int plain, long_ones;
 	unsigned char *memory;
@@ -118,6 +118,12 @@ TEST_F_TIMEOUT(huge, is_mapped_whole, 120)
 	}
 	EXPECT_EQ(len, total);
 	EXPECT_EQ(address_of(&mapping, 0), shorts[0].address);
+	/* A million segments: one for each page. */
+	pages.attachment = join(self->importer, self->fd, DEVICE(.parms_max_segment_size = PAGE));
+	ASSERT_LE(0, (int)pages.attachment);
+	ASSERT_EQ(0, call(self->importer, IMPORTER_MAP, &pages));
+	EXPECT_EQ(len / PAGE, pages.count);
+	ASSERT_EQ(0, unmap(self->importer, pages.attachment));
 
 	/* The CPU sees the end, which wrapped to nothing would be the start. */
 	memory = map_cpu(self->fd, len);
